@@ -1,0 +1,1 @@
+"""The domain: items, and the movements that change their stock."""

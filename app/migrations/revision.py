@@ -1,0 +1,3 @@
+"""Which schema this release needs."""
+
+REVISION = "0001"

@@ -1,0 +1,61 @@
+"""What the application reads from its environment, as COACHMAN_<NAME>."""
+
+import re
+from typing import Annotated, Literal, TypeVar
+
+from pydantic import AfterValidator, BeforeValidator, Field, ValidationError
+from pydantic_settings import BaseSettings, SettingsConfigDict
+
+LogLevel = Literal["debug", "info", "warning", "error", "critical"]
+SettingsT = TypeVar("SettingsT", bound="Settings")
+
+
+def _sqlite_file(url: str) -> str:
+    # `databases` would make `x.db?timeout=20` the file's name, and each pooled connection to
+    # `:memory:` would be a database of its own.
+    path = url.removeprefix("sqlite:///")
+    if (
+        path == url
+        or not path
+        or path.endswith("/")
+        or path.startswith(":memory:")
+        or set("?#\0") & set(path)
+    ):
+        raise ValueError("not the URL of a SQLite file")
+    return url
+
+
+class Settings(BaseSettings):
+    """Each description ends the sentence "COACHMAN_<NAME>=<value> is refused: it must be ..."."""
+
+    model_config = SettingsConfigDict(
+        env_prefix="COACHMAN_", frozen=True, extra="ignore", env_ignore_empty=True
+    )
+
+    database_url: Annotated[str, AfterValidator(_sqlite_file)] = Field(
+        "sqlite:///var/coachman.db",
+        description="sqlite:///PATH (four slashes for an absolute path), a file, without a query",
+    )
+    threads: int = Field(40, ge=1, le=1000, description="a whole number from 1 to 1000")
+    max_body_bytes: int = Field(
+        1024 * 1024, ge=1024, le=1024**3, description="a whole number of bytes from 1024 to 1073741824"
+    )
+    log_level: Annotated[LogLevel, BeforeValidator(str.lower)] = Field(
+        "info", description="debug, info, warning, error or critical"
+    )
+
+
+def load_settings(kind: type[SettingsT]) -> SettingsT:
+    """The settings, or the end of the process with one sentence: the key, the value and the cure."""
+    try:
+        return kind()
+    except ValidationError as error:
+        problem = error.errors()[0]
+        field = str(problem["loc"][0])
+        value = _without_password(str(problem["input"]))
+        wanted = kind.model_fields[field].description
+        raise SystemExit(f"COACHMAN_{field.upper()}={value} is refused: it must be {wanted}.") from None
+
+
+def _without_password(url: str) -> str:
+    return re.sub(r"(//[^/@:]*:)[^@]*@", r"\1***@", url)
