@@ -45,7 +45,11 @@ class Settings(BaseSettings):
     )
 
 
-def load_settings(kind: type[SettingsT]) -> SettingsT:
+def load_settings() -> Settings:
+    return load(Settings)
+
+
+def load(kind: type[SettingsT]) -> SettingsT:
     """The settings, or the end of the process with one sentence: the key, the value and the cure."""
     try:
         return kind()

@@ -119,6 +119,9 @@ class MovementCreate(Input):
     reason: Reason
     note: Note | None = None
 
+    def describes(self, booked: "Movement") -> bool:
+        return (self.delta, self.reason, self.note) == (booked.delta, booked.reason, booked.note)
+
 
 class Item(BaseModel):
     model_config = ConfigDict(json_schema_extra=_example(ITEM_EXAMPLE))

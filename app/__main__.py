@@ -1,0 +1,43 @@
+"""`python -m app`: the application's own commands."""
+
+import typer
+
+from app.settings import load_settings
+
+cli = typer.Typer(add_completion=False, no_args_is_help=False, pretty_exceptions_enable=False)
+
+
+@cli.callback(invoke_without_command=True)
+def main(context: typer.Context) -> None:
+    """The stock-keeping application. Without a command it serves."""
+    if context.invoked_subcommand is None:
+        serve()
+
+
+@cli.command()
+def serve() -> None:
+    """Serve with plain Uvicorn, in one process."""
+    from app.serve import serve
+
+    serve()
+
+
+@cli.command()
+def migrate() -> None:
+    """Bring the database to the schema that this release needs."""
+    from app.migrations.migrate import MigrationError, upgrade
+    from app.migrations.revision import REVISION
+
+    url = load_settings().database_url
+    try:
+        before = upgrade(url)
+    except MigrationError as error:
+        raise SystemExit(str(error)) from None
+    if before == REVISION:
+        print(f"{url} is at revision {REVISION} already")
+    else:
+        print(f"{url} migrated from {before or 'nothing'} to revision {REVISION}")
+
+
+if __name__ == "__main__":
+    cli()

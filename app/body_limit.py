@@ -1,0 +1,38 @@
+"""Refuses bodies that are too large."""
+
+from starlette.datastructures import Headers
+from starlette.exceptions import HTTPException
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+from app.problems import Problem
+
+
+class BodyLimit:
+    """Like FastAPI's `max_body_size`, whose own answer is plain text and cannot be replaced."""
+
+    def __init__(self, app: ASGIApp, max_body_bytes: int) -> None:
+        self.app = app
+        self.max_body_bytes = max_body_bytes
+        self.sentence = f"The body is larger than {max_body_bytes} bytes."
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] != "http":
+            await self.app(scope, receive, send)
+            return
+        declared = Headers(scope=scope).get("content-length", "")
+        if declared.isdecimal() and (len(declared) > 18 or int(declared) > self.max_body_bytes):
+            await Problem(413, self.sentence).response()(scope, receive, send)
+            return
+
+        received = 0
+
+        async def receive_within_limit() -> Message:
+            nonlocal received
+            message = await receive()
+            received += len(message.get("body", b""))
+            if received > self.max_body_bytes:
+                # FastAPI lets no other exception out of its reading of a body.
+                raise HTTPException(413, self.sentence)
+            return message
+
+        await self.app(scope, receive_within_limit, send)

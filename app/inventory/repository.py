@@ -1,0 +1,143 @@
+"""Items and movements in the database. Every rule that two clients could break together is kept here."""
+
+import sqlite3
+from datetime import UTC, datetime
+from typing import Any
+
+from sqlalchemy import select
+
+from app.database import Database, uninterrupted
+from app.inventory.errors import (
+    DuplicateSku,
+    IdempotencyKeyReused,
+    ItemNotFound,
+    NotEnoughStock,
+    StaleItem,
+    TooMuchStock,
+)
+from app.inventory.preconditions import IfMatch
+from app.inventory.schemas import Item, ItemCreate, ItemUpdate, Movement, MovementCreate
+from app.inventory.search import like_pattern, search_text
+from app.inventory.tables import MAX_QUANTITY, items, movements
+
+ITEM = [column for column in items.c if column.name in Item.model_fields]
+MOVEMENT = [column for column in movements.c if column.name in Movement.model_fields]
+
+
+class Inventory:
+    """Writes run to their end even when the client goes away: see `uninterrupted`."""
+
+    def __init__(self, database: Database) -> None:
+        self._database = database
+
+    async def get_item(self, item_id: int) -> Item:
+        row = await self._database.fetch_one(select(*ITEM).where(items.c.id == item_id))
+        if row is None:
+            raise ItemNotFound(item_id)
+        return Item(**row._mapping)
+
+    async def list_items(self, q: str, after: int | None, limit: int) -> list[Item]:
+        """Those that `q` finds, oldest first."""
+        query = select(*ITEM).order_by(items.c.id).limit(limit)
+        if q:
+            query = query.where(items.c.search.like(like_pattern(q), escape="\\"))
+        if after is not None:
+            query = query.where(items.c.id > after)
+        return [Item(**row._mapping) for row in await self._database.fetch_all(query)]
+
+    @uninterrupted
+    async def create_item(self, new: ItemCreate) -> Item:
+        now = datetime.now(UTC)
+        values = new.model_dump() | {"search": search_text(new.sku, new.name)}
+        insert = items.insert().values(values, created_at=now, updated_at=now).returning(*ITEM)
+        return await self._write_item(insert, new.sku)
+
+    @uninterrupted
+    async def change_item(self, item_id: int, update: ItemUpdate, if_match: IfMatch) -> Item:
+        async with self._database.transaction():
+            item = await self._matching_item(item_id, if_match)
+            changes = update.changes()
+            sku, name = changes.get("sku", item.sku), changes.get("name", item.name)
+            change = (
+                items.update()
+                .where(items.c.id == item_id, items.c.version == item.version)
+                .values(changes, search=search_text(sku, name), **_touched())
+                .returning(*ITEM)
+            )
+            return await self._write_item(change, sku)
+
+    @uninterrupted
+    async def delete_item(self, item_id: int, if_match: IfMatch | None) -> None:
+        async with self._database.transaction():
+            await self._matching_item(item_id, if_match)
+            await self._database.execute(items.delete().where(items.c.id == item_id))
+
+    @uninterrupted
+    async def book_movement(
+        self, item_id: int, new: MovementCreate, idempotency_key: str | None
+    ) -> tuple[Movement, bool]:
+        """The movement, and whether it had been booked before, under the same key."""
+        async with self._database.transaction():
+            if idempotency_key and (booked := await self._movement_of(idempotency_key)):
+                if booked.item_id != item_id or not new.describes(booked):
+                    raise IdempotencyKeyReused
+                return booked, True
+            item = await self.get_item(item_id)
+            quantity = _stock_after(item, new.delta)
+            change = items.update().where(items.c.id == item_id).values(quantity=quantity, **_touched())
+            await self._database.execute(change)
+            insert = movements.insert().values(
+                new.model_dump(),
+                item_id=item_id,
+                quantity=quantity,
+                created_at=datetime.now(UTC),
+                idempotency_key=idempotency_key,
+            )
+            row = await self._database.fetch_one(insert.returning(*MOVEMENT))
+            assert row is not None
+            return Movement(**row._mapping), False
+
+    async def list_movements(self, item_id: int, before: int | None, limit: int) -> list[Movement]:
+        """Newest first."""
+        query = select(*MOVEMENT).where(movements.c.item_id == item_id)
+        if before is not None:
+            query = query.where(movements.c.id < before)
+        rows = await self._database.fetch_all(query.order_by(movements.c.id.desc()).limit(limit))
+        if not rows:
+            await self.get_item(item_id)
+        return [Movement(**row._mapping) for row in rows]
+
+    async def _matching_item(self, item_id: int, if_match: IfMatch | None) -> Item:
+        item = await self.get_item(item_id)
+        if if_match is not None and not if_match.matches(item.version):
+            raise StaleItem(item_id, item.version)
+        return item
+
+    async def _movement_of(self, idempotency_key: str) -> Movement | None:
+        query = select(*MOVEMENT).where(movements.c.idempotency_key == idempotency_key)
+        row = await self._database.fetch_one(query)
+        return Movement(**row._mapping) if row else None
+
+    async def _write_item(self, statement: Any, sku: str) -> Item:
+        try:
+            row = await self._database.fetch_one(statement)
+        except sqlite3.IntegrityError as error:
+            if "items.sku" in str(error):
+                raise DuplicateSku(sku) from None
+            raise
+        assert row is not None
+        return Item(**row._mapping)
+
+
+def _touched() -> dict[str, Any]:
+    """What every change of an item changes with it."""
+    return {"version": items.c.version + 1, "updated_at": datetime.now(UTC)}
+
+
+def _stock_after(item: Item, delta: int) -> int:
+    quantity = item.quantity + delta
+    if quantity < 0:
+        raise NotEnoughStock(item.id, item.quantity, delta)
+    if quantity > MAX_QUANTITY:
+        raise TooMuchStock(item.id, item.quantity, delta)
+    return quantity
