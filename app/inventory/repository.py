@@ -48,8 +48,8 @@ class Inventory:
     @uninterrupted
     async def create_item(self, new: ItemCreate) -> Item:
         now = datetime.now(UTC)
-        values = new.model_dump() | {"search": search_text(new.sku, new.name)}
-        insert = items.insert().values(values, created_at=now, updated_at=now).returning(*ITEM)
+        values = {"search": search_text(new.sku, new.name), "created_at": now, "updated_at": now}
+        insert = items.insert().values(new.model_dump() | values)
         return await self._write_item(insert, new.sku)
 
     @uninterrupted
@@ -61,8 +61,7 @@ class Inventory:
             change = (
                 items.update()
                 .where(items.c.id == item_id, items.c.version == item.version)
-                .values(changes, search=search_text(sku, name), **_touched())
-                .returning(*ITEM)
+                .values(changes | _touched() | {"search": search_text(sku, name)})
             )
             return await self._write_item(change, sku)
 
@@ -84,16 +83,16 @@ class Inventory:
                 return booked, True
             item = await self.get_item(item_id)
             quantity = _stock_after(item, new.delta)
-            change = items.update().where(items.c.id == item_id).values(quantity=quantity, **_touched())
+            change = items.update().where(items.c.id == item_id).values(_touched() | {"quantity": quantity})
             await self._database.execute(change)
-            insert = movements.insert().values(
-                new.model_dump(),
-                item_id=item_id,
-                quantity=quantity,
-                created_at=datetime.now(UTC),
-                idempotency_key=idempotency_key,
-            )
-            row = await self._database.fetch_one(insert.returning(*MOVEMENT))
+            values = {
+                "item_id": item_id,
+                "quantity": quantity,
+                "created_at": datetime.now(UTC),
+                "idempotency_key": idempotency_key,
+            }
+            insert = movements.insert().values(new.model_dump() | values).returning(*MOVEMENT)
+            row = await self._database.fetch_one(insert)
             assert row is not None
             return Movement(**row._mapping), False
 
@@ -120,7 +119,7 @@ class Inventory:
 
     async def _write_item(self, statement: Any, sku: str) -> Item:
         try:
-            row = await self._database.fetch_one(statement)
+            row = await self._database.fetch_one(statement.returning(*ITEM))
         except sqlite3.IntegrityError as error:
             if "items.sku" in str(error):
                 raise DuplicateSku(sku) from None
