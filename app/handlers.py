@@ -7,10 +7,12 @@ from fastapi import FastAPI, Request
 from fastapi.exceptions import RequestValidationError
 from fastapi.responses import JSONResponse
 from starlette.exceptions import HTTPException
+from starlette.routing import Match
 
 from app.database import PoolTimeout
 from app.problems import FieldError, InvalidField, Problem, title
 
+METHODS = ("GET", "HEAD", "POST", "PUT", "PATCH", "DELETE")
 MAX_ERRORS = 20
 MAX_FIELD_CHARACTERS = 100
 SENTENCES = {
@@ -47,7 +49,19 @@ async def handle_http_exception(request: Request, error: Exception) -> JSONRespo
         detail = _why_unreadable(error.__cause__)
     if detail == title(error.status_code):
         detail = f"{detail}."
-    return Problem(error.status_code, detail, headers=error.headers).response()
+    headers = dict(error.headers or {})
+    if error.status_code == 405 and (methods := _methods_of(request)):
+        headers["Allow"] = methods
+    return Problem(error.status_code, detail, headers=headers).response()
+
+
+def _methods_of(request: Request) -> str:
+    # Starlette names only the methods of the first route that has this path.
+    def answers_to(method: str) -> bool:
+        scope = {**request.scope, "method": method}
+        return any(route.matches(scope)[0] is Match.FULL for route in request.app.routes)
+
+    return ", ".join(method for method in METHODS if answers_to(method))
 
 
 def _why_unreadable(cause: BaseException) -> str:
