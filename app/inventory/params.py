@@ -7,7 +7,7 @@ from fastapi import Depends, Header, Path, Query, Request
 from pydantic import BeforeValidator
 from pydantic_core import PydanticCustomError
 
-from app.inventory.schemas import Printable
+from app.inventory.schemas import PRINTABLE
 from app.problems import Problem
 
 
@@ -21,7 +21,7 @@ def _digits(value: object) -> object:
 ItemId = Annotated[int, BeforeValidator(_digits), Path(ge=1, le=2**63 - 1)]
 Limit = Annotated[int, BeforeValidator(_digits), Query(ge=1, le=100, description="Most entries on a page")]
 SearchText = Annotated[
-    Printable, Query(max_length=200, description="Part of the SKU or the name, in any case of letters")
+    str, Query(max_length=200, description="Part of the SKU or the name, in any case of letters"), PRINTABLE
 ]
 IdempotencyKey = Annotated[
     str | None,

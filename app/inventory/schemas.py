@@ -25,15 +25,15 @@ def _not_zero(delta: int) -> int:
     return delta
 
 
-Printable = Annotated[str, AfterValidator(_printable)]
+PRINTABLE = AfterValidator(_printable)
 Sku = Annotated[
-    Printable,
+    str,
     StringConstraints(min_length=1, max_length=64, pattern=r"^[!-~]+$"),
     Field(description="Unique; visible ASCII without spaces"),
 ]
-Name = Annotated[Printable, StringConstraints(min_length=1, max_length=200)]
-Description = Annotated[Printable, StringConstraints(max_length=2000)]
-Note = Annotated[Printable, StringConstraints(max_length=500)]
+Name = Annotated[str, StringConstraints(min_length=1, max_length=200), PRINTABLE]
+Description = Annotated[str, StringConstraints(max_length=2000), PRINTABLE]
+Note = Annotated[str, StringConstraints(max_length=500), PRINTABLE]
 UnitPrice = Annotated[int, Field(ge=0, le=10**12, description="In minor units, for example cents")]
 Delta = Annotated[int, Field(ge=-(10**9), le=10**9), AfterValidator(_not_zero)]
 Reason = Literal["receipt", "sale", "return", "correction"]
