@@ -2,6 +2,7 @@
 
 import asyncio
 import contextlib
+import importlib
 import importlib.util
 import re
 import signal
@@ -70,7 +71,17 @@ def loop_factory(loop: str) -> str:
         raise SystemExit(
             f"COACHMAN_LOOP={loop}: the package {package} is not installed; run: pip install {package}"
         )
-    return RLOOP if loop == "rloop" else loop
+    return _importable(RLOOP if loop == "rloop" else loop)
+
+
+def _importable(loop: str) -> str:
+    module, colon, factory = loop.partition(":")
+    try:
+        if colon and not hasattr(importlib.import_module(module), factory):
+            raise SystemExit(f"COACHMAN_LOOP={loop}: the module {module} has no {factory}")
+    except ImportError as error:
+        raise SystemExit(f"COACHMAN_LOOP={loop}: {error}") from None
+    return loop
 
 
 def _require_database(url: str) -> None:

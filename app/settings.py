@@ -62,4 +62,4 @@ def load(kind: type[SettingsT]) -> SettingsT:
 
 
 def _without_password(url: str) -> str:
-    return re.sub(r"(//[^/@:]*:)[^@]*@", r"\1***@", url)
+    return re.sub(r"(//[^/@:]*:).*@", r"\1***@", url)

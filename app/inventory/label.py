@@ -3,7 +3,7 @@
 import textwrap
 import unicodedata
 from html import escape
-from itertools import groupby
+from itertools import accumulate, groupby
 
 import segno
 
@@ -39,12 +39,11 @@ def render(sku: str, name: str) -> bytes:
 
 def cut(text: str, columns: int) -> str:
     """`text`, ended by an ellipsis when it is wider than `columns`."""
-    width = 0
-    for position, character in enumerate(text):
-        width += 2 if unicodedata.east_asian_width(character) in "WF" else 1
-        if width > columns:
-            return text[: position - 1].rstrip() + "\N{HORIZONTAL ELLIPSIS}"
-    return text
+    widths = [2 if unicodedata.east_asian_width(character) in "WF" else 1 for character in text]
+    if sum(widths) <= columns:
+        return text
+    fitting = sum(1 for width in accumulate(widths) if width < columns)
+    return text[:fitting].rstrip() + "\N{HORIZONTAL ELLIPSIS}"
 
 
 def _wrap(sku: str) -> list[str]:

@@ -1,6 +1,11 @@
 """A migrated database file and a client for each test."""
 
+import os
 import shutil
+import socket
+import subprocess
+import sys
+import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -11,6 +16,8 @@ from fastapi.testclient import TestClient
 from app.main import create_app
 from app.migrations.migrate import upgrade
 from app.settings import Settings
+
+ROOT = Path(__file__).parents[3]
 
 
 @pytest.fixture(scope="session")
@@ -50,3 +57,36 @@ def create_item(client: TestClient) -> Callable[..., dict[str, Any]]:
         return item
 
     return create
+
+
+@pytest.fixture
+def served(database_url: str, tmp_path: Path) -> Iterator[str]:
+    """The address of a real server on a free port, started as `python -m app`."""
+    with socket.create_server(("127.0.0.1", 0)) as free:
+        address = f"127.0.0.1:{free.getsockname()[1]}"
+    log = tmp_path / "served.log"
+    environment = os.environ | {"COACHMAN_DATABASE_URL": database_url, "COACHMAN_BIND": address}
+    with log.open("w") as output:
+        process = subprocess.Popen(
+            [sys.executable, "-m", "app"], cwd=ROOT, env=environment, stdout=output, stderr=output
+        )
+        try:
+            assert answers(address, process, seconds=15), log.read_text()
+            yield f"http://{address}"
+            process.terminate()
+            assert process.wait(timeout=30) == 0, log.read_text()
+        finally:
+            process.kill()
+            process.wait()
+
+
+def answers(address: str, process: subprocess.Popen[bytes], seconds: float) -> bool:
+    host, port = address.split(":")
+    deadline = time.monotonic() + seconds
+    while time.monotonic() < deadline and process.poll() is None:
+        try:
+            socket.create_connection((host, int(port)), timeout=1).close()
+            return True
+        except ConnectionRefusedError:
+            time.sleep(0.02)
+    return False

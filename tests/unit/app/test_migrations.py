@@ -1,0 +1,127 @@
+"""The schema's history: applied once, whole or not at all."""
+
+import os
+import sqlite3
+import subprocess
+import sys
+from contextlib import closing
+from pathlib import Path
+
+import pytest
+from alembic.autogenerate import compare_metadata
+from alembic.migration import MigrationContext
+from alembic.script import ScriptDirectory
+from sqlalchemy import create_engine
+
+from app.inventory.tables import metadata
+from app.migrations import migrate
+from app.migrations.migrate import MigrationError, alembic_config, upgrade
+from app.migrations.revision import REVISION
+
+UPGRADE = "import sys; from app.migrations.migrate import upgrade; print(upgrade(sys.argv[1]))"
+
+
+def test_constant_is_the_newest_revision() -> None:
+    assert ScriptDirectory.from_config(alembic_config()).get_heads() == [REVISION]
+
+
+def test_tables_are_what_the_migrations_create(database_url: str) -> None:
+    engine = create_engine(database_url)
+    with engine.connect() as connection:
+        differences = compare_metadata(MigrationContext.configure(connection), metadata)
+    engine.dispose()
+
+    assert differences == []
+
+
+def test_checks_and_autoincrement_reach_the_database(database_url: str) -> None:
+    path = database_url.removeprefix("sqlite:///")
+    insert = (
+        "INSERT INTO items (sku, name, search, created_at, updated_at, quantity) VALUES (?, '', '', 0, 0, ?)"
+    )
+    with closing(sqlite3.connect(path)) as connection:
+        for quantity in (-1, 2**53):
+            with pytest.raises(sqlite3.IntegrityError, match="ck_items_quantity"):
+                connection.execute(insert, ["T", quantity])
+        connection.execute(insert, ["T", 2**53 - 1])
+        connection.execute("DELETE FROM items")
+        connection.execute(insert, ["U", 0])
+        assert connection.execute("SELECT id FROM items").fetchall() == [(2,)]
+        with pytest.raises(sqlite3.IntegrityError, match="ck_movements_delta"):
+            connection.execute(
+                "INSERT INTO movements (item_id, delta, reason, quantity, created_at) VALUES (2, 0, '', 0, 0)"
+            )
+
+
+def test_new_database_gets_its_folder_and_wal(tmp_path: Path) -> None:
+    path = tmp_path / "deep" / "er" / "50%.db"
+
+    assert upgrade(f"sqlite:///{tmp_path}/deep/er/50%25.db") is None
+
+    with closing(sqlite3.connect(path)) as connection:
+        assert connection.execute("PRAGMA journal_mode").fetchone() == ("wal",)
+    assert upgrade(f"sqlite:///{tmp_path}/deep/er/50%25.db") == REVISION
+
+
+def test_processes_that_start_together_migrate_once(tmp_path: Path) -> None:
+    command = [sys.executable, "-c", UPGRADE, f"sqlite:///{tmp_path}/x.db"]
+    processes = [
+        subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) for _ in range(6)
+    ]
+
+    results = [(*process.communicate(timeout=60), process.returncode) for process in processes]
+
+    assert [code for _, _, code in results] == [0] * 6, results
+    assert sorted(out.strip() for out, _, _ in results) == [REVISION] * 5 + ["None"]
+
+
+def test_migration_that_is_cut_short_leaves_nothing_and_can_be_repeated(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from alembic import op
+
+    def die(*_: object, **__: object) -> None:
+        raise KeyboardInterrupt
+
+    url = f"sqlite:///{tmp_path}/x.db"
+    with monkeypatch.context() as patched:
+        patched.setattr(op, "create_index", die)  # the last step of the first migration
+        with pytest.raises(KeyboardInterrupt):
+            upgrade(url)
+    with closing(sqlite3.connect(tmp_path / "x.db")) as connection:
+        assert connection.execute("SELECT name FROM sqlite_master WHERE name = 'items'").fetchall() == []
+
+    assert upgrade(url) is None
+    assert upgrade(url) == REVISION
+
+
+def test_waiting_for_another_process_has_a_limit(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    import fcntl
+
+    monkeypatch.setattr(migrate, "LOCK_SECONDS", 0.1)
+    with (tmp_path / "x.db.migrate.lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        with pytest.raises(MigrationError, match=r"another process has held .*x\.db\.migrate\.lock"):
+            upgrade(f"sqlite:///{tmp_path}/x.db")
+
+
+def test_file_in_place_of_the_folder_is_one_sentence(tmp_path: Path) -> None:
+    (tmp_path / "var").write_text("")
+
+    with pytest.raises(MigrationError, match=r"cannot be created: .*COACHMAN_DATABASE_URL"):
+        upgrade(f"sqlite:///{tmp_path}/var/x.db")
+
+
+def test_file_that_is_no_database_is_one_sentence(tmp_path: Path) -> None:
+    (tmp_path / "x.db").write_text("Not a database at all, although long enough to look at. " * 20)
+
+    with pytest.raises(MigrationError, match="file is not a database"):
+        upgrade(f"sqlite:///{tmp_path}/x.db")
+
+
+def test_workers_do_not_load_alembic() -> None:
+    code = "import sys, app.main; sys.exit('alembic' in sys.modules)"
+
+    result = subprocess.run([sys.executable, "-c", code], env=os.environ, timeout=60, check=False)
+
+    assert result.returncode == 0
