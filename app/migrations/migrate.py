@@ -52,7 +52,11 @@ def _upgrade(path: Path) -> str | None:
 def _connect(path: Path) -> sqlite3.Connection:
     # isolation_level=None: the module's own BEGIN comes too late to cover DDL.
     connection = sqlite3.connect(path, isolation_level=None, timeout=5)
-    connection.execute("PRAGMA journal_mode=WAL")
+    try:
+        connection.execute("PRAGMA journal_mode=WAL")
+    except sqlite3.Error:
+        connection.close()
+        raise
     return connection
 
 

@@ -2,6 +2,7 @@
 
 import shutil
 from collections.abc import Iterator
+from itertools import count
 from pathlib import Path
 from typing import Any
 
@@ -104,15 +105,30 @@ def served(migrated_file: Path, tmp_path_factory: pytest.TempPathFactory) -> Ite
 schema = schemathesis.openapi.from_dict(create_app(Settings()).openapi())
 
 
-@schema.parametrize()
-@settings(
+bounded = settings(
     max_examples=30,
     derandomize=True,
     deadline=None,
     phases=[Phase.explicit, Phase.generate],
     suppress_health_check=list(HealthCheck),
 )
+skus = (f"T-{n}" for n in count())
+
+
+@schema.parametrize()
+@bounded
 def test_answers_are_as_the_document_says(case: schemathesis.Case, served: FastAPI) -> None:
     response = case.call(app=served)
+
+    case.validate_response(response, checks=CHECKS)
+
+
+@schema.include(path_regex="item_id").parametrize()
+@bounded
+def test_answers_about_an_item_that_exists_are_too(case: schemathesis.Case, served: FastAPI) -> None:
+    create = schema["/items"]["POST"].Case(body={"sku": next(skus), "name": "Tea"})
+    case.path_parameters["item_id"] = create.call(app=served).json()["id"]
+
+    response = case.call(app=served, headers={"If-Match": "*"})
 
     case.validate_response(response, checks=CHECKS)
