@@ -19,7 +19,7 @@ def add_docs(app: FastAPI) -> None:
 
 
 @router.get("/docs")
-async def swagger_ui(request: Request) -> HTMLResponse:
+async def swagger_ui_html(request: Request) -> HTMLResponse:
     root = request.scope.get("root_path", "")
     return get_swagger_ui_html(
         title=request.app.title,

@@ -1,0 +1,1 @@
+"""Runs a FastAPI application under a Gunicorn master and N Uvicorn workers."""

@@ -1,0 +1,1 @@
+"""What the operations listener answers; nothing here is reachable on the public one."""

@@ -1,0 +1,139 @@
+"""Shared memory with one row per worker slot: the one place that knows who serves.
+
+The master makes it before it forks. A row has one writer at a time: the worker while it lives, the
+master before the fork and after the reaping. Every process of the service reads it, without a lock.
+"""
+
+import mmap
+import struct
+import zlib
+from collections.abc import Iterator
+from enum import IntEnum
+from typing import Any, NamedTuple, Self
+
+SLOTS = 512  # twice the most workers there can be: each of them may have a predecessor that still drains
+
+
+class State(IntEnum):
+    EMPTY = 0
+    STARTING = 1
+    READY = 2
+    DRAINING = 3
+    DEAD = 4
+
+
+class Row(NamedTuple):
+    """One slot. `since` is a UNIX time in seconds; `requests` are those of the present worker."""
+
+    state: int = State.EMPTY
+    pid: int = 0
+    since: float = 0.0
+    requests: int = 0
+    in_flight: int = 0
+    connections: int = 0
+    restarts: int = 0
+
+
+class Service(NamedTuple):
+    """What the master says of the whole. `slots` is how many have ever been used."""
+
+    pid: int = 0
+    workers: int = 0
+    slots: int = 0
+
+
+_ROW = struct.Struct("=BIdQIII")
+_SERVICE = struct.Struct("=III")
+_HEAD = struct.Struct("=QI")
+_CELL_BYTES = 2 * (_HEAD.size + _ROW.size)
+
+
+class _Cell:
+    """A record in two copies, written in turn and sealed by a checksum.
+
+    A writer that is killed in the middle leaves the older copy whole, and a reader takes the newest
+    whole copy: it never sees half of one. A sequence lock would leave the row unreadable then.
+    """
+
+    def __init__(self, memory: mmap.mmap, index: int, layout: struct.Struct) -> None:
+        self._memory, self._layout, self._start = memory, layout, index * _CELL_BYTES
+
+    def read(self) -> tuple[int, tuple[Any, ...]]:
+        """The newest whole copy: its sequence number and its values."""
+        while True:
+            whole = [copy for copy in (self._copy(0), self._copy(1)) if copy is not None]
+            if whole:  # else the writer lapped us: it has been round both copies while we read them
+                sequence, payload = max(whole)
+                return sequence, self._layout.unpack(payload)
+
+    def write(self, values: tuple[Any, ...], *, first: bool = False) -> None:
+        sequence = 1 if first else self.read()[0] + 1
+        payload = self._layout.pack(*values)
+        start = self._offset(sequence % 2)
+        sealed = _HEAD.pack(sequence, _checksum(sequence, payload)) + payload
+        self._memory[start : start + len(sealed)] = sealed
+
+    def _offset(self, copy: int) -> int:
+        return self._start + copy * (_HEAD.size + _ROW.size)
+
+    def _copy(self, copy: int) -> tuple[int, bytes] | None:
+        start = self._offset(copy)
+        sealed = self._memory[start : start + _HEAD.size + self._layout.size]
+        sequence, checksum = _HEAD.unpack_from(sealed)
+        payload = sealed[_HEAD.size :]
+        return (sequence, payload) if sequence and checksum == _checksum(sequence, payload) else None
+
+
+def _checksum(sequence: int, payload: bytes) -> int:
+    return zlib.crc32(payload, sequence & 0xFFFFFFFF)
+
+
+class Slot:
+    """One row, by its number."""
+
+    def __init__(self, memory: mmap.mmap, number: int) -> None:
+        self.number = number
+        self._cell = _Cell(memory, number + 1, _ROW)
+
+    def clear(self) -> None:
+        self._cell.write(Row(), first=True)
+
+    def read(self) -> Row:
+        return Row(*self._cell.read()[1])
+
+    def update(self, **changes: Any) -> Row:
+        row = self.read()._replace(**changes)
+        self._cell.write(row)
+        return row
+
+
+class Scoreboard:
+    def __init__(self, memory: mmap.mmap) -> None:
+        self._service = _Cell(memory, 0, _SERVICE)
+        self.slots = [Slot(memory, number) for number in range(SLOTS)]
+
+    @classmethod
+    def create(cls) -> Self:
+        """Runs in the master. The memory is anonymous and shared with what is forked from here on."""
+        scoreboard = cls(mmap.mmap(-1, (SLOTS + 1) * _CELL_BYTES))
+        scoreboard._service.write(Service(), first=True)
+        for slot in scoreboard.slots:
+            slot.clear()
+        return scoreboard
+
+    @property
+    def service(self) -> Service:
+        return Service(*self._service.read()[1])
+
+    def update_service(self, **changes: Any) -> None:
+        self._service.write(self.service._replace(**changes))
+
+    def rows(self) -> Iterator[tuple[int, Row]]:
+        """The slots in use, by number."""
+        for slot in self.slots[: self.service.slots]:
+            row = slot.read()
+            if row.state != State.EMPTY:
+                yield slot.number, row
+
+    def ready(self) -> int:
+        return sum(row.state == State.READY for _, row in self.rows())

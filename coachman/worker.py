@@ -1,0 +1,64 @@
+"""The worker class that Gunicorn is given: `--worker-class coachman.worker.Worker`."""
+
+import asyncio
+import logging
+import socket
+import sys
+from typing import Any, ClassVar
+
+from gunicorn.arbiter import Arbiter
+from gunicorn.util import parse_address
+from uvicorn_worker import UvicornWorker
+
+from coachman.event_loop import uvicorn_loop
+from coachman.scoreboard import Scoreboard, Slot
+from coachman.server import DRAIN_SECONDS, OpsServer, Server
+from coachman.settings import load_settings
+from coachman.startup import ReadableStartup
+
+settings = load_settings()
+
+
+class Worker(UvicornWorker):
+    """Uvicorn under Gunicorn, with an ops listener apart from the public one and a row in the scoreboard.
+
+    Made in the master before each fork; everything from `init_process` on runs in the worker.
+    """
+
+    CONFIG_KWARGS: ClassVar[dict[str, Any]] = {
+        "loop": uvicorn_loop(settings.loop),
+        "http": "httptools",
+        "interface": "asgi3",  # Uvicorn would guess from the shape of ReadableStartup
+        "access_log": False,
+        "timeout_graceful_shutdown": DRAIN_SECONDS,
+        # uvicorn-worker says timeout / 2, so that a loop blocked for half the timeout can already be killed.
+        "timeout_notify": 1,
+    }
+
+    scoreboard: Scoreboard | None = None
+    slot: Slot | None = None
+
+    def run(self) -> None:
+        if settings.log_level != "debug":
+            # Uvicorn tells each step of each start and stop; server.py says the same in two lines.
+            logging.getLogger("uvicorn.error").setLevel(logging.WARNING)
+        with asyncio.Runner(loop_factory=self.config.get_loop_factory()) as runner:
+            runner.run(self._serve())
+
+    async def _serve(self) -> None:
+        public, ops = self._listeners()
+        self.config.app = ReadableStartup(self.wsgi)
+        server = Server(self.config, self.slot)
+        async with OpsServer(self.scoreboard).running(ops):
+            await server.serve(sockets=public)
+        if not server.started:
+            sys.exit(Arbiter.WORKER_BOOT_ERROR)
+
+    def _listeners(self) -> tuple[list[socket.socket], list[socket.socket]]:
+        """The public sockets and the ops listener's. Gunicorn makes one a bind, in their order."""
+        ops_address = parse_address(settings.ops_bind)
+        public: list[socket.socket] = []
+        ops: list[socket.socket] = []
+        for address, listener in zip(self.cfg.address, self.sockets, strict=True):
+            (ops if address == ops_address else public).append(listener.sock)
+        return public, ops
