@@ -1,1 +1,1 @@
-"""Loads a catalogue into the inventory: from a CSV or NDJSON file, or from the packages of a Debian machine."""
+"""Loads a catalogue into the inventory: from a CSV or NDJSON file, or from a Debian machine's packages."""

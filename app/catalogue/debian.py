@@ -5,13 +5,22 @@ import shutil
 import subprocess
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
+from typing import NamedTuple
 
 from app.catalogue.rows import CatalogueError, Row
 
 INSTALLED = ("dpkg-query", "-W", "-f=${Package}\\t${Version}\\t${Installed-Size}\\t${binary:Summary}\\n")
 AVAILABLE = ("apt-cache", "dumpavail")
+AVAILABLE_KEYS = ("Package", "Version", "Installed-Size", "Description")
 LONGEST_SKU = 64
 OPENING_STOCK_CYCLE = 500
+
+
+class Package(NamedTuple):
+    name: str
+    version: str
+    kibibytes: str
+    summary: str
 
 
 def packages(count: int) -> Iterator[Row]:
@@ -21,34 +30,34 @@ def packages(count: int) -> Iterator[Row]:
             "this machine has no dpkg, and demo-data is made of Debian packages; "
             "load a catalogue of your own: python -m app import FILE"
         )
-    return itertools.islice(_each_name_once(itertools.chain(_installed(), _available())), count)
+    unique = _each_name_once(itertools.chain(_installed(), _available()))
+    return (
+        Row(number, _values(package)) for number, package in enumerate(itertools.islice(unique, count), 1)
+    )
 
 
-def _each_name_once(rows: Iterable[Row]) -> Iterator[Row]:
-    # A package installed for two architectures is listed twice, and dumpavail lists the installed ones again.
-    seen: set[object] = set()
-    for row in rows:
-        if row.values["sku"] not in seen:
-            seen.add(row.values["sku"])
-            yield row
+def _each_name_once(packages: Iterable[Package]) -> Iterator[Package]:
+    # One installed for two architectures is listed twice, and dumpavail lists the installed ones again.
+    seen: set[str] = set()
+    for package in packages:
+        if package.version and len(package.name) <= LONGEST_SKU and package.name not in seen:
+            seen.add(package.name)
+            yield package
 
 
-def _installed() -> Iterator[Row]:
+def _installed() -> Iterator[Package]:
     with _output_of(INSTALLED) as lines:
-        for number, line in enumerate(lines, start=1):
-            package, version, kibibytes, summary = line.rstrip("\n").split("\t", 3)
-            yield from _row(number, package, version, kibibytes, summary)
+        for line in lines:
+            yield Package(*line.rstrip("\n").split("\t", 3))
 
 
-def _available() -> Iterator[Row]:
+def _available() -> Iterator[Package]:
     """The packages in apt's lists; none where apt is missing or its lists were never fetched."""
     if not shutil.which(AVAILABLE[0]):
         return
     with _output_of(AVAILABLE) as lines:
-        for number, stanza in enumerate(_stanzas(lines), start=1):
-            keys = ("Package", "Version", "Installed-Size", "Description")
-            package, version, kibibytes, summary = (stanza.get(key, "") for key in keys)
-            yield from _row(number, package, version, kibibytes, summary)
+        for stanza in _stanzas(lines):
+            yield Package(*(stanza.get(key, "") for key in AVAILABLE_KEYS))
 
 
 def _stanzas(lines: Iterable[str]) -> Iterator[dict[str, str]]:
@@ -64,21 +73,15 @@ def _stanzas(lines: Iterable[str]) -> Iterator[dict[str, str]]:
         yield stanza
 
 
-def _row(number: int, package: str, version: str, kibibytes: str, summary: str) -> Iterator[Row]:
-    """One row, or none for a package without a version or with a name too long for a SKU."""
-    if not (package and version) or len(package) > LONGEST_SKU:
-        return
-    size = int(kibibytes) if kibibytes.isdecimal() else None
-    yield Row(
-        number,
-        {
-            "sku": package,
-            "name": f"{package} {version}",
-            "description": summary or None,
-            "unit_price": size,
-            "quantity": 1 + (size or 0) % OPENING_STOCK_CYCLE,
-        },
-    )
+def _values(package: Package) -> dict[str, object]:
+    size = int(package.kibibytes) if package.kibibytes.isdecimal() else None
+    return {
+        "sku": package.name,
+        "name": f"{package.name} {package.version}",
+        "description": package.summary or None,
+        "unit_price": size,
+        "quantity": 1 + (size or 0) % OPENING_STOCK_CYCLE,
+    }
 
 
 @contextmanager

@@ -8,6 +8,7 @@ from typing import NoReturn
 from app.catalogue.lines import MAX_LINE_BYTES, Line, Lines, is_utf8
 from app.catalogue.rows import FIELDS, CatalogueError, Refusal, Row, quoted
 
+EXAMPLE = '{"sku": "A-1", "name": "Anvil"}'
 KINDS = {list: "an array", str: "a string", bool: "true or false", int: "a number", float: "a number"}
 
 
@@ -35,7 +36,7 @@ def _row(line: Line) -> Row | Refusal:
         )
     except json.JSONDecodeError as error:
         return Refusal(line.number, f"the line is not JSON: {error.msg} at column {error.colno}")
-    except _UnusableJSON as error:
+    except _UnusableJSONError as error:
         return Refusal(line.number, str(error))
     except ValueError:  # the one left is the interpreter's limit on the digits of an integer
         return Refusal(line.number, "a number has too many digits")
@@ -53,17 +54,17 @@ def _object(line: int, value: object) -> Row | Refusal:
     return Row(line, value)
 
 
-class _UnusableJSON(Exception):
+class _UnusableJSONError(Exception):
     """JSON that Python would read, but not as its writer meant it."""
 
 
 def _refuse_constant(name: str) -> NoReturn:
-    raise _UnusableJSON(f"{name} is not JSON; write null or leave the field out")
+    raise _UnusableJSONError(f"{name} is not JSON; write null or leave the field out")
 
 
 def _without_repeats(pairs: list[tuple[str, object]]) -> dict[str, object]:
     values = dict(pairs)
     if len(values) < len(pairs):
         repeated = next(key for key, count in Counter(key for key, _ in pairs).items() if count > 1)
-        raise _UnusableJSON(f"the field {quoted(repeated)} stands more than once in the line")
+        raise _UnusableJSONError(f"the field {quoted(repeated)} stands more than once in the line")
     return values

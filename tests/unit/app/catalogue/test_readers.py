@@ -92,7 +92,7 @@ def test_quoted_row_longer_than_the_limit_is_not_collected_for_ever() -> None:
         ('A,"An"vil,1', BROKEN_QUOTES),
         ("A,An\rvil,1", "a carriage return stands inside a cell; lines end with a line feed"),
         ("A,Anvil,1.5", 'quantity: "1.5" is not a whole number'),
-        ("A,Anvil,١", 'quantity: "١" is not a whole number'),
+        ("A,Anvil,\u0661", 'quantity: "\u0661" is not a whole number'),
         ("A,Anvil,\x1b[2J", 'quantity: "\\x1b[2J" is not a whole number'),
         ("A,Anvil," + "9" * 5000, f'quantity: "{"9" * 39}…" is not a whole number'),
         ("A," + "x" * 140_000 + ",1", "a cell is longer than 131072 characters"),
@@ -189,9 +189,8 @@ def test_arbitrary_bytes_are_read_or_refused_in_words(reader: Reader, data: byte
     try:
         rows = list(reader(lines_of(data)))
     except CatalogueError as refused:
-        assert str(refused).isprintable()
-    else:
-        assert all(row.reason.isprintable() for row in rows if isinstance(row, Refusal))
+        rows = [Refusal(refused.line or 1, str(refused))]
+    assert all(row.reason.isprintable() for row in rows if isinstance(row, Refusal))
 
 
 @given(st.lists(st.text(st.characters(exclude_characters="\r\n", exclude_categories=["Cs"]), min_size=1)))
