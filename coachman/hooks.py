@@ -8,12 +8,16 @@ import time
 from typing import Any
 
 from gunicorn.arbiter import Arbiter
+from gunicorn.errors import HaltServer
 from gunicorn.util import parse_address
 
+from coachman import backoff
 from coachman.capacity import default_workers
-from coachman.scoreboard import Scoreboard, State
+from coachman.scoreboard import Row, Scoreboard, State
 from coachman.settings import ServerSettings, load_settings
 from coachman.worker import Worker
+
+START_FAILED = 3
 
 settings: ServerSettings = load_settings()
 scoreboard = Scoreboard.create()
@@ -48,9 +52,15 @@ def pre_fork(server: Arbiter, worker: Worker) -> None:
     worker.scoreboard, worker.slot = scoreboard, scoreboard.slots[number]
     scoreboard.update_service(slots=max(scoreboard.service.slots, number + 1))
     before = worker.slot.read()
-    restarts = before.restarts + (before.state != State.EMPTY)
-    worker.slot.clear()
-    worker.slot.update(state=State.STARTING, since=time.time(), restarts=restarts)
+    worker.delay_seconds = backoff.delay_seconds(before.failures)
+    worker.slot.write(
+        Row(
+            state=State.BACKING_OFF if worker.delay_seconds else State.STARTING,
+            since=time.time(),
+            restarts=before.restarts + (before.state != State.EMPTY),
+            failures=before.failures,
+        )
+    )
 
 
 def post_fork(server: Arbiter, worker: Worker) -> None:
@@ -60,9 +70,18 @@ def post_fork(server: Arbiter, worker: Worker) -> None:
 
 
 def child_exit(server: Arbiter, worker: Worker) -> None:
-    """Runs in the master, once it has reaped the worker."""
+    """Runs in the master, once it has reaped the worker.
+
+    A worker that cannot start ends the service only if the service has never been ready: later its
+    siblings serve on, and its slot is tried again. Gunicorn would end it either way.
+    """
     assert worker.slot is not None
-    worker.slot.update(state=State.DEAD, since=time.time(), in_flight=0, connections=0)
+    row = worker.slot.read()
+    failures = row.failures + 1 if backoff.is_failure(row, time.time()) else 0
+    worker.slot.update(state=State.DEAD, since=time.time(), in_flight=0, connections=0, failures=failures)
+    stopping = not server.LISTENERS
+    if failures and not scoreboard.was_ready and not stopping:
+        raise HaltServer("A worker did not start, and the service had never been ready.", START_FAILED)
 
 
 def _refuse_taken(address: str | tuple[str, int]) -> None:

@@ -20,6 +20,7 @@ class State(IntEnum):
     READY = 2
     DRAINING = 3
     DEAD = 4
+    BACKING_OFF = 5
 
 
 class Row(NamedTuple):
@@ -32,6 +33,7 @@ class Row(NamedTuple):
     in_flight: int = 0
     connections: int = 0
     restarts: int = 0
+    failures: int = 0  # how many workers in a row ended here before or just after they were ready
 
 
 class Service(NamedTuple):
@@ -42,7 +44,7 @@ class Service(NamedTuple):
     slots: int = 0
 
 
-_ROW = struct.Struct("=BIdQIII")
+_ROW = struct.Struct("=BIdQIIII")
 _SERVICE = struct.Struct("=III")
 _HEAD = struct.Struct("=QI")
 _CELL_BYTES = 2 * (_HEAD.size + _ROW.size)
@@ -95,30 +97,33 @@ class Slot:
         self.number = number
         self._cell = _Cell(memory, number + 1, _ROW)
 
-    def clear(self) -> None:
+    def prepare(self) -> None:
+        """Called once, before anyone reads."""
         self._cell.write(Row(), first=True)
 
     def read(self) -> Row:
         return Row(*self._cell.read()[1])
 
-    def update(self, **changes: Any) -> Row:
-        row = self.read()._replace(**changes)
+    def write(self, row: Row) -> None:
         self._cell.write(row)
-        return row
+
+    def update(self, **changes: Any) -> None:
+        self.write(self.read()._replace(**changes))
 
 
 class Scoreboard:
     def __init__(self, memory: mmap.mmap) -> None:
+        self._memory = memory
         self._service = _Cell(memory, 0, _SERVICE)
         self.slots = [Slot(memory, number) for number in range(SLOTS)]
 
     @classmethod
     def create(cls) -> Self:
         """Runs in the master. The memory is anonymous and shared with what is forked from here on."""
-        scoreboard = cls(mmap.mmap(-1, (SLOTS + 1) * _CELL_BYTES))
+        scoreboard = cls(mmap.mmap(-1, (SLOTS + 1) * _CELL_BYTES + 1))
         scoreboard._service.write(Service(), first=True)
         for slot in scoreboard.slots:
-            slot.clear()
+            slot.prepare()
         return scoreboard
 
     @property
@@ -135,5 +140,12 @@ class Scoreboard:
             if row.state != State.EMPTY:
                 yield slot.number, row
 
-    def ready(self) -> int:
-        return sum(row.state == State.READY for _, row in self.rows())
+    @property
+    def was_ready(self) -> bool:
+        """Whether all workers have once been ready at the same time."""
+        return bool(self._memory[-1])
+
+    def note_readiness(self) -> None:
+        """Called by each worker that becomes ready. All of them may write this byte: it only ever rises."""
+        if sum(row.state == State.READY for _, row in self.rows()) >= self.service.workers:
+            self._memory[-1] = 1

@@ -26,9 +26,9 @@ class Server(uvicorn.Server):
     Without a slot (a worker under a master without our hooks) there is no row to keep.
     """
 
-    def __init__(self, config: uvicorn.Config, slot: Slot | None) -> None:
+    def __init__(self, config: uvicorn.Config, scoreboard: Scoreboard | None, slot: Slot | None) -> None:
         super().__init__(config)
-        self._slot = slot
+        self._scoreboard, self._slot = scoreboard, slot
 
     @contextlib.contextmanager
     def capture_signals(self) -> Generator[None]:
@@ -54,6 +54,8 @@ class Server(uvicorn.Server):
         begun = time.monotonic()
         await super().startup(sockets=sockets)
         self._record(state=State.READY, since=time.time())
+        if self._scoreboard is not None:
+            self._scoreboard.note_readiness()
         log.info("Worker %s is ready after %.2f s", self._name(), time.monotonic() - begun)
 
     async def on_tick(self, counter: int) -> bool:

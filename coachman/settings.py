@@ -1,5 +1,6 @@
 """What coachman reads from its environment. The master reads it once; workers inherit it by fork."""
 
+import os
 import re
 from typing import Annotated, Literal, Self
 
@@ -84,9 +85,9 @@ def _sentence(problem: dict[str, object]) -> str:
     location = problem["loc"]
     if not isinstance(location, tuple) or not location:
         return str(problem["msg"]).removeprefix("Value error, ")
-    key = str(location[0])
-    name = key.lower().removeprefix("coachman_")
-    name = "workers" if name == "web_concurrency" else name
-    key = key if key.isupper() else f"COACHMAN_{key.upper()}"
+    name = str(location[0]).lower().removeprefix("coachman_")
+    key = f"COACHMAN_{name.upper()}"
+    if name == "workers" and key not in os.environ:
+        key = "WEB_CONCURRENCY"
     wanted = ServerSettings.model_fields[name].description
     return f"{key}={problem['input']} is refused: it must be {wanted}."

@@ -4,6 +4,7 @@ import asyncio
 import logging
 import socket
 import sys
+import time
 from typing import Any, ClassVar
 
 from gunicorn.arbiter import Arbiter
@@ -11,10 +12,12 @@ from gunicorn.util import parse_address
 from uvicorn_worker import UvicornWorker
 
 from coachman.event_loop import uvicorn_loop
-from coachman.scoreboard import Scoreboard, Slot
+from coachman.scoreboard import Scoreboard, Slot, State
 from coachman.server import DRAIN_SECONDS, OpsServer, Server
 from coachman.settings import load_settings
 from coachman.startup import ReadableStartup
+
+BOOT_FAILED = 1
 
 settings = load_settings()
 
@@ -37,22 +40,30 @@ class Worker(UvicornWorker):
 
     scoreboard: Scoreboard | None = None
     slot: Slot | None = None
+    delay_seconds: float = 0
 
     def run(self) -> None:
         if settings.log_level != "debug":
             # Uvicorn tells each step of each start and stop; server.py says the same in two lines.
             logging.getLogger("uvicorn.error").setLevel(logging.WARNING)
-        with asyncio.Runner(loop_factory=self.config.get_loop_factory()) as runner:
-            runner.run(self._serve())
+        try:
+            with asyncio.Runner(loop_factory=self.config.get_loop_factory()) as runner:
+                runner.run(self._serve())
+        except SystemExit:
+            # Uvicorn's way to say that the start-up failed, with the code that makes Gunicorn end the
+            # whole service. With our hooks the master decides that: see hooks.child_exit.
+            sys.exit(Arbiter.WORKER_BOOT_ERROR if self.slot is None else BOOT_FAILED)
 
     async def _serve(self) -> None:
+        if self.slot and self.delay_seconds:
+            self.log.warning("Slot %s starts its worker in %.1f s", self.slot.number, self.delay_seconds)
+            await asyncio.sleep(self.delay_seconds)
+            self.slot.update(state=State.STARTING, since=time.time())
         public, ops = self._listeners()
         self.config.app = ReadableStartup(self.wsgi)
-        server = Server(self.config, self.slot)
+        server = Server(self.config, self.scoreboard, self.slot)
         async with OpsServer(self.scoreboard).running(ops):
             await server.serve(sockets=public)
-        if not server.started:
-            sys.exit(Arbiter.WORKER_BOOT_ERROR)
 
     def _listeners(self) -> tuple[list[socket.socket], list[socket.socket]]:
         """The public sockets and the ops listener's. Gunicorn makes one a bind, in their order."""

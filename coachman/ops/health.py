@@ -60,13 +60,14 @@ def describe(number: int, row: Row) -> dict[str, Any]:
     """One slot as JSON."""
     return {
         "slot": number,
-        "state": State(row.state).name.lower(),
+        "state": State(row.state).name.lower().replace("_", "-"),
         "pid": row.pid,
         "since": datetime.fromtimestamp(row.since, UTC).isoformat(timespec="milliseconds"),
         "requests": row.requests,
         "in_flight": row.in_flight,
         "connections": row.connections,
         "restarts": row.restarts,
+        "failures": row.failures,
     }
 
 

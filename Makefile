@@ -1,0 +1,57 @@
+# Coachman. `make` alone lists what there is.
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+
+.DEFAULT_GOAL := help
+.PHONY: help run demo-data test check lint bench lock clean
+
+help: ## List these targets
+	@awk 'BEGIN {FS = ":.*## "} \
+		/^##@/ {printf "\n%s\n", substr($$0, 5)} \
+		/^[a-z-]+:.*## / {printf "  make %-11s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+
+##@ Use it
+run: $(VENV)/runtime ## Migrate the database and serve on 127.0.0.1:8000; Ctrl-C ends it
+	@$(BIN)/python -m coachman check
+	@$(BIN)/python -m app migrate
+	@exec $(BIN)/gunicorn
+
+demo-data: $(VENV)/runtime ## Fill the database with thousands of real items
+	@$(BIN)/python -m app demo-data
+
+##@ Work on it
+test: $(VENV)/development ## Run all tests, with coverage
+	@$(BIN)/python -m pytest --cov --cov-report=term-missing:skip-covered $(ARGS)
+
+check: $(VENV)/development ## Types, style and walls; changes nothing
+	@$(BIN)/ruff check .
+	@$(BIN)/ruff format --check .
+	@$(BIN)/mypy
+	@$(BIN)/lint-imports
+
+lint: $(VENV)/development ## Mend style where a tool can
+	@$(BIN)/ruff check --fix .
+	@$(BIN)/ruff format .
+
+bench: $(VENV)/development ## Compare with the usual deployment, as ratios
+	@$(BIN)/python benchmarks/against_stock.py $(ARGS)
+
+lock: $(VENV)/development ## Make the locks anew from pyproject.toml (ARGS=--upgrade for newer versions)
+	@scripts/lock $(ARGS)
+
+clean: ## Remove the virtual environment and the caches, not var/
+	@rm -rf $(VENV) .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache .coverage*
+
+$(BIN)/python:
+	@scripts/make-venv $(PYTHON) $(VENV)
+
+$(VENV)/runtime: requirements.txt | $(BIN)/python
+	@echo "Installing what the service needs..."
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes -r requirements.txt
+	@touch $@
+
+$(VENV)/development: requirements-dev.txt $(VENV)/runtime
+	@echo "Installing what the tests need..."
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes -r requirements-dev.txt
+	@touch $@

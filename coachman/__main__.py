@@ -1,0 +1,5 @@
+"""`python -m coachman` is the `coachman` command."""
+
+from coachman.cli import cli
+
+cli(prog_name="coachman")

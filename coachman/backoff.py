@@ -1,0 +1,26 @@
+"""How long a slot waits before its next worker starts.
+
+The worker itself waits, after the fork: the master must never sleep, and would not fork one by one.
+"""
+
+import random
+
+from coachman.scoreboard import Row, State
+
+FIRST_SECONDS = 0.1
+MOST_SECONDS = 30.0
+JUST_READY_SECONDS = 1.0  # a worker that ends so soon after it was ready is taken for a crash loop
+
+
+def is_failure(row: Row, now: float) -> bool:
+    """Whether the worker that has ended, as its row says, never got to serve."""
+    if row.state == State.READY:
+        return now - row.since < JUST_READY_SECONDS
+    return row.state in (State.STARTING, State.BACKING_OFF)
+
+
+def delay_seconds(failures: int) -> float:
+    """Doubles with each failure in a row. Jittered, for slots that fail together must not return together."""
+    if not failures:
+        return 0.0
+    return min(MOST_SECONDS, FIRST_SECONDS * 2.0 ** min(failures - 1, 20)) * random.uniform(0.75, 1.25)  # noqa: S311

@@ -1,0 +1,24 @@
+"""`coachman check`: would a master start from here?"""
+
+import os
+
+from coachman.application import load
+from coachman.capacity import default_workers
+from coachman.event_loop import uvicorn_loop
+from coachman.settings import load_settings
+
+
+def check() -> None:
+    """Read the settings and load the application, as a master would; say what is wrong in one sentence.
+
+    Gunicorn reads WEB_CONCURRENCY while it is imported and answers a bad one with a traceback: only
+    a look beforehand can do better.
+    """
+    settings = load_settings()
+    uvicorn_loop(settings.loop)
+    load(settings.app)
+    count, bound = default_workers()
+    workers = f"{settings.workers} workers, as told" if settings.workers else f"{count} workers ({bound})"
+    print(f"{settings.app} loads; {workers}; public {settings.bind}, operations {settings.ops_bind}")
+    if settings.workers and "WEB_CONCURRENCY" in os.environ and "COACHMAN_WORKERS" in os.environ:
+        print("COACHMAN_WORKERS is set, so WEB_CONCURRENCY is not used.")

@@ -1,0 +1,128 @@
+"""Starts the real Gunicorn, as an operator would, and watches it from outside."""
+
+import contextlib
+import os
+import signal
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import httpx2
+
+REPOSITORY = Path(__file__).parents[2]
+GUNICORN = Path(sys.executable).with_name("gunicorn")
+
+
+def free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])
+
+
+def wait_until(condition: Callable[[], Any], *, seconds: float = 15) -> bool:
+    """Whether the condition came true in time. A service that is not there yet is no error."""
+    deadline = time.monotonic() + seconds
+    while time.monotonic() < deadline:
+        with contextlib.suppress(httpx2.TransportError):
+            if condition():
+                return True
+        time.sleep(0.02)  # between two looks, never instead of one
+    return False
+
+
+def is_alive(pid: int) -> bool:
+    try:
+        state = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0]
+    except (FileNotFoundError, ProcessLookupError):
+        return False
+    return state != "Z"
+
+
+def children(pid: int) -> set[int]:
+    return {int(child) for child in Path(f"/proc/{pid}/task/{pid}/children").read_text().split()}
+
+
+class Service:
+    """A Gunicorn master with its workers, on free ports, with a database of its own."""
+
+    def __init__(self, folder: Path, *arguments: str, **settings: str) -> None:
+        self.port, self.ops_port = free_port(), free_port()
+        self.url = f"http://127.0.0.1:{self.port}"
+        self.ops_url = f"http://127.0.0.1:{self.ops_port}"
+        self._log = folder / "service.log"
+        self.environment = os.environ | {
+            "COACHMAN_BIND": f"127.0.0.1:{self.port}",
+            "COACHMAN_OPS_BIND": f"127.0.0.1:{self.ops_port}",
+            "COACHMAN_DATABASE_URL": f"sqlite:///{folder}/stock.db",
+            **settings,
+        }
+        self._arguments = arguments
+
+    def migrate(self) -> None:
+        subprocess.run(
+            [sys.executable, "-m", "app", "migrate"],
+            check=True,
+            env=self.environment,
+            cwd=REPOSITORY,
+            timeout=60,
+        )
+
+    def start(self) -> None:
+        with self._log.open("wb") as log:
+            self.process = subprocess.Popen(
+                [GUNICORN, *(argument.format(port=self.port) for argument in self._arguments)],
+                cwd=REPOSITORY,
+                env=self.environment,
+                stdout=log,
+                stderr=subprocess.STDOUT,
+                start_new_session=True,  # a process group of its own, as a terminal gives it
+            )
+
+    def wait_ready(self) -> None:
+        assert wait_until(self.is_ready), f"the service was not ready in time\n{self.log()}"
+
+    def wait_end(self, seconds: float = 20) -> int:
+        """The exit code."""
+        try:
+            return self.process.wait(seconds)
+        except subprocess.TimeoutExpired:
+            raise AssertionError(f"the service did not end in {seconds} s\n{self.log()}") from None
+
+    def is_ready(self) -> bool:
+        assert self.process.poll() is None, f"the service ended with {self.process.returncode}\n{self.log()}"
+        return httpx2.get(f"{self.ops_url}/readyz").status_code == 200
+
+    def slots(self) -> list[dict[str, Any]]:
+        slots: list[dict[str, Any]] = httpx2.get(f"{self.ops_url}/readyz").json()["slots"]
+        return slots
+
+    def worker_pids(self) -> set[int]:
+        return {slot["pid"] for slot in self.slots() if slot["state"] == "ready"}
+
+    def log(self) -> str:
+        return self._log.read_text()
+
+    def end(self) -> None:
+        """Leaves nothing behind, also of a service whose master is gone."""
+        if self.process.poll() is None:
+            self.process.send_signal(signal.SIGTERM)
+        with contextlib.suppress(subprocess.TimeoutExpired):
+            self.process.wait(10)
+        with contextlib.suppress(ProcessLookupError):
+            os.killpg(self.process.pid, signal.SIGKILL)
+        self.process.wait(5)
+
+
+@contextlib.contextmanager
+def running(service: Service, *, ready: bool = True) -> Iterator[Service]:
+    service.start()
+    try:
+        if ready:
+            service.wait_ready()
+        yield service
+    finally:
+        service.end()
