@@ -2,6 +2,7 @@
 
 import typer
 
+from app.catalogue import commands
 from app.settings import load_settings
 
 cli = typer.Typer(add_completion=False, no_args_is_help=False, pretty_exceptions_enable=False)
@@ -38,6 +39,8 @@ def migrate() -> None:
     else:
         print(f"{url} migrated from {before or 'nothing'} to revision {REVISION}")
 
+
+commands.register(cli)
 
 if __name__ == "__main__":
     cli()
