@@ -9,7 +9,8 @@ from typing import NamedTuple
 
 from app.catalogue.rows import CatalogueError, Row
 
-INSTALLED = ("dpkg-query", "-W", "-f=${Package}\\t${Version}\\t${Installed-Size}\\t${binary:Summary}\\n")
+KEYS = ("db:Status-Status", "Package", "Version", "Installed-Size", "binary:Summary")
+INSTALLED = ("dpkg-query", "-W", "-f=" + "\\t".join(f"${{{key}}}" for key in KEYS) + "\\n")
 AVAILABLE = ("apt-cache", "dumpavail")
 AVAILABLE_KEYS = ("Package", "Version", "Installed-Size", "Description")
 LONGEST_SKU = 64
@@ -31,9 +32,8 @@ def packages(count: int) -> Iterator[Row]:
             "load a catalogue of your own: python -m app import FILE"
         )
     unique = _each_name_once(itertools.chain(_installed(), _available()))
-    return (
-        Row(number, _values(package)) for number, package in enumerate(itertools.islice(unique, count), 1)
-    )
+    for number, package in enumerate(itertools.islice(unique, count), start=1):
+        yield Row(number, _values(package))
 
 
 def _each_name_once(packages: Iterable[Package]) -> Iterator[Package]:
@@ -48,7 +48,9 @@ def _each_name_once(packages: Iterable[Package]) -> Iterator[Package]:
 def _installed() -> Iterator[Package]:
     with _output_of(INSTALLED) as lines:
         for line in lines:
-            yield Package(*line.rstrip("\n").split("\t", 3))
+            status, *package = line.rstrip("\n").split("\t", 4)
+            if status == "installed":
+                yield Package(*package)
 
 
 def _available() -> Iterator[Package]:

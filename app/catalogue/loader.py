@@ -18,7 +18,7 @@ from app.lifespan import NotReadyError, open_database
 
 # A commit is an fsync, so rows share it; but the service waits at most 5 s for its turn to write,
 # and must find the file free between two batches.
-BATCH_ROWS = 500
+BATCH_ROWS = 250
 
 Count = Outcome | Literal["refused"]
 COUNTS: tuple[Count, ...] = ("created", "updated", "unchanged", "refused")

@@ -7,41 +7,29 @@ from typing import Any, Literal
 
 from pydantic import ValidationError
 from sqlalchemy import select
+from sqlalchemy.dialects.sqlite import insert as insert_or_update
 
 from app.catalogue.entries import Entry, why_invalid
-from app.catalogue.rows import Refusal
+from app.catalogue.rows import FIELDS, Refusal
 from app.database import Database
 from app.inventory.schemas import MovementCreate, Reason
 from app.inventory.search import search_text
 from app.inventory.tables import items, movements
 
 Outcome = Literal["created", "updated", "unchanged"]
-CONTENT = ("sku", "name", "description", "unit_price")
-STORED = [items.c[name] for name in ("id", "quantity", *CONTENT)]
+REASONS: dict[Outcome, Reason] = {"created": "receipt", "updated": "correction"}
+NEW_ITEM: dict[str, Any] = {"description": None, "unit_price": None, "quantity": 0}
+CHANGED_BY_UPDATE = ("name", "description", "unit_price", "quantity", "updated_at", "search")
 
 
 @dataclass(frozen=True, slots=True)
 class Change:
-    """What one entry does to the database; `before` is None when it creates an item."""
+    """What one entry does to the database; `values` is the item as it is to be."""
 
-    entry: Entry
-    before: Any
+    line: int
+    outcome: Outcome
     values: dict[str, Any]
     delta: int
-
-    @property
-    def quantity(self) -> int:
-        return self.delta + (0 if self.before is None else self.before.quantity)
-
-    @property
-    def reason(self) -> Reason:
-        return "receipt" if self.before is None else "correction"
-
-    @property
-    def outcome(self) -> Outcome:
-        if self.before is None:
-            return "created"
-        return "updated" if self.values or self.delta else "unchanged"
 
 
 async def upsert(database: Database, entries: Sequence[Entry]) -> list[Outcome | Refusal]:
@@ -50,30 +38,27 @@ async def upsert(database: Database, entries: Sequence[Entry]) -> list[Outcome |
     async with database.transaction():
         stored = await _stored(database, entries)
         plan = [_plan(entry, stored.get(entry.item.sku)) for entry in entries]
-        changes = [change for change in plan if isinstance(change, Change)]
-        ids = await _create(database, [change for change in changes if change.before is None], now)
-        for change in changes:
-            if change.outcome == "updated":
-                await _update(database, change, now)
-        await _book(database, [change for change in changes if change.delta], ids, now)
-    return [change.outcome if isinstance(change, Change) else change for change in plan]
+        changes = [step for step in plan if isinstance(step, Change) and step.outcome != "unchanged"]
+        if changes:
+            ids = await _write_items(database, changes, now)
+            await _book(database, [change for change in changes if change.delta], ids, now)
+    return [step.outcome if isinstance(step, Change) else step for step in plan]
 
 
-async def _stored(database: Database, entries: Sequence[Entry]) -> dict[str, Any]:
-    query = select(*STORED).where(items.c.sku.in_([entry.item.sku for entry in entries]))
-    return {row["sku"]: row for row in await database.fetch_all(query)}
+async def _stored(database: Database, entries: Sequence[Entry]) -> dict[str, dict[str, Any]]:
+    columns = [items.c[field] for field in FIELDS]
+    query = select(*columns).where(items.c.sku.in_([entry.item.sku for entry in entries]))
+    return {row["sku"]: dict(row._mapping) for row in await database.fetch_all(query)}
 
 
-def _plan(entry: Entry, before: Any) -> Change | Refusal:
-    item = entry.item
-    if before is None:
-        change = Change(entry, None, item.model_dump(include=set(CONTENT)), item.quantity or 0)
-    else:
-        given = item.model_dump(include=set(CONTENT) & item.model_fields_set)
-        values = {field: value for field, value in given.items() if value != before[field]}
-        change = Change(
-            entry, before, values, 0 if item.quantity is None else item.quantity - before.quantity
-        )
+def _plan(entry: Entry, stored: dict[str, Any] | None) -> Change | Refusal:
+    before = stored or NEW_ITEM
+    given = entry.item.model_dump(exclude_unset=True)
+    if entry.item.quantity is None:
+        given.pop("quantity", None)
+    values = before | given
+    outcome: Outcome = "created" if stored is None else "unchanged" if values == stored else "updated"
+    change = Change(entry.line, outcome, values, values["quantity"] - before["quantity"])
     return _refusal(change) or change
 
 
@@ -82,39 +67,28 @@ def _refusal(change: Change) -> Refusal | None:
     if not change.delta:
         return None
     try:
-        MovementCreate(delta=change.delta, reason=change.reason)
+        MovementCreate(delta=change.delta, reason=REASONS[change.outcome])
     except ValidationError as error:
-        reason = f"quantity: {change.quantity} takes a movement of {change.delta}; {why_invalid(error)}"
-        return Refusal(change.entry.line, reason)
+        wanted = change.values["quantity"]
+        return Refusal(
+            change.line, f"quantity: {wanted} takes a movement of {change.delta}; {why_invalid(error)}"
+        )
     return None
 
 
-async def _create(database: Database, changes: Sequence[Change], now: datetime) -> dict[str, int]:
-    """The new ids, by SKU."""
-    if not changes:
-        return {}
-    rows = [
-        change.values
-        | {
-            "quantity": change.quantity,
-            "created_at": now,
-            "updated_at": now,
-            "search": search_text(change.values["sku"], change.values["name"]),
-        }
-        for change in changes
-    ]
-    insert = items.insert().values(rows).returning(items.c.id, items.c.sku)
-    return {row["sku"]: row["id"] for row in await database.fetch_all(insert)}
+async def _write_items(database: Database, changes: Sequence[Change], now: datetime) -> dict[str, int]:
+    """The ids of the items, by SKU."""
+    # One statement for all of them: an UPDATE for each would hold the write lock several times as long.
+    insert = insert_or_update(items).values([_row(change.values, now) for change in changes])
+    update = {name: insert.excluded[name] for name in CHANGED_BY_UPDATE}
+    upsert = insert.on_conflict_do_update([items.c.sku], set_=update | {"version": items.c.version + 1})
+    rows = await database.fetch_all(upsert.returning(items.c.id, items.c.sku))
+    return {row["sku"]: row["id"] for row in rows}
 
 
-async def _update(database: Database, change: Change, now: datetime) -> None:
-    values = change.values | {
-        "quantity": change.quantity,
-        "version": items.c.version + 1,
-        "updated_at": now,
-        "search": search_text(change.before.sku, change.entry.item.name),
-    }
-    await database.execute(items.update().where(items.c.id == change.before.id).values(values))
+def _row(values: dict[str, Any], now: datetime) -> dict[str, Any]:
+    search = search_text(values["sku"], values["name"])
+    return values | {"created_at": now, "updated_at": now, "search": search}
 
 
 async def _book(database: Database, changes: Sequence[Change], ids: dict[str, int], now: datetime) -> None:
@@ -122,10 +96,10 @@ async def _book(database: Database, changes: Sequence[Change], ids: dict[str, in
         return
     rows = [
         {
-            "item_id": ids[change.entry.item.sku] if change.before is None else change.before.id,
+            "item_id": ids[change.values["sku"]],
             "delta": change.delta,
-            "reason": change.reason,
-            "quantity": change.quantity,
+            "reason": REASONS[change.outcome],
+            "quantity": change.values["quantity"],
             "created_at": now,
         }
         for change in changes
