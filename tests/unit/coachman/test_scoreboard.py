@@ -1,0 +1,65 @@
+import os
+import signal
+import time
+
+from coachman import backoff
+from coachman.scoreboard import Row, Scoreboard, State
+
+
+def test_a_row_is_read_as_it_was_written_and_others_stay_empty() -> None:
+    board = Scoreboard.create()
+    board.update_service(workers=2, slots=2)
+
+    board.slots[1].update(state=State.READY, pid=7, requests=2**40)
+    board.slots[1].update(in_flight=3)
+
+    assert dict(board.rows()) == {1: Row(state=State.READY, pid=7, requests=2**40, in_flight=3)}
+
+
+def test_readiness_once_reached_is_remembered() -> None:
+    board = Scoreboard.create()
+    board.update_service(workers=2, slots=2)
+
+    board.slots[0].update(state=State.READY)
+    board.note_readiness()
+    assert not board.was_ready
+
+    board.slots[1].update(state=State.READY)
+    board.note_readiness()
+    board.slots[0].update(state=State.DEAD)
+    assert board.was_ready
+
+
+def test_a_reader_never_sees_half_a_row_of_a_writer_that_is_killed() -> None:
+    board = Scoreboard.create()
+    for _ in range(20):
+        writer = os.fork()
+        if not writer:
+            n = board.slots[0].read().pid
+            while True:  # each value of a row is the same number: a torn row would mix two
+                n += 1
+                board.slots[0].write(Row(0, n, float(n), n, n, n, n, n))
+        deadline = time.monotonic() + 0.1
+        while time.monotonic() < deadline:
+            assert len(set(board.slots[0].read()[1:])) == 1
+        os.kill(writer, signal.SIGKILL)
+        os.waitpid(writer, 0)
+
+        row = board.slots[0].read()
+        assert len(set(row[1:])) == 1
+        assert row.pid > 0
+
+
+def test_a_worker_that_never_served_is_a_failure_and_one_that_did_is_none() -> None:
+    assert backoff.is_failure(Row(state=State.STARTING), now=100)
+    assert backoff.is_failure(Row(state=State.BACKING_OFF), now=100)
+    assert backoff.is_failure(Row(state=State.READY, since=99.5), now=100)
+    assert not backoff.is_failure(Row(state=State.READY, since=90), now=100)
+    assert not backoff.is_failure(Row(state=State.DRAINING, since=99.9), now=100)
+
+
+def test_the_delay_doubles_with_jitter_up_to_half_a_minute() -> None:
+    assert backoff.delay_seconds(0) == 0
+    for failures, middle in [(1, 0.1), (2, 0.2), (5, 1.6), (50, 30), (10**6, 30)]:
+        delays = [backoff.delay_seconds(failures) for _ in range(50)]
+        assert 0.75 * middle <= min(delays) < max(delays) <= 1.25 * middle
