@@ -3,6 +3,7 @@
 import asyncio
 import contextlib
 import logging
+import os
 import signal
 import socket
 import time
@@ -26,21 +27,19 @@ class Server(uvicorn.Server):
     Without a slot (a worker under a master without our hooks) there is no row to keep.
     """
 
-    def __init__(self, config: uvicorn.Config, scoreboard: Scoreboard | None, slot: Slot | None) -> None:
+    def __init__(
+        self, config: uvicorn.Config, master_pid: int, scoreboard: Scoreboard | None, slot: Slot | None
+    ) -> None:
         super().__init__(config)
-        self._scoreboard, self._slot = scoreboard, slot
+        self._master_pid, self._scoreboard, self._slot = master_pid, scoreboard, slot
 
     @contextlib.contextmanager
     def capture_signals(self) -> Generator[None]:
-        """Only the master says when to stop: SIGTERM drains, SIGQUIT hurries.
+        """Leaves signals as the worker has set them.
 
         A terminal's Ctrl-C reaches the workers too. Uvicorn would stop on it and then die of it, and
         the master would report each worker as killed.
         """
-        loop = asyncio.get_running_loop()
-        loop.add_signal_handler(signal.SIGTERM, self.handle_term)
-        loop.add_signal_handler(signal.SIGQUIT, self.handle_quit)
-        signal.signal(signal.SIGINT, signal.SIG_IGN)
         yield
 
     def handle_term(self) -> None:
@@ -53,6 +52,10 @@ class Server(uvicorn.Server):
     async def startup(self, sockets: list[socket.socket] | None = None) -> None:
         begun = time.monotonic()
         await super().startup(sockets=sockets)
+        # Only the master says when to stop: SIGTERM drains, SIGQUIT hurries.
+        loop = asyncio.get_running_loop()
+        loop.add_signal_handler(signal.SIGTERM, self.handle_term)
+        loop.add_signal_handler(signal.SIGQUIT, self.handle_quit)
         self._record(state=State.READY, since=time.time())
         if self._scoreboard is not None:
             self._scoreboard.note_readiness()
@@ -65,6 +68,10 @@ class Server(uvicorn.Server):
             in_flight=len(self.server_state.tasks),
             connections=len(self.server_state.connections),
         )
+        if os.getppid() != self._master_pid:
+            # An orphan would go on accepting from the shared socket, beside the next master's workers.
+            log.warning("The master %s is gone", self._master_pid)
+            self.should_exit = True
         return await super().on_tick(counter)
 
     async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:

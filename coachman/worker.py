@@ -2,10 +2,12 @@
 
 import asyncio
 import logging
+import os
+import signal
 import socket
 import sys
 import time
-from typing import Any, ClassVar
+from typing import Any, ClassVar, NoReturn
 
 from gunicorn.arbiter import Arbiter
 from gunicorn.util import parse_address
@@ -42,6 +44,18 @@ class Worker(UvicornWorker):
     slot: Slot | None = None
     delay_seconds: float = 0
 
+    def init_signals(self) -> None:
+        super().init_signals()
+        # Until the server has started: a worker that is told to stop before has not failed.
+        signal.signal(signal.SIGTERM, self.handle_stop_while_starting)
+        signal.signal(signal.SIGQUIT, self.handle_stop_while_starting)
+        signal.signal(signal.SIGINT, signal.SIG_IGN)
+
+    def handle_stop_while_starting(self, *_: object) -> NoReturn:
+        if self.slot is not None:
+            self.slot.update(state=State.DRAINING, since=time.time())
+        os._exit(0)
+
     def run(self) -> None:
         if settings.log_level != "debug":
             # Uvicorn tells each step of each start and stop; server.py says the same in two lines.
@@ -61,7 +75,7 @@ class Worker(UvicornWorker):
             self.slot.update(state=State.STARTING, since=time.time())
         public, ops = self._listeners()
         self.config.app = ReadableStartup(self.wsgi)
-        server = Server(self.config, self.scoreboard, self.slot)
+        server = Server(self.config, self.ppid, self.scoreboard, self.slot)
         async with OpsServer(self.scoreboard).running(ops):
             await server.serve(sockets=public)
 

@@ -1,6 +1,7 @@
 import asyncio
 import os
 import signal
+import socket
 from pathlib import Path
 
 import httpx2
@@ -78,6 +79,45 @@ def test_a_worker_that_cannot_start_waits_longer_each_time_while_its_sibling_ser
     assert set(load.outcomes) == {"200"}, f"{load.outcomes}\n{service.log()}"
     forks = service.log().count("Booting worker")
     assert forks <= 10, f"{forks} workers were forked\n{service.log()}"
+
+
+def test_one_worker_fewer_before_the_service_is_ready_ends_only_that_worker(tmp_path: Path) -> None:
+    gate = tmp_path / "gate"
+    gate.touch()
+    service = Service(
+        tmp_path, COACHMAN_APP="gated:app", GATE=str(gate), COACHMAN_WORKERS="2", PYTHONPATH=APPS
+    )
+    with running(service, ready=False):
+        assert wait_until(lambda: service.log().count("Booting worker") == 2), service.log()
+        service.process.send_signal(signal.SIGTTOU)
+        assert wait_until(lambda: len(children(service.process.pid)) == 1), service.log()
+
+        gate.unlink()
+        service.wait_ready()
+
+
+def test_a_stop_while_workers_start_ends_cleanly(tmp_path: Path) -> None:
+    gate = tmp_path / "gate"
+    gate.touch()
+    service = Service(
+        tmp_path, COACHMAN_APP="gated:app", GATE=str(gate), COACHMAN_WORKERS="2", PYTHONPATH=APPS
+    )
+    with running(service, ready=False):
+        assert wait_until(lambda: service.log().count("Booting worker") == 2), service.log()
+        os.killpg(service.process.pid, signal.SIGINT)
+
+        assert service.wait_end(seconds=5) == 0, service.log()
+    assert not any(word in service.log() for word in ("ERROR", "WARNING", "Traceback")), service.log()
+
+
+def test_workers_of_a_killed_master_end_and_free_the_port(service: Service) -> None:
+    workers = service.worker_pids()
+
+    service.process.kill()
+
+    assert wait_until(lambda: not any(map(is_alive, workers)), seconds=5), service.log()
+    with socket.create_server(("127.0.0.1", service.port)):
+        pass  # it can be taken again
 
 
 @pytest.mark.parametrize("signum", [signal.SIGTERM, signal.SIGINT, signal.SIGQUIT])
