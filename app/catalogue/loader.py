@@ -14,7 +14,7 @@ from app.catalogue.entries import Entry, Validator
 from app.catalogue.rows import Refusal, Row
 from app.catalogue.upsert import Outcome, upsert
 from app.database import Database, sqlite_file, uninterrupted
-from app.lifespan import NotReadyError, open_database
+from app.lifespan import MIGRATE, NotReadyError, open_database
 
 # A commit is an fsync, so rows share it; but the service waits at most 5 s for its turn to write,
 # and must find the file free between two batches.
@@ -108,6 +108,9 @@ def load(
 
 @contextlib.contextmanager
 def _opened(runner: asyncio.Runner, database_url: str) -> Iterator[Database]:
+    file = sqlite_file(database_url)
+    if not file.exists():
+        raise LoadError(f"database {file} does not exist; {MIGRATE}")
     stack = contextlib.AsyncExitStack()
     try:
         database = runner.run(stack.enter_async_context(open_database(database_url)))
