@@ -1,6 +1,8 @@
 """`coachman check`: would a master start from here?"""
 
 import os
+import sys
+from pathlib import Path
 
 from coachman.application import load
 from coachman.capacity import default_workers
@@ -14,6 +16,7 @@ def check() -> None:
     Gunicorn reads WEB_CONCURRENCY while it is imported and answers a bad one with a traceback: only
     a look beforehand can do better.
     """
+    sys.path.insert(0, str(Path.cwd()))  # where Gunicorn looks; a console script does not
     settings = load_settings()
     uvicorn_loop(settings.loop)
     load(settings.app)
