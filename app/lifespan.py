@@ -51,7 +51,9 @@ async def open_database(url: str) -> AsyncIterator[Database]:
 async def _require_revision(database: Database, url: str) -> None:
     try:
         found = await database.fetch_val("SELECT version_num FROM alembic_version")
-    except sqlite3.Error:
+    except sqlite3.Error as error:
+        if error.sqlite_errorcode != sqlite3.SQLITE_ERROR:  # that one: there is no such table
+            raise NotReadyError(f"database {sqlite_file(url)} cannot be read: {error}") from None
         found = None
     if found != REVISION:
         raise NotReadyError(

@@ -49,7 +49,12 @@ class Pool:
         connection = aiosqlite.connect(f"file:{quote(self._path)}?mode=rw", uri=True, isolation_level=None)
         # A server told twice to stop skips the lifespan's end: its exit must not wait for this thread.
         connection._thread.daemon = True
-        self._all.append(await connection)
+        try:
+            self._all.append(await connection)
+        except sqlite3.Error:
+            # Its thread reports its own end to the loop, which may be closed by then.
+            await asyncio.to_thread(connection._thread.join)
+            raise
         for pragma in PRAGMAS:
             await connection.execute_fetchall(f"PRAGMA {pragma}")
         self._free.put_nowait(connection)

@@ -49,6 +49,30 @@ def test_database_of_another_release_is_refused(database_url: str) -> None:
         start(database_url)
 
 
+def test_file_that_is_no_database_is_refused(tmp_path: Path) -> None:
+    (tmp_path / "x.db").write_bytes(b"no database at all, but long enough to be looked at" * 20)
+
+    with pytest.raises(NotReadyError, match="file is not a database"):
+        start(f"sqlite:///{tmp_path}/x.db")
+
+
+def test_directory_in_place_of_the_database_is_refused_again_and_again(tmp_path: Path) -> None:
+    # A failed connection's thread used to report its end to a loop that was closed: a warning, here an error.
+    (tmp_path / "x.db").mkdir()
+
+    for _ in range(20):
+        with pytest.raises(NotReadyError, match="cannot be opened"):
+            start(f"sqlite:///{tmp_path}/x.db")
+
+
+def test_locked_database_is_not_called_unmigrated(database_url: str) -> None:
+    with closing(sqlite3.connect(database_url.removeprefix("sqlite:///"), isolation_level=None)) as other:
+        other.execute("PRAGMA locking_mode=EXCLUSIVE")
+        other.execute("BEGIN EXCLUSIVE")
+        with pytest.raises(NotReadyError, match="database is locked"):
+            start(database_url)
+
+
 def test_missing_database_is_refused_and_not_created(tmp_path: Path) -> None:
     with pytest.raises(NotReadyError, match=r"x\.db cannot be opened: .*; run: python -m app migrate"):
         start(f"sqlite:///{tmp_path}/x.db")
