@@ -53,7 +53,8 @@ class Pool:
             self._all.append(await connection)
         except sqlite3.Error:
             # Its thread reports its own end to the loop, which may be closed by then.
-            await asyncio.to_thread(connection._thread.join)
+            while connection._thread.is_alive():
+                await asyncio.sleep(0.001)
             raise
         for pragma in PRAGMAS:
             await connection.execute_fetchall(f"PRAGMA {pragma}")
