@@ -53,7 +53,7 @@ class Pool:
             self._all.append(await connection)
         except sqlite3.Error:
             # Its thread reports its own end to the loop, which may be closed by then.
-            while connection._thread.is_alive():
+            while connection._thread.is_alive():  # noqa: ASYNC110 (a thread has no event to await)
                 await asyncio.sleep(0.001)
             raise
         for pragma in PRAGMAS:
