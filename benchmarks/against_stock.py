@@ -47,7 +47,7 @@ def settled_pss_mib(name: str, workers: int) -> float:
     with serving(name, workers) as side:
         for worker in side.workers():
             warm(side, worker)
-        time.sleep(1)
+        time.sleep(1)  # what the last requests left is freed by then, on both sides
         if len(side.workers()) != workers:
             raise side.failure(f"has {len(side.workers())} workers instead of {workers}")
         return sum(pss_mib(pid) for pid in (side.master.pid, *side.workers()))

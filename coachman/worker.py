@@ -70,7 +70,7 @@ class Worker(UvicornWorker):
 
     async def _serve(self) -> None:
         if self.slot and self.delay_seconds:
-            self.log.warning("Slot %s starts its worker in %.1f s", self.slot.number, self.delay_seconds)
+            self.log.warning("Slot %s starts its worker in %.2f s", self.slot.number, self.delay_seconds)
             await asyncio.sleep(self.delay_seconds)
             self.slot.update(state=State.STARTING, since=time.time())
         public, ops = self._listeners()

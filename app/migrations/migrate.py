@@ -83,5 +83,5 @@ def _one_at_a_time(lock: Path) -> Iterator[None]:
             except BlockingIOError:
                 if time.monotonic() > deadline:
                     raise MigrationError(f"another process has held {lock} for {LOCK_SECONDS} s") from None
-                time.sleep(0.05)
+                time.sleep(0.05)  # between two tries: a blocking flock has no time limit
         yield
