@@ -1,21 +1,51 @@
-"""A strict client: connections are kept, nothing is ever sent twice, every outcome is counted."""
+"""A strict client: nothing is ever sent twice, and every outcome is counted apart."""
 
+import contextlib
 import http.client
+import itertools
+import select
+import socket
 import threading
 from collections import Counter
+from collections.abc import Callable
+from typing import NamedTuple, Self
+
+Body = bytes | Callable[[bytes], bool] | None
 
 
-class KeepAliveLoad:
-    """`clients` threads that ask for one path as fast as they get answers, until the block ends."""
+class Failure(NamedTuple):
+    outcome: str
+    answered_by: bytes | None  # the last body on the same connection; None on a fresh one
 
-    def __init__(self, port: int, path: str, *, clients: int) -> None:
-        self.outcomes: Counter[str] = Counter()
-        self._port, self._path = port, path
+
+class Load:
+    """`clients` threads that ask for the paths in turn, as fast as they get answers, until the block ends.
+
+    Outcomes: success, reset, refused, timeout, garbled, truncated, wrong_body, or such as "status 503".
+    """
+
+    def __init__(
+        self,
+        port: int,
+        *paths: str,
+        clients: int,
+        keep_alive: bool = True,
+        body: Body = None,
+        timeout: float = 15,
+        pause: float = 0.0,
+    ) -> None:
+        headers = {} if keep_alive else {"Connection": "close"}
+        self._clients = [
+            _Client(http.client.HTTPConnection("127.0.0.1", port, timeout=timeout), paths, headers, body)
+            for _ in range(clients)
+        ]
         self._end = threading.Event()
-        self._threads = [threading.Thread(target=self._run) for _ in range(clients)]
-        self._counts: list[Counter[str]] = []
+        self._threads = [
+            threading.Thread(target=client.run, args=(self._end, pause), daemon=True)
+            for client in self._clients
+        ]
 
-    def __enter__(self) -> "KeepAliveLoad":
+    def __enter__(self) -> Self:
         for thread in self._threads:
             thread.start()
         return self
@@ -23,23 +53,94 @@ class KeepAliveLoad:
     def __exit__(self, *_: object) -> None:
         self._end.set()
         for thread in self._threads:
-            thread.join(30)
-        self.outcomes = sum(self._counts, Counter())
+            thread.join(60)
+
+    @property
+    def outcomes(self) -> Counter[str]:
+        return sum((client.outcomes.copy() for client in self._clients), Counter())
+
+    @property
+    def failures(self) -> list[Failure]:
+        return [failure for client in self._clients for failure in client.failures]
 
     def served(self) -> int:
-        return sum(count["200"] for count in self._counts)
+        return self.outcomes["success"]
 
-    def _run(self) -> None:
-        count: Counter[str] = Counter()
-        self._counts.append(count)
-        connection = http.client.HTTPConnection("127.0.0.1", self._port, timeout=10)
-        while not self._end.is_set():
-            try:
-                connection.request("GET", self._path)
-                answer = connection.getresponse()
-                answer.read()
-                count[str(answer.status)] += 1
-            except (OSError, http.client.HTTPException) as error:
-                count[type(error).__name__] += 1
-                connection.close()
-        connection.close()
+    def answered_by(self) -> list[bytes | None]:
+        """What each client's open connection answered last: for an application that says its pid, by whom."""
+        return [client.answered_by for client in self._clients]
+
+
+class _Client:
+    def __init__(
+        self,
+        connection: http.client.HTTPConnection,
+        paths: tuple[str, ...],
+        headers: dict[str, str],
+        body: Body,
+    ) -> None:
+        self.outcomes: Counter[str] = Counter()
+        self.failures: list[Failure] = []
+        self.answered_by: bytes | None = None
+        self._connection, self._paths = connection, itertools.cycle(paths)
+        self._headers, self._body = headers, body
+
+    def run(self, end: threading.Event, pause: float) -> None:
+        while not end.is_set():
+            outcome = self._ask(next(self._paths))
+            self.outcomes[outcome] += 1
+            if outcome != "success":
+                self.failures.append(Failure(outcome, self.answered_by))
+                self._close()
+            # A port that refuses would else be asked some thousand times a second.
+            end.wait(pause if outcome == "success" else 0.02)
+        self._close()
+
+    def _ask(self, path: str) -> str:
+        if self._is_closed_by_server():
+            self._close()
+        try:
+            self._connection.request("GET", path, headers=self._headers)
+            answer = self._connection.getresponse()
+        except ConnectionRefusedError:
+            return "refused"
+        except TimeoutError:
+            return "timeout"
+        except OSError:
+            return "reset"
+        except http.client.HTTPException:
+            return "garbled"
+        return self._read(answer)
+
+    def _read(self, answer: http.client.HTTPResponse) -> str:
+        try:
+            # Without a length the end of the connection ends the body, cut or not.
+            if answer.length is None and not answer.chunked:
+                return "truncated"
+            body = answer.read()
+        except TimeoutError:
+            return "timeout"
+        except (OSError, http.client.HTTPException):
+            return "truncated"
+        self.answered_by = None if answer.will_close else body
+        if answer.status != 200:
+            return f"status {answer.status}"
+        return "success" if self._is_right(body) else "wrong_body"
+
+    def _is_right(self, body: bytes) -> bool:
+        if callable(self._body):
+            return self._body(body)
+        return self._body is None or body == self._body
+
+    def _is_closed_by_server(self) -> bool:
+        """Whether a kept connection ended while nothing was asked on it: real clients look, too."""
+        kept: socket.socket | None = self._connection.sock
+        if kept is None or not select.select([kept], [], [], 0)[0]:
+            return False
+        with contextlib.suppress(ConnectionError):
+            return not kept.recv(1, socket.MSG_PEEK)
+        return True
+
+    def _close(self) -> None:
+        self._connection.close()
+        self.answered_by = None

@@ -15,6 +15,7 @@ import httpx2
 
 REPOSITORY = Path(__file__).parents[2]
 GUNICORN = Path(sys.executable).with_name("gunicorn")
+ACTIVATE = Path(__file__).with_name("activate.py")
 
 
 def free_port() -> int:
@@ -57,10 +58,13 @@ class Service:
         self.environment = os.environ | {
             "COACHMAN_BIND": f"127.0.0.1:{self.port}",
             "COACHMAN_OPS_BIND": f"127.0.0.1:{self.ops_port}",
+            "COACHMAN_RUNTIME_DIR": f"{folder}/run",
             "COACHMAN_DATABASE_URL": f"sqlite:///{folder}/stock.db",
             **settings,
         }
         self._arguments = arguments
+        self.output: int | None = None  # where the log goes instead of the file that log() reads
+        self.held_sockets: tuple[socket.socket, ...] = ()  # public and ops, as systemd holds them
 
     def migrate(self) -> None:
         subprocess.run(
@@ -72,15 +76,23 @@ class Service:
         )
 
     def start(self) -> None:
-        with self._log.open("wb") as log:
+        with self._log.open("ab") as log:
             self.process = subprocess.Popen(
-                [GUNICORN, *(argument.format(port=self.port) for argument in self._arguments)],
+                self._command(),
                 cwd=REPOSITORY,
                 env=self.environment,
-                stdout=log,
+                stdout=log if self.output is None else self.output,
                 stderr=subprocess.STDOUT,
                 start_new_session=True,  # a process group of its own, as a terminal gives it
+                pass_fds=[held.fileno() for held in self.held_sockets],
             )
+
+    def _command(self) -> list[str]:
+        command = [str(GUNICORN), *(argument.format(port=self.port) for argument in self._arguments)]
+        if not self.held_sockets:
+            return command
+        files = ",".join(str(held.fileno()) for held in self.held_sockets)
+        return [sys.executable, str(ACTIVATE), files, *command]
 
     def wait_ready(self) -> None:
         assert wait_until(self.is_ready), f"the service was not ready in time\n{self.log()}"
@@ -96,9 +108,17 @@ class Service:
         assert self.process.poll() is None, f"the service ended with {self.process.returncode}\n{self.log()}"
         return httpx2.get(f"{self.ops_url}/readyz").status_code == 200
 
+    def report(self) -> dict[str, Any]:
+        report: dict[str, Any] = httpx2.get(f"{self.ops_url}/readyz").json()
+        return report
+
     def slots(self) -> list[dict[str, Any]]:
-        slots: list[dict[str, Any]] = httpx2.get(f"{self.ops_url}/readyz").json()["slots"]
+        slots: list[dict[str, Any]] = self.report()["slots"]
         return slots
+
+    def last_exit(self, slot: int) -> dict[str, Any]:
+        """Of the worker before the present one in that slot; empty when there was none."""
+        return self.slots()[slot]["last_exit"] or {}
 
     def worker_pids(self) -> set[int]:
         return {slot["pid"] for slot in self.slots() if slot["state"] == "ready"}
