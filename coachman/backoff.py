@@ -1,6 +1,6 @@
-"""How long a slot waits before its next worker starts.
+"""How long a slot waits before its next worker is forked.
 
-The worker itself waits, after the fork: the master must never sleep, and would not fork one by one.
+The wait is a time at which the master's loop looks again: nobody sleeps for it, and no process waits.
 """
 
 import random
@@ -10,13 +10,14 @@ from coachman.scoreboard import Row, State
 FIRST_SECONDS = 0.1
 MOST_SECONDS = 30.0
 JUST_READY_SECONDS = 1.0  # a worker that ends so soon after it was ready is taken for a crash loop
+QUIET_SECONDS = 60.0  # of service, after which the failures before are forgotten
 
 
 def is_failure(row: Row, now: float) -> bool:
     """Whether the worker that has ended, as its row says, never got to serve."""
     if row.state == State.READY:
         return now - row.since < JUST_READY_SECONDS
-    return row.state in (State.STARTING, State.BACKING_OFF)
+    return row.state == State.STARTING
 
 
 def delay_seconds(failures: int) -> float:

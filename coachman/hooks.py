@@ -6,32 +6,36 @@ import gc
 import importlib
 import os
 import socket
-import time
 from typing import Any
 
 import uvicorn
 from gunicorn.arbiter import Arbiter
-from gunicorn.errors import HaltServer
 from gunicorn.util import parse_address
 
-from coachman import backoff
+from coachman import runtime_dir
+from coachman.arbiter import Supervisor
 from coachman.capacity import default_workers
-from coachman.scoreboard import Row, Scoreboard, State
+from coachman.scoreboard import Scoreboard
 from coachman.settings import ServerSettings, load_settings
 from coachman.worker import Worker
 
-START_FAILED = 3
-
 settings: ServerSettings = load_settings()
-scoreboard = Scoreboard.create()
 
 
-def on_starting(server: Arbiter) -> None:
-    """Runs in the master, before it listens."""
+def on_starting(server: Supervisor) -> None:
+    """Runs in the master, before it listens. Until here it is Gunicorn's own."""
     for address in server.cfg.address:
         if isinstance(address, (str, tuple)):
             _refuse_taken(address)
+    if server.cfg.graceful_timeout <= settings.drain_seconds:
+        raise SystemExit(
+            f"--graceful-timeout {server.cfg.graceful_timeout} is refused: it must be above"
+            f" COACHMAN_DRAIN_SECONDS={settings.drain_seconds}, or workers are killed while they drain."
+        )
+    scoreboard = _make_scoreboard(server)
     scoreboard.update_service(pid=os.getpid(), workers=server.num_workers)
+    server.__class__ = Supervisor
+    server.adopted(scoreboard, settings)
 
 
 def when_ready(server: Arbiter) -> None:
@@ -44,48 +48,37 @@ def when_ready(server: Arbiter) -> None:
     gc.freeze()
 
 
-def nworkers_changed(server: Arbiter, new_value: int, old_value: int | None) -> None:
-    """Runs in the master, at SIGTTIN and SIGTTOU, and once before on_starting."""
-    scoreboard.update_service(workers=new_value)
+def pre_fork(server: Supervisor, worker: Worker) -> None:
+    """Runs in the master."""
+    server.equip(worker)
 
 
-def pre_fork(server: Arbiter, worker: Worker) -> None:
-    """Runs in the master: gives the worker the lowest slot that no living worker holds."""
-    held = {sibling.slot.number for sibling in server.WORKERS.values()}
-    number = min(set(range(len(held) + 1)) - held)
-    worker.scoreboard, worker.slot = scoreboard, scoreboard.slots[number]
-    scoreboard.update_service(slots=max(scoreboard.service.slots, number + 1))
-    before = worker.slot.read()
-    worker.delay_seconds = backoff.delay_seconds(before.failures)
-    worker.slot.write(
-        Row(
-            state=State.BACKING_OFF if worker.delay_seconds else State.STARTING,
-            since=time.time(),
-            restarts=before.restarts + (before.state != State.EMPTY),
-            failures=before.failures,
-        )
-    )
-
-
-def post_fork(server: Arbiter, worker: Worker) -> None:
+def post_fork(server: Supervisor, worker: Worker) -> None:
     """Runs in the new worker."""
     assert worker.slot is not None
     worker.slot.update(pid=os.getpid())
 
 
-def child_exit(server: Arbiter, worker: Worker) -> None:
-    """Runs in the master, once it has reaped the worker.
+def on_exit(server: Arbiter) -> None:
+    """Runs in the master, last."""
+    runtime_dir.withdraw(settings.runtime_dir, os.getpid())
 
-    A worker that cannot start ends the service only if the service has never been ready: later its
-    siblings serve on, and its slot is tried again. Gunicorn would end it either way.
-    """
-    assert worker.slot is not None
-    row = worker.slot.read()
-    failures = row.failures + 1 if backoff.is_failure(row, time.time()) else 0
-    worker.slot.update(state=State.DEAD, since=time.time(), in_flight=0, connections=0, failures=failures)
-    stopping = not server.LISTENERS
-    if failures and not scoreboard.was_ready and not stopping:
-        raise HaltServer("A worker did not start, and the service had never been ready.", START_FAILED)
+
+def _make_scoreboard(server: Arbiter) -> Scoreboard:
+    folder = settings.runtime_dir
+    try:
+        return runtime_dir.publish(folder, os.getpid())
+    except runtime_dir.InUseError as error:
+        raise SystemExit(
+            f"COACHMAN_RUNTIME_DIR={folder}: {error}. Stop it, or give this service a folder of its own."
+        ) from None
+    except OSError as error:
+        server.log.warning(
+            "COACHMAN_RUNTIME_DIR=%s: %s. The service runs; `coachman status` cannot see it.",
+            folder,
+            _reason(error),
+        )
+        return Scoreboard.create()
 
 
 def _import_what_workers_need(server: Arbiter) -> None:

@@ -1,7 +1,8 @@
 """Shared memory with one row per worker slot: the one place that knows who serves.
 
 The master makes it before it forks. A row has one writer at a time: the worker while it lives, the
-master before the fork and after the reaping. Every process of the service reads it, without a lock.
+master before the fork and after the reaping. Every process of the service reads it without a lock, and
+so does the operator's command, through a file in the runtime directory.
 """
 
 import mmap
@@ -23,17 +24,43 @@ class State(IntEnum):
     BACKING_OFF = 5
 
 
+class Reason(IntEnum):
+    """Why a worker ended."""
+
+    NONE = 0
+    CRASHED = 1
+    BOOT_FAILED = 2
+    BOOT_TIMEOUT = 3
+    BLOCKED_LOOP = 4
+    BLOCKED_POOL = 5
+    STOPPED_PROCESS = 6
+    DRAIN_TIMEOUT = 7
+    RECYCLED_REQUESTS = 8
+    RECYCLED_AGE = 9
+    RECYCLED_MEMORY = 10
+    SCALED_DOWN = 11
+    STOPPED = 12
+
+
 class Row(NamedTuple):
-    """One slot. `since` is a UNIX time in seconds; `requests` are those of the present worker."""
+    """One slot. Times are UNIX times in seconds, but `beat` and `pool_stuck_since`, which are monotonic."""
 
     state: int = State.EMPTY
     pid: int = 0
     since: float = 0.0
-    requests: int = 0
+    forked_at: float = 0.0
+    beat: float = 0.0
+    pool_stuck_since: float = 0.0  # 0 while the thread pool moves
+    requests: int = 0  # of the present worker
     in_flight: int = 0
     connections: int = 0
+    rss: int = 0  # bytes
+    lines_dropped: int = 0
     restarts: int = 0
     failures: int = 0  # how many workers in a row ended here before or just after they were ready
+    exit_code: int = 0  # of the worker before, as subprocess has it: a signal is negative
+    exit_reason: int = Reason.NONE
+    exited_at: float = 0.0
 
 
 class Service(NamedTuple):
@@ -42,12 +69,17 @@ class Service(NamedTuple):
     pid: int = 0
     workers: int = 0
     slots: int = 0
+    generation: int = 1
+    requests: int = 0  # of workers that have ended
+    lines_dropped: int = 0  # by the master and by workers that have ended
 
 
-_ROW = struct.Struct("=BIdQIIII")
-_SERVICE = struct.Struct("=III")
-_HEAD = struct.Struct("=QI")
-_CELL_BYTES = 2 * (_HEAD.size + _ROW.size)
+_ROW = struct.Struct("=BIddddQIIQIIIhBd")
+_SERVICE = struct.Struct("=IIIIQQ")
+_SEAL = struct.Struct("=QI")
+_CELL_BYTES = 2 * (_SEAL.size + _ROW.size)
+_LAYOUT = f"coachman {_ROW.format} {_SERVICE.format}".encode().ljust(64)  # another release may have another
+MEMORY_BYTES = len(_LAYOUT) + (SLOTS + 1) * _CELL_BYTES + 1
 
 
 class _Cell:
@@ -58,7 +90,8 @@ class _Cell:
     """
 
     def __init__(self, memory: mmap.mmap, index: int, layout: struct.Struct) -> None:
-        self._memory, self._layout, self._start = memory, layout, index * _CELL_BYTES
+        self._memory, self._layout = memory, layout
+        self._start = len(_LAYOUT) + index * _CELL_BYTES
 
     def read(self) -> tuple[int, tuple[Any, ...]]:
         """The newest whole copy: its sequence number and its values."""
@@ -72,17 +105,17 @@ class _Cell:
         sequence = 1 if first else self.read()[0] + 1
         payload = self._layout.pack(*values)
         start = self._offset(sequence % 2)
-        sealed = _HEAD.pack(sequence, _checksum(sequence, payload)) + payload
+        sealed = _SEAL.pack(sequence, _checksum(sequence, payload)) + payload
         self._memory[start : start + len(sealed)] = sealed
 
     def _offset(self, copy: int) -> int:
-        return self._start + copy * (_HEAD.size + _ROW.size)
+        return self._start + copy * (_SEAL.size + _ROW.size)
 
     def _copy(self, copy: int) -> tuple[int, bytes] | None:
         start = self._offset(copy)
-        sealed = self._memory[start : start + _HEAD.size + self._layout.size]
-        sequence, checksum = _HEAD.unpack_from(sealed)
-        payload = sealed[_HEAD.size :]
+        sealed = self._memory[start : start + _SEAL.size + self._layout.size]
+        sequence, checksum = _SEAL.unpack_from(sealed)
+        payload = sealed[_SEAL.size :]
         return (sequence, payload) if sequence and checksum == _checksum(sequence, payload) else None
 
 
@@ -112,19 +145,29 @@ class Slot:
 
 
 class Scoreboard:
+    """All slots, over memory that `create` has prepared."""
+
     def __init__(self, memory: mmap.mmap) -> None:
         self._memory = memory
         self._service = _Cell(memory, 0, _SERVICE)
         self.slots = [Slot(memory, number) for number in range(SLOTS)]
 
     @classmethod
-    def create(cls) -> Self:
-        """Runs in the master. The memory is anonymous and shared with what is forked from here on."""
-        scoreboard = cls(mmap.mmap(-1, (SLOTS + 1) * _CELL_BYTES + 1))
+    def create(cls, memory: mmap.mmap | None = None) -> Self:
+        """Runs in the master. By default in anonymous memory, shared with what is forked from here on."""
+        scoreboard = cls(memory or mmap.mmap(-1, MEMORY_BYTES))
         scoreboard._service.write(Service(), first=True)
         for slot in scoreboard.slots:
             slot.prepare()
+        scoreboard._memory[: len(_LAYOUT)] = _LAYOUT
         return scoreboard
+
+    @classmethod
+    def attach(cls, memory: mmap.mmap) -> Self:
+        """Runs in the operator's command. Raises ValueError for memory that another release has laid out."""
+        if len(memory) != MEMORY_BYTES or memory[: len(_LAYOUT)] != _LAYOUT:
+            raise ValueError("a scoreboard of another release")
+        return cls(memory)
 
     @property
     def service(self) -> Service:
@@ -134,11 +177,16 @@ class Scoreboard:
         self._service.write(self.service._replace(**changes))
 
     def rows(self) -> Iterator[tuple[int, Row]]:
-        """The slots in use, by number."""
-        for slot in self.slots[: self.service.slots]:
+        """The slots in use, by number. One above those wanted counts while a worker is in it."""
+        service = self.service
+        for slot in self.slots[: service.slots]:
             row = slot.read()
-            if row.state != State.EMPTY:
+            if row.state != State.EMPTY and (row.state != State.DEAD or slot.number < service.workers):
                 yield slot.number, row
+
+    def ready(self) -> int:
+        """How many workers serve."""
+        return sum(row.state == State.READY for _, row in self.rows())
 
     @property
     def was_ready(self) -> bool:
@@ -147,5 +195,5 @@ class Scoreboard:
 
     def note_readiness(self) -> None:
         """Called by each worker that becomes ready. All of them may write this byte: it only ever rises."""
-        if sum(row.state == State.READY for _, row in self.rows()) >= self.service.workers:
+        if self.ready() >= self.service.workers:
             self._memory[-1] = 1

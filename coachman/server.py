@@ -3,7 +3,6 @@
 import asyncio
 import contextlib
 import logging
-import os
 import signal
 import socket
 import time
@@ -12,26 +11,32 @@ from typing import Any
 
 import uvicorn
 
+from coachman.drain import QUICK_STOP_SECONDS, Drain
 from coachman.ops.health import HealthApp
 from coachman.scoreboard import Scoreboard, Slot, State
-
-DRAIN_SECONDS = 20  # below graceful_timeout in gunicorn.conf.py, after which the master kills
-QUICK_STOP_SECONDS = 1
+from coachman.settings import ServerSettings
 
 log = logging.getLogger("gunicorn.error")
 
 
 class Server(uvicorn.Server):
-    """Serves the application, and keeps this worker's row of the scoreboard.
+    """Serves the application, and says in its row of the scoreboard how far it is.
 
     Without a slot (a worker under a master without our hooks) there is no row to keep.
     """
 
     def __init__(
-        self, config: uvicorn.Config, master_pid: int, scoreboard: Scoreboard | None, slot: Slot | None
+        self,
+        config: uvicorn.Config,
+        settings: ServerSettings,
+        scoreboard: Scoreboard | None,
+        slot: Slot | None,
     ) -> None:
         super().__init__(config)
-        self._master_pid, self._scoreboard, self._slot = master_pid, scoreboard, slot
+        self._settings, self._scoreboard, self._slot = settings, scoreboard, slot
+        self._drain: Drain | None = None
+        self._is_hurried = False
+        self._draining = asyncio.Event()
 
     @contextlib.contextmanager
     def capture_signals(self) -> Generator[None]:
@@ -42,47 +47,48 @@ class Server(uvicorn.Server):
         """
         yield
 
-    def handle_term(self) -> None:
+    def stop(self) -> None:
+        """SIGTERM: drains."""
         self.should_exit = True
 
-    def handle_quit(self) -> None:
-        self.config.timeout_graceful_shutdown = QUICK_STOP_SECONDS
-        self.should_exit = True
+    def stop_quickly(self) -> None:
+        """SIGQUIT, and the end of the master."""
+        self._is_hurried = self.should_exit = True
+        if self._drain is not None:
+            self._drain.hurry()
 
     async def startup(self, sockets: list[socket.socket] | None = None) -> None:
         begun = time.monotonic()
+        # The application's way to learn that the worker is going: `await request.state.draining.wait()`.
+        self.lifespan.state["draining"] = self._draining
         await super().startup(sockets=sockets)
         # Only the master says when to stop: SIGTERM drains, SIGQUIT hurries.
         loop = asyncio.get_running_loop()
-        loop.add_signal_handler(signal.SIGTERM, self.handle_term)
-        loop.add_signal_handler(signal.SIGQUIT, self.handle_quit)
-        self._record(state=State.READY, since=time.time())
+        loop.add_signal_handler(signal.SIGTERM, self.stop)
+        loop.add_signal_handler(signal.SIGQUIT, self.stop_quickly)
+        self._record(State.READY)
         if self._scoreboard is not None:
             self._scoreboard.note_readiness()
         log.info("Worker %s is ready after %.2f s", self._name(), time.monotonic() - begun)
 
-    async def on_tick(self, counter: int) -> bool:
-        """Called ten times a second."""
-        self._record(
-            requests=self.server_state.total_requests,
-            in_flight=len(self.server_state.tasks),
-            connections=len(self.server_state.connections),
-        )
-        if os.getppid() != self._master_pid:
-            # An orphan would go on accepting from the shared socket, beside the next master's workers.
-            log.warning("The master %s is gone", self._master_pid)
-            self.should_exit = True
-        return await super().on_tick(counter)
-
     async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
-        self._record(state=State.DRAINING, since=time.time())
-        log.info("Worker %s stops", self._name())
-        # Closing the loop's servers closes the sockets too; Gunicorn logs a second close as an error.
+        self._record(State.DRAINING)
+        log.info("Worker %s drains", self._name())
+        for server in self.servers:
+            server.close()
+        self._draining.set()
+        self._drain = Drain(self, self._settings.drain_seconds, self._settings.keepalive_seconds)
+        if self._is_hurried:
+            self._drain.hurry()
+        await self._drain.run()
+        # What has been cut has a second to notice; then Uvicorn cancels it and ends the lifespan. The
+        # sockets are closed: Gunicorn logs a second close as an error.
+        self.config.timeout_graceful_shutdown = QUICK_STOP_SECONDS
         await super().shutdown()
 
-    def _record(self, **changes: Any) -> None:
+    def _record(self, state: State) -> None:
         if self._slot is not None:
-            self._slot.update(**changes)
+            self._slot.update(state=state, since=time.time(), beat=time.monotonic())
 
     def _name(self) -> str:
         return f"in slot {self._slot.number}" if self._slot else "without a slot"

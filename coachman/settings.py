@@ -2,6 +2,7 @@
 
 import os
 import re
+from pathlib import Path
 from typing import Annotated, Literal, Self
 
 from pydantic import AfterValidator, AliasChoices, BeforeValidator, Field, ValidationError, model_validator
@@ -35,6 +36,11 @@ def _loop(value: str) -> str:
     raise ValueError("no such loop")
 
 
+def _runtime_dir() -> Path:
+    """That of the unit, where systemd has made one."""
+    return Path(os.environ.get("RUNTIME_DIRECTORY", "").partition(":")[0] or "var/run")
+
+
 Address = Annotated[str, AfterValidator(_address)]
 
 
@@ -63,6 +69,19 @@ class ServerSettings(BaseSettings):
     log_level: Annotated[LogLevel, BeforeValidator(str.lower)] = Field(
         "info", description="debug, info, warning, error or critical"
     )
+    runtime_dir: Path = Field(default_factory=_runtime_dir, description="a folder")
+
+    # The order in which these end each other: docs/timeouts.md.
+    keepalive_seconds: int = Field(5, ge=1, le=3600, description="whole seconds, from 1 to 3600")
+    request_seconds: float = Field(0, ge=0, le=3600, description="seconds, at most 3600, or 0 for no limit")
+    drain_seconds: int = Field(20, ge=1, le=3600, description="whole seconds, from 1 to 3600")
+    boot_seconds: float = Field(60, ge=1, le=3600, description="seconds, from 1 to 3600")
+    hang_seconds: int = Field(30, ge=1, le=3600, description="whole seconds, from 1 to 3600")
+    pool_seconds: float = Field(60, ge=0, le=3600, description="seconds, at most 3600, or 0 for no limit")
+
+    max_requests: int = Field(0, ge=0, description="a whole number of requests, or 0 for no limit")
+    max_age_seconds: float = Field(0, ge=0, description="seconds, or 0 for no limit")
+    max_rss_mb: int = Field(0, ge=0, description="a whole number of MiB, or 0 for no limit")
 
     @model_validator(mode="after")
     def refuse_one_address_for_both_listeners(self) -> Self:
@@ -71,6 +90,24 @@ class ServerSettings(BaseSettings):
                 f"COACHMAN_OPS_BIND={self.ops_bind} is COACHMAN_BIND too: give the ops listener its own"
             )
         return self
+
+    @model_validator(mode="after")
+    def refuse_timeouts_out_of_order(self) -> Self:
+        for key, value, why in (
+            ("KEEPALIVE", self.keepalive_seconds, "an idle connection stays open so long in a drain too"),
+            ("REQUEST", self.request_seconds, "a drain would cut requests that are still allowed to run"),
+        ):
+            if value >= self.drain_seconds:
+                raise ValueError(
+                    f"COACHMAN_{key}_SECONDS={value:g} is refused: it must be below"
+                    f" COACHMAN_DRAIN_SECONDS={self.drain_seconds:g}, for {why}"
+                )
+        return self
+
+    @property
+    def kill_seconds(self) -> int:
+        """After a stop has begun. The drain ends in a lifespan shutdown, which has this much more."""
+        return self.drain_seconds + 5
 
 
 def load_settings() -> ServerSettings:

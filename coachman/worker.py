@@ -1,6 +1,8 @@
 """The worker class that Gunicorn is given: `--worker-class coachman.worker.Worker`."""
 
 import asyncio
+import contextlib
+import faulthandler
 import logging
 import os
 import signal
@@ -13,13 +15,18 @@ from gunicorn.arbiter import Arbiter
 from gunicorn.util import parse_address
 from uvicorn_worker import UvicornWorker
 
+from coachman.deadline import Deadline
 from coachman.event_loop import uvicorn_loop
-from coachman.scoreboard import Scoreboard, Slot, State
-from coachman.server import DRAIN_SECONDS, OpsServer, Server
+from coachman.heartbeat import Heartbeat
+from coachman.orphan import Orphanage
+from coachman.recycling import Lifetime
+from coachman.scoreboard import Reason, Scoreboard, Slot, State
+from coachman.server import OpsServer, Server
 from coachman.settings import load_settings
 from coachman.startup import ReadableStartup
 
 BOOT_FAILED = 1
+STOP_SIGNALS = (signal.SIGTERM, signal.SIGQUIT, signal.SIGINT)
 
 settings = load_settings()
 
@@ -33,16 +40,25 @@ class Worker(UvicornWorker):
     CONFIG_KWARGS: ClassVar[dict[str, Any]] = {
         "loop": uvicorn_loop(settings.loop),
         "http": "httptools",
+        "ws": "websockets-sansio",
         "interface": "asgi3",  # Uvicorn would guess from the shape of ReadableStartup
         "access_log": False,
-        "timeout_graceful_shutdown": DRAIN_SECONDS,
-        # uvicorn-worker says timeout / 2, so that a loop blocked for half the timeout can already be killed.
+        # For a master without our hooks, which looks at Gunicorn's own heartbeat: uvicorn-worker beats
+        # every timeout / 2, so that a loop blocked for half the timeout can already be killed.
         "timeout_notify": 1,
     }
 
     scoreboard: Scoreboard | None = None
     slot: Slot | None = None
-    delay_seconds: float = 0
+
+    # What the master knows of the worker: see coachman/arbiter.py. Times are monotonic.
+    forked_at = 0.0
+    lifetime: Lifetime
+    outlived: Reason | None = None
+    leaving: Reason | None = None  # it has been told to go, and why
+    told_at: float | None = None
+    lost: Reason | None = None  # it is being killed, and why
+    aborted_at = 0.0
 
     def init_signals(self) -> None:
         super().init_signals()
@@ -50,6 +66,12 @@ class Worker(UvicornWorker):
         signal.signal(signal.SIGTERM, self.handle_stop_while_starting)
         signal.signal(signal.SIGQUIT, self.handle_stop_while_starting)
         signal.signal(signal.SIGINT, signal.SIG_IGN)
+        signal.pthread_sigmask(signal.SIG_UNBLOCK, STOP_SIGNALS)  # blocked since before the fork
+        faulthandler.enable(file=2)  # SIGABRT, from the master or from C, leaves the stack of every thread
+        os.register_at_fork(after_in_child=self._close_listeners)
+        self._server: Server | None = None
+        self._orphanage = Orphanage(self.ppid, self._stop_as_orphan)
+        self._orphanage.watch()
 
     def handle_stop_while_starting(self, *_: object) -> NoReturn:
         if self.slot is not None:
@@ -65,19 +87,22 @@ class Worker(UvicornWorker):
                 runner.run(self._serve())
         except SystemExit:
             # Uvicorn's way to say that the start-up failed, with the code that makes Gunicorn end the
-            # whole service. With our hooks the master decides that: see hooks.child_exit.
+            # whole service. With our hooks the master decides that: see Supervisor._has_ended.
             sys.exit(Arbiter.WORKER_BOOT_ERROR if self.slot is None else BOOT_FAILED)
 
     async def _serve(self) -> None:
-        if self.slot and self.delay_seconds:
-            self.log.warning("Slot %s starts its worker in %.2f s", self.slot.number, self.delay_seconds)
-            await asyncio.sleep(self.delay_seconds)
-            self.slot.update(state=State.STARTING, since=time.time())
         public, ops = self._listeners()
-        self.config.app = ReadableStartup(self.wsgi)
-        server = Server(self.config, self.ppid, self.scoreboard, self.slot)
-        async with OpsServer(self.scoreboard).running(ops):
-            await server.serve(sockets=public)
+        application = Deadline(self.wsgi, settings.request_seconds) if settings.request_seconds else self.wsgi
+        self.config.app = ReadableStartup(application)
+        if self.slot is not None:
+            self.config.limit_max_requests = None  # the master recycles, one at a time
+        self._server = server = Server(self.config, settings, self.scoreboard, self.slot)
+        beating = asyncio.create_task(Heartbeat(self.slot, server, self._orphanage).run())
+        try:
+            async with OpsServer(self.scoreboard).running(ops):
+                await server.serve(sockets=public)
+        finally:
+            beating.cancel()
 
     def _listeners(self) -> tuple[list[socket.socket], list[socket.socket]]:
         """The public sockets and the ops listener's. Gunicorn makes one a bind, in their order."""
@@ -87,3 +112,16 @@ class Worker(UvicornWorker):
         for address, listener in zip(self.cfg.address, self.sockets, strict=True):
             (ops if address == ops_address else public).append(listener.sock)
         return public, ops
+
+    def _stop_as_orphan(self) -> None:
+        if self._server is None or not self._server.started:
+            os._exit(0)
+        self.log.warning("The master %s is gone", self.ppid)
+        self._server.stop_quickly()
+
+    def _close_listeners(self) -> None:
+        """Runs in a process that the application forks: it must not keep the port when we are gone."""
+        for listener in self.sockets:
+            with contextlib.suppress(OSError):
+                if listener.sock.fileno() >= 0:
+                    os.close(listener.sock.fileno())

@@ -9,7 +9,8 @@ from collections.abc import Awaitable, Callable, MutableMapping
 from datetime import UTC, datetime
 from typing import Any
 
-from coachman.scoreboard import Row, Scoreboard, State
+from coachman.report import signal_name, words
+from coachman.scoreboard import Reason, Row, Scoreboard, State
 
 Message = MutableMapping[str, Any]
 Receive = Callable[[], Awaitable[Message]]
@@ -52,6 +53,8 @@ def readiness(scoreboard: Scoreboard | None) -> dict[str, Any]:
         "status": status,
         "ready": ready,
         "workers": service.workers,
+        "generation": service.generation,
+        "log_lines_dropped": service.lines_dropped + sum(row.lines_dropped for _, row in rows),
         "slots": [describe(number, row) for number, row in rows],
     }
 
@@ -60,15 +63,28 @@ def describe(number: int, row: Row) -> dict[str, Any]:
     """One slot as JSON."""
     return {
         "slot": number,
-        "state": State(row.state).name.lower().replace("_", "-"),
+        "state": words(State(row.state)),
         "pid": row.pid,
-        "since": datetime.fromtimestamp(row.since, UTC).isoformat(timespec="milliseconds"),
+        "since": _iso(row.since),
         "requests": row.requests,
         "in_flight": row.in_flight,
         "connections": row.connections,
         "restarts": row.restarts,
         "failures": row.failures,
+        "rss": row.rss,
+        "last_exit": {
+            "code": row.exit_code,
+            "signal": signal_name(row.exit_code),
+            "reason": words(Reason(row.exit_reason)),
+            "at": _iso(row.exited_at),
+        }
+        if row.exited_at
+        else None,
     }
+
+
+def _iso(unix_time: float) -> str:
+    return datetime.fromtimestamp(unix_time, UTC).isoformat(timespec="milliseconds")
 
 
 async def _answer(send: Send, status: int, content: dict[str, Any], *headers: tuple[bytes, bytes]) -> None:

@@ -30,6 +30,16 @@ def test_readiness_once_reached_is_remembered() -> None:
     assert board.was_ready
 
 
+def test_a_slot_that_is_not_wanted_is_listed_while_a_worker_is_in_it() -> None:
+    board = Scoreboard.create()
+    board.update_service(workers=1, slots=2)
+    board.slots[1].update(state=State.DRAINING)
+    assert [number for number, _ in board.rows()] == [1]
+
+    board.slots[1].update(state=State.DEAD)
+    assert not list(board.rows())
+
+
 def test_a_reader_never_sees_half_a_row_of_a_writer_that_is_killed() -> None:
     board = Scoreboard.create()
     for _ in range(20):
@@ -38,21 +48,22 @@ def test_a_reader_never_sees_half_a_row_of_a_writer_that_is_killed() -> None:
             n = board.slots[0].read().pid
             while True:  # each value of a row is the same number: a torn row would mix two
                 n += 1
-                board.slots[0].write(Row(0, n, float(n), n, n, n, n, n))
-        deadline = time.monotonic() + 0.1
-        while time.monotonic() < deadline:
-            assert len(set(board.slots[0].read()[1:])) == 1
-        os.kill(writer, signal.SIGKILL)
-        os.waitpid(writer, 0)
+                board.slots[0].write(Row(0, *[n] * 12))
+        try:
+            deadline = time.monotonic() + 0.1
+            while time.monotonic() < deadline:
+                assert len(set(board.slots[0].read()[1:13])) == 1
+        finally:
+            os.kill(writer, signal.SIGKILL)
+            os.waitpid(writer, 0)
 
         row = board.slots[0].read()
-        assert len(set(row[1:])) == 1
+        assert len(set(row[1:13])) == 1
         assert row.pid > 0
 
 
 def test_a_worker_that_never_served_is_a_failure_and_one_that_did_is_none() -> None:
     assert backoff.is_failure(Row(state=State.STARTING), now=100)
-    assert backoff.is_failure(Row(state=State.BACKING_OFF), now=100)
     assert backoff.is_failure(Row(state=State.READY, since=99.5), now=100)
     assert not backoff.is_failure(Row(state=State.READY, since=90), now=100)
     assert not backoff.is_failure(Row(state=State.DRAINING, since=99.9), now=100)

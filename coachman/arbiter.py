@@ -1,0 +1,290 @@
+"""The master: Gunicorn's arbiter, with a supervision of its own. Everything here runs in the master.
+
+Gunicorn has no setting for the class of its arbiter, so the one that it has made is given this class
+before it listens (hooks.on_starting). Overridden are the steps of its loop; its signals, sockets, forks
+and the loop itself stay Gunicorn's.
+"""
+
+import contextlib
+import os
+import signal
+import time
+from typing import Any
+
+from gunicorn.arbiter import Arbiter
+from gunicorn.errors import HaltServer
+
+from coachman import backoff, hangs
+from coachman.recycling import Lifetime
+from coachman.report import Report, name_of, words
+from coachman.scoreboard import Reason, Row, Scoreboard, Slot, State
+from coachman.settings import ServerSettings
+from coachman.worker import STOP_SIGNALS, Worker
+
+START_FAILED = 3
+MOST_WORKERS = 256
+QUICK_STOP_SECONDS = 2
+LAST_WORD_SECONDS = 1.0  # from SIGABRT, which writes the stacks, to SIGKILL
+FORK_RETRY_SECONDS = 0.5
+AWAY_SECONDS = 3.0  # the loop turns once a second at least: later, and the master itself was paused
+
+
+class Supervisor(Arbiter):
+    scoreboard: Scoreboard
+    settings: ServerSettings
+    reexec_pid: int
+
+    def adopted(self, scoreboard: Scoreboard, settings: ServerSettings) -> None:
+        """Called once, in place of a constructor."""
+        self.scoreboard, self.settings = scoreboard, settings
+        self._report = Report(scoreboard)
+        self._stopping = False
+        self._due: dict[int, float] = {}  # slot number -> when its next worker may be forked, monotonic
+        self._outgoing: Worker | None = None  # serves until its successor is ready
+        self._fork_error = ""
+        self._turned_at = time.monotonic()
+        self._spare_until = 0.0
+
+    # The steps of Gunicorn's loop.
+
+    def wait_for_signals(self, timeout: float = 1.0) -> Any:
+        return super().wait_for_signals(max(0.0, min(timeout, self._patience())))
+
+    def murder_workers(self) -> None:
+        """Kills those that are lost: with SIGABRT first, which has them write their stacks."""
+        now = time.monotonic()
+        if now - self._turned_at > AWAY_SECONDS:
+            # All of us were paused (a frozen cgroup, a suspended VM). The workers' heartbeats are as old
+            # as the pause, and they need a moment to beat again.
+            self._spare_until = now + AWAY_SECONDS
+        self._turned_at = now
+        if now < self._spare_until:
+            return
+        for worker in list(self.WORKERS.values()):
+            if worker.aborted:
+                if now - worker.aborted_at > LAST_WORD_SECONDS:
+                    self.kill_worker(worker.pid, signal.SIGKILL)
+                continue
+            verdict = hangs.verdict(
+                _slot(worker).read(), now, self.settings, forked_at=worker.forked_at, told_at=worker.told_at
+            )
+            if verdict is not None:
+                self._abort(worker, *verdict)
+
+    def manage_workers(self) -> None:
+        if self.scoreboard.service.workers != self.num_workers:
+            self.scoreboard.update_service(workers=self.num_workers)
+        self._notice_those_told_by_others()
+        self._retire_surplus()
+        self._fork_missing()
+        self._recycle()
+        self._report.tell_systemd(self.settings.hang_seconds)
+
+    def reap_workers(self) -> None:
+        """As Gunicorn's, whose `child_exit` hook does not get to know how the worker ended."""
+        with contextlib.suppress(ChildProcessError):
+            while (ended := os.waitpid(-1, os.WNOHANG))[0]:
+                pid, status = ended
+                if pid == self.reexec_pid:
+                    self.reexec_pid = 0
+                elif pid in self.WORKERS:
+                    self._has_ended(self.WORKERS.pop(pid), os.waitstatus_to_exitcode(status))
+                # Others are orphans of this container, which come to us when we are its first process.
+
+    def stop(self, graceful: bool = True) -> None:
+        self._stopping = True
+        self._report.tell_systemd_of_stop()
+        for worker in self.WORKERS.values():
+            self._note_leaving(worker, Reason.STOPPED)
+        if not graceful:
+            self.cfg.set("graceful_timeout", QUICK_STOP_SECONDS)
+        super().stop(graceful)
+
+    # Signals.
+
+    def handle_ttin(self) -> None:
+        if self.num_workers < MOST_WORKERS:
+            super().handle_ttin()
+
+    def handle_hup(self) -> None:
+        """Gunicorn's reload drops requests, and with a release that does not load it ends the service."""
+        self.log.warning("SIGHUP is ignored: a new release or new settings come in with a new master")
+
+    # What the steps consist of.
+
+    def spawn_worker(self) -> Any:
+        """Gunicorn does not expect fork() or the heartbeat file to fail, and would end the service."""
+        umask = os.umask(0)
+        os.umask(umask)
+        # A stop that reaches the child before it has its own handlers must wait for them (see
+        # Worker.init_signals): the master's, which it inherits, queue the signal where nobody reads it.
+        signal.pthread_sigmask(signal.SIG_BLOCK, STOP_SIGNALS)
+        try:
+            pid = super().spawn_worker()
+        except (OSError, RuntimeError) as error:
+            os.umask(umask)  # Gunicorn has changed it for the file that it could not make
+            if str(error) != self._fork_error:
+                self.log.error("Cannot fork a worker (%s); tried again every %g s", error, FORK_RETRY_SECONDS)
+            self._fork_error = str(error)
+            return None
+        finally:
+            signal.pthread_sigmask(signal.SIG_UNBLOCK, STOP_SIGNALS)
+        if self._fork_error:
+            self.log.info("Workers can be forked again")
+            self._fork_error = ""
+        return pid
+
+    def _patience(self) -> float:
+        """How long nothing needs to be done, in seconds."""
+        now = time.monotonic()
+        changing = self._outgoing is not None or any(
+            worker.aborted or _slot(worker).read().state == State.STARTING for worker in self.WORKERS.values()
+        )
+        return min([0.05 if changing else 1.0, *(due - now for due in self._due.values())])
+
+    def _staying(self) -> list[Worker]:
+        return [worker for worker in self.WORKERS.values() if worker.leaving is None]
+
+    def _wanted(self) -> int:
+        """One more while a successor starts."""
+        return int(self.num_workers) + (self._outgoing is not None and self._outgoing.leaving is None)
+
+    def _notice_those_told_by_others(self) -> None:
+        """A worker that somebody sends SIGTERM drains: it is replaced at once, like one that we told."""
+        for worker in self._staying():
+            if _slot(worker).read().state == State.DRAINING:
+                self._note_leaving(worker, Reason.STOPPED)
+
+    def _retire_surplus(self) -> None:
+        """Those that do not serve first, then those in the highest slots."""
+        staying = self._staying()
+        surplus = len(staying) - self._wanted()
+        if surplus > 0:
+            staying.sort(
+                key=lambda worker: (_slot(worker).read().state == State.READY, -_slot(worker).number)
+            )
+            for worker in staying[:surplus]:
+                self._tell_to_leave(worker, Reason.SCALED_DOWN)
+
+    def _fork_missing(self) -> None:
+        """Each into the lowest free slot, once the slot is due."""
+        held = {_slot(worker).number for worker in self.WORKERS.values()}
+        missing = max(0, self._wanted() - len(self._staying()))
+        numbers = [number for number in range(len(held) + missing) if number not in held][:missing]
+        self._due = {number: due for number, due in self._due.items() if number in numbers}
+        self._forget_backoffs_but(numbers)
+        for number in numbers:
+            if time.monotonic() >= self._due.get(number, 0.0):
+                self._fork(self.scoreboard.slots[number])
+
+    def _forget_backoffs_but(self, numbers: list[int]) -> None:
+        for number, row in self.scoreboard.rows():
+            if row.state == State.BACKING_OFF and number not in numbers:
+                self.scoreboard.slots[number].update(state=State.DEAD)
+
+    def _fork(self, slot: Slot) -> None:
+        self._free_slot = slot
+        if self.spawn_worker() is not None:
+            self._due.pop(slot.number, None)
+        else:
+            slot.update(state=State.BACKING_OFF, since=time.time())
+            self._due[slot.number] = time.monotonic() + FORK_RETRY_SECONDS
+
+    def equip(self, worker: Worker) -> None:
+        """Called by the pre_fork hook: the worker gets its slot, and the slot's row says so."""
+        slot = self._free_slot
+        worker.scoreboard, worker.slot = self.scoreboard, slot
+        worker.forked_at = time.monotonic()
+        worker.lifetime = Lifetime(self.settings, worker.forked_at)
+        before, now = slot.read(), time.time()
+        if slot.number >= self.scoreboard.service.slots:
+            self.scoreboard.update_service(slots=slot.number + 1)
+        slot.write(
+            Row(
+                state=State.STARTING,
+                since=now,
+                forked_at=now,
+                restarts=before.restarts,
+                failures=before.failures,
+                exit_code=before.exit_code,
+                exit_reason=before.exit_reason,
+                exited_at=before.exited_at,
+            )
+        )
+
+    def _recycle(self) -> None:
+        """One at a time, and only while all serve: the successor is ready before its predecessor drains."""
+        outgoing = self._outgoing
+        if outgoing is not None:
+            if outgoing.pid not in self.WORKERS:
+                self._outgoing = None
+            elif outgoing.leaving is None and self._ready(self.num_workers + 1):
+                self._tell_to_leave(outgoing, outgoing.outlived or Reason.STOPPED)
+            return
+        now = time.monotonic()
+        for worker in self._staying():
+            worker.outlived = worker.lifetime.outlived(_slot(worker).read(), now)
+            if worker.outlived and self._ready(self.num_workers) and len(self.WORKERS) == self.num_workers:
+                self._outgoing = worker
+                self.log.info("%s is to be replaced: %s", name_of(worker), words(worker.outlived))
+                self._fork_missing()
+                return
+
+    def _ready(self, count: int) -> bool:
+        """Whether there are so many workers, and all of them serve."""
+        staying = self._staying()
+        return len(staying) == count and all(_slot(worker).read().state == State.READY for worker in staying)
+
+    def _tell_to_leave(self, worker: Worker, reason: Reason) -> None:
+        self._note_leaving(worker, reason)
+        self.kill_worker(worker.pid, signal.SIGTERM)
+
+    def _note_leaving(self, worker: Worker, reason: Reason) -> None:
+        if worker.leaving is None:
+            worker.leaving, worker.told_at = reason, time.monotonic()
+
+    def _abort(self, worker: Worker, reason: Reason, limit: float) -> None:
+        sentence = hangs.SENTENCES[reason].format(limit)
+        self.log.critical("%s %s: killed; its stacks follow where they can be had", name_of(worker), sentence)
+        worker.aborted, worker.aborted_at, worker.lost = True, time.monotonic(), reason
+        self.kill_worker(worker.pid, signal.SIGABRT)
+
+    def _has_ended(self, worker: Worker, code: int) -> None:
+        """Called once for each worker, when it has been reaped."""
+        worker.tmp.close()
+        slot, now = _slot(worker), time.time()
+        row = slot.read()
+        failed = worker.leaving is None and backoff.is_failure(row, now)
+        failures = row.failures + failed
+        delay = backoff.delay_seconds(failures) if failed else 0.0
+        unasked = Reason.BOOT_FAILED if row.state == State.STARTING else Reason.CRASHED
+        reason = worker.lost or worker.leaving or unasked
+        slot.write(
+            row._replace(
+                state=State.BACKING_OFF if delay else State.DEAD,
+                pid=0,
+                since=now,
+                in_flight=0,
+                connections=0,
+                requests=0,
+                rss=0,
+                lines_dropped=0,
+                restarts=row.restarts + 1,
+                failures=failures,
+                exit_code=code,
+                exit_reason=reason,
+                exited_at=now,
+            )
+        )
+        self._report.count_in(row)
+        if delay:
+            self._due[slot.number] = time.monotonic() + delay
+        self.log.log(*self._report.ending(worker, row, code, reason, delay))
+        self.cfg.child_exit(self, worker)
+        if failed and not self.scoreboard.was_ready and not self._stopping:
+            raise HaltServer("A worker did not start, and the service had never been ready.", START_FAILED)
+
+
+def _slot(worker: Worker) -> Slot:
+    assert worker.slot is not None, "a worker that pre_fork has not seen"
+    return worker.slot

@@ -1,0 +1,77 @@
+"""Ends what a worker has open so that no client notices, where that is possible.
+
+Uvicorn closes idle keep-alive connections at once; a client that has just sent its next request on one
+gets a reset. Here it gets an answer, which says `connection: close`.
+"""
+
+import asyncio
+import time
+from collections.abc import Iterator
+from typing import Any
+
+import uvicorn
+
+QUICK_STOP_SECONDS = 1
+_LOOK_SECONDS = 0.05
+
+
+class Drain:
+    """Of one server, whose listening sockets are closed already.
+
+    Uvicorn's connections are read in this class alone: `transport` of all, `cycle` of HTTP connections
+    (the request they answer or answered last), `handshake_complete` of WebSockets.
+    """
+
+    def __init__(self, server: uvicorn.Server, seconds: float, keepalive_seconds: float) -> None:
+        self._server, self._state = server, server.server_state
+        self._ends_at = time.monotonic() + seconds
+        self._silent_until = time.monotonic() + keepalive_seconds
+        self._is_hurried = False
+
+    def hurry(self) -> None:
+        """SIGQUIT: idle connections close at once, requests have a second."""
+        self._is_hurried = True
+        self._ends_at = min(self._ends_at, time.monotonic() + QUICK_STOP_SECONDS)
+        self._silent_until = 0.0
+
+    async def run(self) -> None:
+        self._announce()
+        refreshed_at = time.monotonic()
+        while self._state.connections or self._state.tasks:
+            now = time.monotonic()
+            if now >= self._ends_at:
+                break
+            self._say_goodbye_to_websockets()
+            if now >= self._silent_until:
+                self._close_silent()
+            if now - refreshed_at >= 1:
+                refreshed_at = now
+                await self._server.on_tick(0)  # the date header, and Gunicorn's own heartbeat
+            await asyncio.sleep(_LOOK_SECONDS)
+        for connection in list(self._state.connections):
+            connection.transport.abort()  # the application sees http.disconnect
+
+    def _announce(self) -> None:
+        config = self._server.config
+        config.encoded_headers = [*config.encoded_headers, (b"connection", b"close")]
+        # Requests under way hold this list; the next ones get one made from the configuration.
+        self._state.default_headers.append((b"connection", b"close"))
+        for connection in self._http():
+            cycle = connection.cycle
+            if cycle is not None and not cycle.response_started:
+                cycle.keep_alive = False  # its list may be an older one
+
+    def _close_silent(self) -> None:
+        """Those that never sent a request, which no timer closes; in a hurry all that are idle."""
+        for connection in self._http():
+            if self._is_hurried or connection.cycle is None:
+                connection.shutdown()
+
+    def _say_goodbye_to_websockets(self) -> None:
+        """With 1012, "service restart"; one that is still at its handshake is waited for."""
+        for connection in list(self._state.connections):
+            if getattr(connection, "handshake_complete", False):
+                connection.shutdown()
+
+    def _http(self) -> Iterator[Any]:
+        return (connection for connection in list(self._state.connections) if hasattr(connection, "cycle"))

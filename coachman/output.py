@@ -1,0 +1,76 @@
+"""Standard output and error that never block: a full log pipe costs lines, not the service.
+
+A pipe that nobody reads takes 64 KiB; then write() waits for ever, in the master and in every worker.
+"""
+
+import contextlib
+import io
+import os
+import stat
+import sys
+
+_dropped = 0
+
+
+def lines_dropped() -> int:
+    """How many lines of this process nobody took."""
+    return _dropped
+
+
+class _LossyStream(io.RawIOBase):
+    """Writes what is taken at once, and counts what is not."""
+
+    def __init__(self, file: int) -> None:
+        self._file = file
+        self._is_cut = False
+
+    def writable(self) -> bool:
+        return True
+
+    def fileno(self) -> int:
+        return self._file
+
+    def isatty(self) -> bool:
+        return os.isatty(self._file)
+
+    def write(self, data: object) -> int:
+        global _dropped
+        rest = bytes(data)  # type: ignore[call-overload]
+        size = len(rest)
+        if self._is_cut:
+            rest = b"\n" + rest
+        try:
+            while rest:
+                rest = rest[os.write(self._file, rest) :]
+                self._is_cut = bool(rest)
+        except OSError:  # full (EAGAIN), closed, or a disk without room: there is nobody to tell
+            _dropped += max(rest.count(b"\n"), 1)
+        return int(size)
+
+
+def never_block() -> None:
+    """Called before Gunicorn makes its log handlers.
+
+    A regular file never blocks, but its disk can be full.
+    """
+    for name, file in (("stdout", 1), ("stderr", 2)):
+        with contextlib.suppress(OSError):  # closed: there is nothing to keep from blocking
+            if not stat.S_ISREG(os.fstat(file).st_mode):
+                _make_non_blocking(file)
+            lossy = io.BufferedWriter(_LossyStream(file), buffer_size=64 * 1024)
+            setattr(
+                sys,
+                name,
+                io.TextIOWrapper(lossy, encoding="utf-8", errors="backslashreplace", line_buffering=True),
+            )
+
+
+def _make_non_blocking(file: int) -> None:
+    """Opened anew where that works, since the flag belongs to all who share the open file: a shell, say."""
+    try:
+        own = os.open(f"/proc/self/fd/{file}", os.O_WRONLY | os.O_NONBLOCK | os.O_NOCTTY | os.O_CLOEXEC)
+    except OSError:  # a socket (the journal's), or a pipe of another user
+        os.set_blocking(file, False)
+        return
+    os.dup2(own, file)
+    os.close(own)

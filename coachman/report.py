@@ -1,0 +1,114 @@
+"""What the master says of its workers: to the log, and to systemd."""
+
+import logging
+import signal
+import time
+from typing import TYPE_CHECKING, Any
+
+from coachman import output, systemd
+from coachman.scoreboard import Reason, Row, Scoreboard, State
+
+if TYPE_CHECKING:
+    from coachman.worker import Worker
+
+
+def name_of(worker: "Worker") -> str:
+    assert worker.slot is not None
+    return f"Worker in slot {worker.slot.number} (pid {worker.pid})"
+
+
+def words(member: Reason | State) -> str:
+    """As people and programs read it: "blocked-loop"."""
+    return member.name.lower().replace("_", "-")
+
+
+def signal_name(code: int) -> str | None:
+    """SIGKILL for -9, None for an exit code."""
+    if code >= 0:
+        return None
+    try:
+        return signal.Signals(-code).name
+    except ValueError:  # a real-time signal
+        return f"signal {-code}"
+
+
+def status_line(scoreboard: Scoreboard) -> str:
+    """Such as "4/4 workers ready, 1,234 requests, generation 3"."""
+    service, rows = scoreboard.service, list(scoreboard.rows())
+    ready = sum(row.state == State.READY for _, row in rows)
+    requests = service.requests + sum(row.requests for _, row in rows)
+    line = f"{ready}/{service.workers} workers ready, {requests:,} requests, generation {service.generation}"
+    if ready >= service.workers or not scoreboard.was_ready:
+        return line
+    causes = [
+        f"slot {number} {words(State(row.state))} after {words(Reason(row.exit_reason))}"
+        for number, row in rows
+        if row.state in (State.BACKING_OFF, State.DEAD, State.STARTING) and row.exit_reason
+    ]
+    return "; ".join([f"{'degraded' if ready else 'down'}: {line}", *causes[:3]])
+
+
+class Report:
+    """Runs in the master."""
+
+    def __init__(self, scoreboard: Scoreboard) -> None:
+        self._scoreboard = scoreboard
+        self._told_at = 0.0
+        self._told_status = ""
+        self._told_ready = False
+        self._wants_watchdog = systemd.wants_watchdog()
+        self._lines_dropped = 0
+
+    def tell_systemd(self, hang_seconds: float) -> None:
+        """READY=1 as soon as all workers serve; the status and the watchdog at most once a second."""
+        if not self._told_ready and self._scoreboard.was_ready:
+            self._told_ready = True
+            systemd.notify("READY=1")
+        now = time.monotonic()
+        if now - self._told_at < 1:
+            return
+        self._told_at = now
+        self._count_own_lines()
+        if self._wants_watchdog and self._does_one_serve(now, hang_seconds):
+            systemd.notify("WATCHDOG=1")
+        status = status_line(self._scoreboard)
+        if status != self._told_status:
+            self._told_status = status
+            systemd.notify(f"STATUS={status}")
+
+    def tell_systemd_of_stop(self) -> None:
+        systemd.notify("STOPPING=1", "STATUS=stopping")
+
+    def count_in(self, row: Row) -> None:
+        """Keeps the sums of a worker that has ended."""
+        service = self._scoreboard.service
+        self._scoreboard.update_service(
+            requests=service.requests + row.requests, lines_dropped=service.lines_dropped + row.lines_dropped
+        )
+
+    def ending(self, worker: "Worker", row: Row, code: int, reason: Reason, delay: float) -> tuple[Any, ...]:
+        """Level, message and arguments of the log line: what was asked for is info, what was not an error."""
+        how = f"was killed by {signal_name(code)}" if code < 0 else f"exited with code {code}"
+        if worker.leaving is not None and worker.lost is None:
+            level = logging.INFO if code == 0 else logging.WARNING
+            return level, "%s %s after %s requests: %s", name_of(worker), how, row.requests, words(reason)
+        if delay:
+            why = "before it was ready" if row.state == State.STARTING else "right after it was ready"
+            message = "%s %s %s, %s in a row; the next one starts in %.2f s"
+            return logging.ERROR, message, name_of(worker), how, why, row.failures + 1, delay
+        message = "%s %s with %s requests in flight"
+        if code == -signal.SIGKILL and worker.lost is None:
+            message += "; unless somebody did it, memory ran out"
+        return logging.ERROR, message, name_of(worker), how, row.in_flight
+
+    def _does_one_serve(self, now: float, hang_seconds: float) -> bool:
+        return any(
+            row.state == State.READY and now - row.beat < hang_seconds for _, row in self._scoreboard.rows()
+        )
+
+    def _count_own_lines(self) -> None:
+        new = output.lines_dropped() - self._lines_dropped
+        if new:
+            self._lines_dropped += new
+            service = self._scoreboard.service
+            self._scoreboard.update_service(lines_dropped=service.lines_dropped + new)

@@ -1,0 +1,72 @@
+"""Where a master leaves its scoreboard, so that the operator's command reads it without asking anyone."""
+
+import contextlib
+import fcntl
+import mmap
+import os
+import re
+from collections.abc import Iterator
+from pathlib import Path
+
+from coachman.scoreboard import MEMORY_BYTES, Scoreboard
+
+INSTALLED = Path("/run/coachman")  # the RuntimeDirectory of the shipped unit
+
+
+class InUseError(Exception):
+    """Another master's scoreboard is here."""
+
+
+def publish(folder: Path, pid: int, *, parent: int = 0) -> Scoreboard:
+    """Runs in the master: a scoreboard in a file of `folder`. Raises OSError, or InUseError with a sentence.
+
+    `parent` is the master that hands over to this one: both may be here for a while.
+    """
+    folder.mkdir(parents=True, exist_ok=True)
+    for path, other in _files(folder):
+        if not _is_held(path):
+            path.unlink(missing_ok=True)  # of a master that was killed
+        elif other != parent:
+            raise InUseError(f"the master {other} of another service is there")
+    draft = folder / f".scoreboard.{pid}"
+    # Never closed: the lock says that this master lives, and the kernel gives it back when it does not.
+    file = os.open(draft, os.O_RDWR | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, 0o644)
+    fcntl.lockf(file, fcntl.LOCK_EX)
+    # A page that the disk has no room for would end whoever writes to it with SIGBUS.
+    os.posix_fallocate(file, 0, MEMORY_BYTES)
+    scoreboard = Scoreboard.create(mmap.mmap(file, MEMORY_BYTES))
+    draft.rename(folder / f"scoreboard.{pid}")
+    return scoreboard
+
+
+def withdraw(folder: Path, pid: int) -> None:
+    """Runs in the master, when it ends."""
+    with contextlib.suppress(OSError):
+        (folder / f"scoreboard.{pid}").unlink(missing_ok=True)
+
+
+def scoreboards(folder: Path) -> list[Scoreboard]:
+    """Those of living masters, the newest generation first. Two while one hands over to the other."""
+    found = []
+    for path, _ in _files(folder):
+        with contextlib.suppress(FileNotFoundError, ValueError), path.open("rb") as file:
+            memory = mmap.mmap(file.fileno(), MEMORY_BYTES, access=mmap.ACCESS_READ)
+            if _is_held(path):
+                found.append(Scoreboard.attach(memory))
+    return sorted(found, key=lambda scoreboard: scoreboard.service.generation, reverse=True)
+
+
+def _files(folder: Path) -> Iterator[tuple[Path, int]]:
+    for path in sorted(folder.glob("scoreboard.*")):
+        if match := re.fullmatch(r"scoreboard\.(\d+)", path.name):
+            yield path, int(match[1])
+
+
+def _is_held(path: Path) -> bool:
+    """Whether the master that made the file lives. Not to be asked by that master of its own file."""
+    with contextlib.suppress(FileNotFoundError), path.open("rb") as file:
+        try:
+            fcntl.lockf(file, fcntl.LOCK_SH | fcntl.LOCK_NB)
+        except BlockingIOError:
+            return True
+    return False
