@@ -3,6 +3,9 @@
 import typer
 
 from coachman.cli.check import check
+from coachman.cli.kill_worker import kill_worker
+from coachman.cli.scale import scale
+from coachman.cli.status import status
 
 cli = typer.Typer(
     no_args_is_help=True,
@@ -11,8 +14,6 @@ cli = typer.Typer(
     help="Looks after a Coachman service.",
 )
 cli.command()(check)
-
-
-@cli.callback()
-def main() -> None:
-    """Runs before each command. Its being here keeps `check` a command while it is the only one."""
+cli.command()(status)
+cli.command()(scale)
+cli.command()(kill_worker)

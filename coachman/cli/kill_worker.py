@@ -1,0 +1,98 @@
+"""`coachman kill-worker`: ends one worker the hard way, and shows how it is replaced."""
+
+import json
+import random
+import signal
+import time
+from enum import Enum
+from typing import Annotated
+
+import typer
+
+from coachman.cli.services import find_services, refusal, signal_process
+from coachman.scoreboard import Row, Scoreboard, Slot, State
+
+LOOK_SECONDS = 0.001
+
+
+class Blow(Enum):
+    KILL = "KILL"
+    STOP = "STOP"
+    ABRT = "ABRT"
+
+
+def kill_worker(
+    slot: Annotated[
+        int | None, typer.Argument(help="The worker in this slot; by default a random one.")
+    ] = None,
+    blow: Annotated[
+        Blow,
+        typer.Option("--signal", help="KILL as a crash, STOP as a hang, ABRT as a crash with its stacks."),
+    ] = Blow.KILL,
+    wait_seconds: Annotated[float, typer.Option("--wait", help="How long it may take, in seconds.")] = 120,
+    as_json: Annotated[bool, typer.Option("--json")] = False,
+) -> None:
+    """Kill one worker and print when it was reaped, when the next was forked and when that served."""
+    scoreboard = find_services()[0]
+    victim = _choose(scoreboard, slot)
+    before = victim.read()
+    killed_at = time.time()
+    signal_process(before.pid, signal.Signals[f"SIG{blow.value}"], "The worker")
+    after = _wait_for_successor(victim, before, wait_seconds)
+    report = {
+        "slot": victim.number,
+        "signal": f"SIG{blow.value}",
+        "pid": before.pid,
+        "successor": after.pid,
+        "reaped_ms": _ms(after.exited_at - killed_at),
+        "forked_ms": _ms(after.forked_at - killed_at),
+        "ready_ms": _ms(after.since - killed_at),
+        "requests_lost": before.in_flight,
+    }
+    print(json.dumps(report) if as_json else _timeline(report))
+
+
+def _choose(scoreboard: Scoreboard, number: int | None) -> Slot:
+    ready = [number for number, row in scoreboard.rows() if row.state == State.READY]
+    if not ready:
+        raise refusal("No worker serves; `coachman status` says why. Nothing was killed.")
+    if number is None:
+        number = random.choice(ready)  # noqa: S311
+    elif number not in ready:
+        raise refusal(
+            f"No worker serves in slot {number}; some do in {', '.join(map(str, ready))}. Nothing was killed."
+        )
+    return scoreboard.slots[number]
+
+
+def _wait_for_successor(slot: Slot, before: Row, seconds: float) -> Row:
+    deadline = time.monotonic() + seconds
+    while time.monotonic() < deadline:
+        row = slot.read()
+        if row.state == State.READY and row.pid != before.pid:
+            return row
+        time.sleep(LOOK_SECONDS)
+    raise refusal(
+        f"Slot {slot.number} has no new worker after {seconds:g} s; `coachman status` shows what it does."
+        + (
+            " A stopped worker is replaced after COACHMAN_HANG_SECONDS."
+            if slot.read().pid == before.pid
+            else ""
+        )
+    )
+
+
+def _ms(seconds: float) -> float:
+    return round(seconds * 1000, 1)
+
+
+def _timeline(report: dict[str, object]) -> str:
+    return "\n".join(
+        [
+            f"{0:>9.1f} ms  {report['signal']} to the worker in slot {report['slot']} (pid {report['pid']})",
+            f"{report['reaped_ms']:>9.1f} ms  reaped by the master",
+            f"{report['forked_ms']:>9.1f} ms  the next one forked",
+            f"{report['ready_ms']:>9.1f} ms  it serves (pid {report['successor']})",
+            f"Requests lost: at most {report['requests_lost']}, which the worker had in flight.",
+        ]
+    )

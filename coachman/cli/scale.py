@@ -1,0 +1,60 @@
+"""`coachman scale N`: more workers or fewer, while the service runs."""
+
+import json
+import signal
+import time
+from typing import Annotated
+
+import typer
+
+from coachman.cli.services import find_services, refusal, signal_process
+from coachman.scoreboard import Scoreboard
+
+SIGNAL_SECONDS = 10  # for the master to take one signal
+STEP_SECONDS = 0.02
+
+
+def scale(
+    workers: Annotated[int, typer.Argument(min=1, max=256, help="How many workers are to serve.")],
+    wait_seconds: Annotated[float, typer.Option("--wait", help="How long they may take, in seconds.")] = 90,
+    as_json: Annotated[bool, typer.Option("--json")] = False,
+) -> None:
+    """Change the number of workers; return when so many serve. A start goes back to the setting."""
+    scoreboard = find_services()[0]
+    before = scoreboard.service.workers
+    begun = time.monotonic()
+    _ask(scoreboard, workers)
+    if not _wait_until_serving(scoreboard, workers, wait_seconds):
+        raise refusal(
+            f"{scoreboard.ready()} of {workers} workers serve after {wait_seconds:g} s; "
+            "`coachman status` shows the others. The master goes on trying."
+        )
+    took = time.monotonic() - begun
+    if as_json:
+        print(json.dumps({"before": before, "workers": workers, "seconds": round(took, 3)}))
+    else:
+        print(f"{workers} workers serve (before: {before}); it took {took:.1f} s.")
+
+
+def _ask(scoreboard: Scoreboard, workers: int) -> None:
+    """One signal at a time: two of a kind that are pending at once are one."""
+    while (now := scoreboard.service.workers) != workers:
+        signum = signal.SIGTTIN if now < workers else signal.SIGTTOU
+        signal_process(scoreboard.service.pid, signum, "The master")
+        deadline = time.monotonic() + SIGNAL_SECONDS
+        while scoreboard.service.workers == now:
+            if time.monotonic() > deadline:
+                raise refusal(
+                    f"The master {scoreboard.service.pid} did not take the signal within {SIGNAL_SECONDS} s."
+                )
+            time.sleep(STEP_SECONDS)
+
+
+def _wait_until_serving(scoreboard: Scoreboard, workers: int, seconds: float) -> bool:
+    """Whether exactly so many serve and those that are too many have ended, in time."""
+    deadline = time.monotonic() + seconds
+    while time.monotonic() < deadline:
+        if scoreboard.ready() == workers == len(list(scoreboard.rows())):
+            return True
+        time.sleep(STEP_SECONDS)
+    return False

@@ -1,0 +1,47 @@
+"""Finds the service that the operator means."""
+
+import os
+from pathlib import Path
+
+import typer
+
+from coachman import runtime_dir
+from coachman.scoreboard import Scoreboard
+
+NO_SERVICE = 3  # as systemctl has it
+
+
+def find_services() -> list[Scoreboard]:
+    """The living generations, newest first: two during a handover. Ends the command when there is none."""
+    folders = _folders()
+    for folder in folders:
+        if found := runtime_dir.scoreboards(folder):
+            return found
+    looked_in = " or ".join(map(str, folders))
+    raise refusal(
+        f"No Coachman service runs: no living master's scoreboard in {looked_in}. "
+        "Set COACHMAN_RUNTIME_DIR to the folder that the service was started with.",
+        NO_SERVICE,
+    )
+
+
+def refusal(sentence: str, code: int = 1) -> typer.Exit:
+    """To be raised: the command ends with this sentence."""
+    typer.echo(sentence, err=True)
+    return typer.Exit(code)
+
+
+def signal_process(pid: int, signum: int, what: str) -> None:
+    """Raises the command's end when this user may not, or when the process has ended."""
+    try:
+        os.kill(pid, signum)
+    except PermissionError:
+        raise refusal(f"{what} {pid} belongs to another user: run this as root or as that user.") from None
+    except ProcessLookupError:
+        raise refusal(f"{what} {pid} has just ended: try again.") from None
+
+
+def _folders() -> list[Path]:
+    """What is set, else the folder of a service started here, then that of the installed unit."""
+    told = os.environ.get("COACHMAN_RUNTIME_DIR") or os.environ.get("RUNTIME_DIRECTORY")
+    return [Path(told)] if told else [Path("var/run"), runtime_dir.INSTALLED]

@@ -1,0 +1,111 @@
+"""`coachman status`: who serves, read from the scoreboard without asking the service."""
+
+import json
+import time
+from typing import Annotated, Any
+
+import typer
+from rich.console import Console, Group
+from rich.live import Live
+from rich.table import Table
+from rich.text import Text
+
+from coachman.cli.services import find_services
+from coachman.readiness import readiness
+from coachman.report import signal_name, status_line, words
+from coachman.scoreboard import Reason, Row, Scoreboard, State
+
+REFRESH_SECONDS = 0.5
+COLOURS = {"ready": "green", "starting": "cyan", "draining": "yellow", "backing-off": "red", "dead": "red"}
+
+
+def status(
+    watch: Annotated[bool, typer.Option("--watch", "-w", help="Refresh until Ctrl-C.")] = False,
+    as_json: Annotated[
+        bool, typer.Option("--json", help="What /readyz answers, a line for each look.")
+    ] = False,
+) -> None:
+    """Show the workers, slot by slot. Exit code: 0 serves in full, 1 does not, 3 no service runs."""
+    if watch:
+        _watch(as_json)
+        return
+    services = find_services()
+    if as_json:
+        print(json.dumps(readiness(services[0])))
+    else:
+        Console().print(_page(services))
+    raise typer.Exit(0 if readiness(services[0])["status"] == "ready" else 1)
+
+
+def _watch(as_json: bool) -> None:
+    try:
+        if as_json:
+            while True:
+                print(json.dumps(readiness(find_services()[0])), flush=True)
+                time.sleep(REFRESH_SECONDS)
+        with Live(_page(find_services()), auto_refresh=False, screen=True) as live:
+            while True:
+                time.sleep(REFRESH_SECONDS)
+                live.update(_page(find_services()), refresh=True)
+    except KeyboardInterrupt:
+        return
+
+
+def _page(services: list[Scoreboard]) -> Group:
+    parts: list[Any] = []
+    for scoreboard in services:
+        service = scoreboard.service
+        line = Text(f"Master {service.pid}: {status_line(scoreboard)}")
+        dropped = readiness(scoreboard)["log_lines_dropped"]
+        if dropped:
+            line.append(f"; {dropped:,} log lines dropped, nobody read them", style="yellow")
+        parts += [line, _table(scoreboard)]
+    return Group(*parts)
+
+
+def _table(scoreboard: Scoreboard) -> Table:
+    table = Table(box=None, pad_edge=False, header_style="bold")
+    table.add_column("slot", justify="right")
+    table.add_column("state")
+    for heading in ("pid", "age", "requests", "in flight", "open", "memory", "restarts"):
+        table.add_column(heading, justify="right", no_wrap=True)
+    table.add_column("last exit", no_wrap=True)
+    for number, row in scoreboard.rows():
+        table.add_row(*_cells(number, row))
+    return table
+
+
+def _cells(number: int, row: Row) -> list[str | Text]:
+    state = words(State(row.state))
+    return [
+        str(number),
+        Text(state, style=COLOURS.get(state, "")),
+        str(row.pid or "-"),
+        ago(time.time() - row.since),
+        f"{row.requests:,}",
+        str(row.in_flight),
+        str(row.connections),
+        f"{row.rss / 2**20:.0f} MiB" if row.rss else "-",
+        str(row.restarts),
+        _last_exit(row),
+    ]
+
+
+def _last_exit(row: Row) -> str:
+    if not row.exited_at:
+        return "-"
+    how = signal_name(row.exit_code) or f"code {row.exit_code}"
+    return f"{words(Reason(row.exit_reason))} ({how}) {ago(time.time() - row.exited_at)} ago"
+
+
+def ago(seconds: float) -> str:
+    """A span as people say it, in its one or two largest units: "3 h 12 min"."""
+    whole = max(0, int(seconds))
+    for size, unit, smaller_size, smaller in (
+        (86400, "d", 3600, "h"),
+        (3600, "h", 60, "min"),
+        (60, "min", 1, "s"),
+    ):
+        if whole >= size:
+            return f"{whole // size} {unit} {whole % size // smaller_size} {smaller}"
+    return f"{whole} s"
