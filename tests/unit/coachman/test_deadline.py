@@ -1,0 +1,81 @@
+import asyncio
+import json
+from typing import Any
+
+import pytest
+
+from coachman.deadline import Deadline
+
+REQUEST = {"type": "http", "method": "GET", "path": "/slow"}
+
+
+def answered(
+    application: Any, seconds: float = 0.05, scope: dict[str, Any] = REQUEST
+) -> list[dict[str, Any]]:
+    """What a request through the deadline is answered with, once everything has ended."""
+    sent: list[dict[str, Any]] = []
+
+    async def send(message: dict[str, Any]) -> None:
+        sent.append(message)
+
+    async def receive() -> dict[str, Any]:
+        return {"type": "http.request"}
+
+    async def ask() -> None:
+        await Deadline(application, seconds)(scope, receive, send)
+        for _ in range(3):
+            await asyncio.sleep(0)
+
+    asyncio.run(ask())
+    return sent
+
+
+def test_a_handler_in_time_is_answered_as_it_says() -> None:
+    async def prompt(scope: Any, receive: Any, send: Any) -> None:
+        await send({"type": "http.response.start", "status": 200})
+        await send({"type": "http.response.body"})
+
+    assert [message["type"] for message in answered(prompt)] == ["http.response.start", "http.response.body"]
+
+
+def test_a_late_handler_is_cancelled_and_its_client_gets_504() -> None:
+    cancelled = []
+
+    async def late(scope: Any, receive: Any, send: Any) -> None:
+        try:
+            await asyncio.sleep(60)
+        except asyncio.CancelledError:
+            cancelled.append(True)
+            await send({"type": "http.response.start", "status": 200})  # too late: not sent
+            raise
+
+    start, body = answered(late)
+
+    assert cancelled
+    assert start["status"] == 504
+    assert json.loads(body["body"])["detail"] == "The request was not answered within 0.05 seconds."
+
+
+def test_an_answer_that_has_begun_may_take_longer() -> None:
+    async def stream(scope: Any, receive: Any, send: Any) -> None:
+        await send({"type": "http.response.start", "status": 200})
+        await asyncio.sleep(0.15)
+        await send({"type": "http.response.body", "body": b"whole"})
+
+    assert answered(stream)[-1]["body"] == b"whole"
+
+
+def test_a_handler_that_raises_still_raises() -> None:
+    async def broken(scope: Any, receive: Any, send: Any) -> None:
+        raise KeyError("in the handler")
+
+    with pytest.raises(KeyError, match="in the handler"):
+        answered(broken)
+
+
+def test_a_websocket_has_no_deadline() -> None:
+    async def chat(scope: Any, receive: Any, send: Any) -> None:
+        await asyncio.sleep(0.15)
+        await send({"type": "websocket.close"})
+
+    assert answered(chat, scope={"type": "websocket", "path": "/"}) == [{"type": "websocket.close"}]

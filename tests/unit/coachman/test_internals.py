@@ -1,0 +1,79 @@
+"""What coachman relies on inside Gunicorn and Uvicorn: a new version that changes it fails here first."""
+
+import asyncio
+import inspect
+
+import uvicorn
+from gunicorn.arbiter import Arbiter
+from gunicorn.workers.base import Worker as BaseWorker
+from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol, RequestResponseCycle
+from uvicorn.protocols.websockets.websockets_sansio_impl import WebSocketsSansIOProtocol
+from uvicorn.server import ServerState
+
+from coachman.arbiter import Supervisor
+
+
+async def nothing(scope: object, receive: object, send: object) -> None:
+    pass
+
+
+def test_the_arbiters_loop_consists_of_the_steps_that_the_supervisor_overrides() -> None:
+    loop = inspect.getsource(Arbiter.run)
+    for step in (
+        "wait_for_signals(timeout=1.0)",
+        "murder_workers()",
+        "manage_workers()",
+        "manage_dirty_arbiter()",
+    ):
+        assert f"self.{step}" in loop
+    assert "self.reap_workers()" in inspect.getsource(Arbiter.handle_chld)
+    assert "self.reap_workers()" in inspect.getsource(Arbiter.stop)
+    assert "cfg.graceful_timeout" in inspect.getsource(Arbiter.stop)
+    assert "raise StopIteration" in inspect.getsource(Arbiter.handle_term)
+
+
+def test_every_method_that_the_supervisor_overrides_is_still_the_arbiters() -> None:
+    overridden = {name for name in vars(Supervisor) if not name.startswith("_")} - {
+        "adopted", "equip", "scoreboard", "settings", "reexec_pid",
+    }  # fmt: skip
+
+    assert overridden <= set(vars(Arbiter)), overridden - set(vars(Arbiter))
+
+
+def test_a_spawn_makes_the_worker_calls_pre_fork_forks_and_keeps_it() -> None:
+    spawn = inspect.getsource(Arbiter.spawn_worker)
+    steps = [
+        "self.worker_class(",
+        "self.cfg.pre_fork(self, worker)",
+        "os.fork()",
+        "self.WORKERS[pid] = worker",
+    ]
+
+    assert [spawn.index(step) for step in steps] == sorted(spawn.index(step) for step in steps)
+    assert "return pid" in spawn
+    assert "self.aborted = False" in inspect.getsource(BaseWorker.__init__)
+
+
+def test_uvicorns_connections_are_what_the_drain_reads() -> None:
+    async def look() -> None:
+        config = uvicorn.Config(nothing, http="httptools", ws="websockets-sansio")
+        config.load()
+        assert isinstance(config.encoded_headers, list)
+        http = HttpToolsProtocol(config, ServerState(), {})
+        assert http.cycle is None
+        assert http.transport is None
+        assert not hasattr(http, "handshake_complete")
+        websocket = WebSocketsSansIOProtocol(config, ServerState(), {})
+        assert websocket.handshake_complete is False
+        assert not hasattr(websocket, "cycle")
+        assert {"default_headers", "keep_alive"} <= set(inspect.signature(RequestResponseCycle).parameters)
+        assert "self.response_started = False" in inspect.getsource(RequestResponseCycle.__init__)
+
+    asyncio.run(look())
+
+
+def test_uvicorn_takes_its_default_headers_anew_from_the_configuration_each_second() -> None:
+    tick = inspect.getsource(uvicorn.Server.on_tick)
+
+    assert "self.server_state.default_headers = date_header + self.config.encoded_headers" in tick
+    assert "counter % 10 == 0" in tick
