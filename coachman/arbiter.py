@@ -32,6 +32,7 @@ AWAY_SECONDS = 3.0  # the loop turns once a second at least: later, and the mast
 class Supervisor(Arbiter):
     scoreboard: Scoreboard
     settings: ServerSettings
+    listener_kinds: list[str]  # of LISTENERS, in their order
     reexec_pid: int
 
     def adopted(self, scoreboard: Scoreboard, settings: ServerSettings) -> None:
@@ -193,7 +194,7 @@ class Supervisor(Arbiter):
     def equip(self, worker: Worker) -> None:
         """Called by the pre_fork hook: the worker gets its slot, and the slot's row says so."""
         slot = self._free_slot
-        worker.scoreboard, worker.slot = self.scoreboard, slot
+        worker.scoreboard, worker.slot, worker.listener_kinds = self.scoreboard, slot, self.listener_kinds
         worker.forked_at = time.monotonic()
         worker.lifetime = Lifetime(self.settings, worker.forked_at)
         before, now = slot.read(), time.time()

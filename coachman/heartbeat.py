@@ -1,37 +1,33 @@
 """Ten times a second a worker writes its row: that it can proves that its event loop turns."""
 
 import asyncio
-import logging
 import os
 import sys
 import time
 from typing import Any
 
-import uvicorn
-
 from coachman import output
 from coachman.backoff import QUIET_SECONDS
-from coachman.orphan import Orphanage
+from coachman.process import rss_bytes
 from coachman.scoreboard import Slot, State
+from coachman.server import Server
 
 TICK_SECONDS = 0.1
 TICKS_PER_SAMPLE = 10
-_PAGE_BYTES = os.sysconf("SC_PAGE_SIZE")
-
-log = logging.getLogger("gunicorn.error")
 
 
 class Heartbeat:
     """From before the application's start-up to after its shutdown."""
 
-    def __init__(self, slot: Slot | None, server: uvicorn.Server, orphanage: Orphanage) -> None:
-        self._slot, self._server, self._orphanage = slot, server, orphanage
+    def __init__(self, slot: Slot | None, server: Server, master_pid: int) -> None:
+        self._slot, self._server, self._master_pid = slot, server, master_pid
         self._pool = _ThreadPool()
 
     async def run(self) -> None:
         tick = 0
         while True:
-            self._orphanage.look()
+            if os.getppid() != self._master_pid:  # where the kernel has not ended us already
+                self._server.stop_quickly()
             if self._slot is not None:
                 self._slot.update(
                     **self._counts(), **(self._sample() if tick % TICKS_PER_SAMPLE == 0 else {})
@@ -54,7 +50,7 @@ class Heartbeat:
         row = self._slot.read()
         quiet = row.state == State.READY and time.time() - row.since > QUIET_SECONDS
         return {
-            "rss": _rss_bytes(),
+            "rss": rss_bytes(),
             "pool_stuck_since": self._pool.stuck_since(),
             "lines_dropped": output.lines_dropped(),
             "failures": 0 if quiet else row.failures,
@@ -89,12 +85,3 @@ class _ThreadPool:
         from anyio.to_thread import current_default_thread_limiter
 
         return current_default_thread_limiter().statistics()
-
-
-def _rss_bytes() -> int:
-    """Of this process, 0 where there is no /proc."""
-    try:
-        with open("/proc/self/statm") as file:
-            return int(file.read().split()[1]) * _PAGE_BYTES
-    except OSError:
-        return 0

@@ -12,7 +12,7 @@ import uvicorn
 from gunicorn.arbiter import Arbiter
 from gunicorn.util import parse_address
 
-from coachman import runtime_dir
+from coachman import listeners, runtime_dir
 from coachman.arbiter import Supervisor
 from coachman.capacity import default_workers
 from coachman.scoreboard import Scoreboard
@@ -24,9 +24,11 @@ settings: ServerSettings = load_settings()
 
 def on_starting(server: Supervisor) -> None:
     """Runs in the master, before it listens. Until here it is Gunicorn's own."""
-    for address in server.cfg.address:
-        if isinstance(address, (str, tuple)):
-            _refuse_taken(address)
+    names = os.environ.get("LISTEN_FDNAMES", "") if listeners.are_inherited() else None
+    if names is None:
+        for address in server.cfg.address:
+            if isinstance(address, (str, tuple)):
+                _refuse_taken(address)
     if server.cfg.graceful_timeout <= settings.drain_seconds:
         raise SystemExit(
             f"--graceful-timeout {server.cfg.graceful_timeout} is refused: it must be above"
@@ -36,9 +38,10 @@ def on_starting(server: Supervisor) -> None:
     scoreboard.update_service(pid=os.getpid(), workers=server.num_workers)
     server.__class__ = Supervisor
     server.adopted(scoreboard, settings)
+    server.listener_kinds = listeners.kinds(server.cfg, settings, names)
 
 
-def when_ready(server: Arbiter) -> None:
+def when_ready(server: Supervisor) -> None:
     """Runs in the master, once it listens and before the first fork."""
     _announce(server)
     _import_what_workers_need(server)
@@ -128,12 +131,11 @@ def _reason(error: OSError) -> str:
     return (error.strerror or str(error)).lower()
 
 
-def _announce(server: Arbiter) -> None:
+def _announce(server: Supervisor) -> None:
     held_by = "as told" if settings.workers else default_workers()[1]
     server.log.info("%s workers (%s), master pid %s", server.num_workers, held_by, os.getpid())
-    ops_address = parse_address(settings.ops_bind)
-    for address, listener in zip(server.cfg.address, server.LISTENERS, strict=False):
-        if address == ops_address:
+    for kind, listener in zip(server.listener_kinds, server.LISTENERS, strict=True):
+        if kind == listeners.OPS:
             server.log.info("Operations: %s/readyz", listener)
         else:
             server.log.info("Serving on: %s%s", listener, _docs(server.app.wsgi(), listener))

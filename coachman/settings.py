@@ -48,7 +48,11 @@ class ServerSettings(BaseSettings):
     """Each description ends the sentence "COACHMAN_<NAME>=<value> is refused: it must be ..."."""
 
     model_config = SettingsConfigDict(
-        env_prefix="COACHMAN_", frozen=True, extra="ignore", env_ignore_empty=True
+        env_prefix="COACHMAN_",
+        frozen=True,
+        extra="ignore",
+        env_ignore_empty=True,
+        secrets_dir=os.environ.get("CREDENTIALS_DIRECTORY"),  # systemd's LoadCredential
     )
 
     app: str = Field(

@@ -12,13 +12,13 @@ import time
 from typing import Any, ClassVar, NoReturn
 
 from gunicorn.arbiter import Arbiter
-from gunicorn.util import parse_address
 from uvicorn_worker import UvicornWorker
 
 from coachman.deadline import Deadline
 from coachman.event_loop import uvicorn_loop
 from coachman.heartbeat import Heartbeat
-from coachman.orphan import Orphanage
+from coachman.listeners import OPS, kinds
+from coachman.process import end_with_master
 from coachman.recycling import Lifetime
 from coachman.scoreboard import Reason, Scoreboard, Slot, State
 from coachman.server import OpsServer, Server
@@ -50,6 +50,7 @@ class Worker(UvicornWorker):
 
     scoreboard: Scoreboard | None = None
     slot: Slot | None = None
+    listener_kinds: list[str] | None = None
 
     # What the master knows of the worker: see coachman/arbiter.py. Times are monotonic.
     forked_at = 0.0
@@ -69,9 +70,7 @@ class Worker(UvicornWorker):
         signal.pthread_sigmask(signal.SIG_UNBLOCK, STOP_SIGNALS)  # blocked since before the fork
         faulthandler.enable(file=2)  # SIGABRT, from the master or from C, leaves the stack of every thread
         os.register_at_fork(after_in_child=self._close_listeners)
-        self._server: Server | None = None
-        self._orphanage = Orphanage(self.ppid, self._stop_as_orphan)
-        self._orphanage.watch()
+        end_with_master(self.ppid)
 
     def handle_stop_while_starting(self, *_: object) -> NoReturn:
         if self.slot is not None:
@@ -96,8 +95,8 @@ class Worker(UvicornWorker):
         self.config.app = ReadableStartup(application)
         if self.slot is not None:
             self.config.limit_max_requests = None  # the master recycles, one at a time
-        self._server = server = Server(self.config, settings, self.scoreboard, self.slot)
-        beating = asyncio.create_task(Heartbeat(self.slot, server, self._orphanage).run())
+        server = Server(self.config, settings, self.scoreboard, self.slot)
+        beating = asyncio.create_task(Heartbeat(self.slot, server, self.ppid).run())
         try:
             async with OpsServer(self.scoreboard).running(ops):
                 await server.serve(sockets=public)
@@ -105,19 +104,13 @@ class Worker(UvicornWorker):
             beating.cancel()
 
     def _listeners(self) -> tuple[list[socket.socket], list[socket.socket]]:
-        """The public sockets and the ops listener's. Gunicorn makes one a bind, in their order."""
-        ops_address = parse_address(settings.ops_bind)
+        """The public sockets and the ops listener's."""
         public: list[socket.socket] = []
         ops: list[socket.socket] = []
-        for address, listener in zip(self.cfg.address, self.sockets, strict=True):
-            (ops if address == ops_address else public).append(listener.sock)
+        kinds_of = self.listener_kinds or kinds(self.cfg, settings)
+        for kind, listener in zip(kinds_of, self.sockets, strict=True):
+            (ops if kind == OPS else public).append(listener.sock)
         return public, ops
-
-    def _stop_as_orphan(self) -> None:
-        if self._server is None or not self._server.started:
-            os._exit(0)
-        self.log.warning("The master %s is gone", self.ppid)
-        self._server.stop_quickly()
 
     def _close_listeners(self) -> None:
         """Runs in a process that the application forks: it must not keep the port when we are gone."""

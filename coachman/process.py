@@ -1,0 +1,30 @@
+"""What a worker asks of the operating system for its own process."""
+
+import ctypes
+import os
+import signal
+import sys
+
+_PR_SET_PDEATHSIG = 1
+
+
+def end_with_master(master_pid: int) -> None:
+    """Has Linux kill this process when its master ends, whatever it is doing by then.
+
+    A worker whose master is gone must not go on serving: it would hold the port beside the next
+    service. SIGKILL is the one signal that also ends a process that is stopped or blocked in C. Called
+    after the change of user, which would cancel it; a master that has ended before is noticed here.
+    """
+    if sys.platform == "linux":
+        ctypes.CDLL(None, use_errno=True).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
+    if os.getppid() != master_pid:
+        os._exit(0)
+
+
+def rss_bytes() -> int:
+    """Memory of this process, 0 where there is no /proc."""
+    try:
+        with open("/proc/self/statm") as file:
+            return int(file.read().split()[1]) * os.sysconf("SC_PAGE_SIZE")
+    except OSError:
+        return 0
