@@ -26,7 +26,9 @@ MOST_WORKERS = 256
 QUICK_STOP_SECONDS = 2
 LAST_WORD_SECONDS = 1.0  # from SIGABRT, which writes the stacks, to SIGKILL
 FORK_RETRY_SECONDS = 0.5
-AWAY_SECONDS = 3.0  # the loop turns once a second at least: later, and the master itself was paused
+TURN_SECONDS = 0.5
+AWAY_SECONDS = 1.0  # a turn that comes so late: the master itself was paused
+SPARE_SECONDS = 1.0  # ten heartbeats
 
 
 class Supervisor(Arbiter):
@@ -57,7 +59,7 @@ class Supervisor(Arbiter):
         if now - self._turned_at > AWAY_SECONDS:
             # All of us were paused (a frozen cgroup, a suspended VM). The workers' heartbeats are as old
             # as the pause, and they need a moment to beat again.
-            self._spare_until = now + AWAY_SECONDS
+            self._spare_until = now + SPARE_SECONDS
         self._turned_at = now
         if now < self._spare_until:
             return
@@ -141,7 +143,7 @@ class Supervisor(Arbiter):
         changing = self._outgoing is not None or any(
             worker.aborted or _slot(worker).read().state == State.STARTING for worker in self.WORKERS.values()
         )
-        return min([0.05 if changing else 1.0, *(due - now for due in self._due.values())])
+        return min([0.05 if changing else TURN_SECONDS, *(due - now for due in self._due.values())])
 
     def _staying(self) -> list[Worker]:
         return [worker for worker in self.WORKERS.values() if worker.leaving is None]

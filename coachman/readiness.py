@@ -13,7 +13,7 @@ def readiness(scoreboard: Scoreboard | None) -> dict[str, Any]:
     if scoreboard is None:  # a worker of another master speaks for itself alone
         return {"status": "ready", "pid": os.getpid()}
     service = scoreboard.service
-    rows = list(scoreboard.rows())
+    rows = scoreboard.rows()
     ready = sum(row.state == State.READY for _, row in rows)
     status = "ready" if ready >= service.workers else "degraded" if ready else "down"
     return {

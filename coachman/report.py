@@ -34,7 +34,7 @@ def signal_name(code: int) -> str | None:
 
 def status_line(scoreboard: Scoreboard) -> str:
     """Such as "4/4 workers ready, 1,234 requests, generation 3"."""
-    service, rows = scoreboard.service, list(scoreboard.rows())
+    service, rows = scoreboard.service, scoreboard.rows()
     ready = sum(row.state == State.READY for _, row in rows)
     requests = service.requests + sum(row.requests for _, row in rows)
     line = f"{ready}/{service.workers} workers ready, {requests:,} requests, generation {service.generation}"

@@ -8,7 +8,6 @@ so does the operator's command, through a file in the runtime directory.
 import mmap
 import struct
 import zlib
-from collections.abc import Iterator
 from enum import IntEnum
 from typing import Any, NamedTuple, Self
 
@@ -22,6 +21,9 @@ class State(IntEnum):
     DRAINING = 3
     DEAD = 4
     BACKING_OFF = 5
+
+
+_STAYING = (State.STARTING, State.READY, State.BACKING_OFF)
 
 
 class Reason(IntEnum):
@@ -176,13 +178,18 @@ class Scoreboard:
     def update_service(self, **changes: Any) -> None:
         self._service.write(self.service._replace(**changes))
 
-    def rows(self) -> Iterator[tuple[int, Row]]:
-        """The slots in use, by number. One above those wanted counts while a worker is in it."""
+    def rows(self) -> list[tuple[int, Row]]:
+        """The slots in use, by number. A dead one counts only as long as a worker is missing."""
         service = self.service
-        for slot in self.slots[: service.slots]:
-            row = slot.read()
-            if row.state != State.EMPTY and (row.state != State.DEAD or slot.number < service.workers):
-                yield slot.number, row
+        all_rows = [(slot.number, slot.read()) for slot in self.slots[: service.slots]]
+        staying = sum(row.state in _STAYING for _, row in all_rows)
+        dead = [number for number, row in all_rows if row.state == State.DEAD]
+        missing = dead[: max(0, service.workers - staying)]
+        return [
+            (number, row)
+            for number, row in all_rows
+            if row.state != State.EMPTY and (row.state != State.DEAD or number in missing)
+        ]
 
     def ready(self) -> int:
         """How many workers serve."""

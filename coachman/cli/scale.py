@@ -54,7 +54,7 @@ def _wait_until_serving(scoreboard: Scoreboard, workers: int, seconds: float) ->
     """Whether exactly so many serve and those that are too many have ended, in time."""
     deadline = time.monotonic() + seconds
     while time.monotonic() < deadline:
-        if scoreboard.ready() == workers == len(list(scoreboard.rows())):
+        if scoreboard.ready() == workers == len(scoreboard.rows()):
             return True
         time.sleep(STEP_SECONDS)
     return False

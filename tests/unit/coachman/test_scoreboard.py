@@ -36,8 +36,12 @@ def test_a_slot_that_is_not_wanted_is_listed_while_a_worker_is_in_it() -> None:
     board.slots[1].update(state=State.DRAINING)
     assert [number for number, _ in board.rows()] == [1]
 
+    board.slots[0].update(state=State.READY)
     board.slots[1].update(state=State.DEAD)
-    assert not list(board.rows())
+    assert [number for number, _ in board.rows()] == [0], "nothing is missing"
+
+    board.update_service(workers=2)
+    assert [number for number, _ in board.rows()] == [0, 1]
 
 
 def test_a_reader_never_sees_half_a_row_of_a_writer_that_is_killed() -> None:
