@@ -28,4 +28,5 @@ on_starting = hooks.on_starting
 when_ready = hooks.when_ready
 pre_fork = hooks.pre_fork
 post_fork = hooks.post_fork
+pre_exec = hooks.pre_exec
 on_exit = hooks.on_exit

@@ -14,11 +14,13 @@ from typing import Any
 from gunicorn.arbiter import Arbiter
 from gunicorn.errors import HaltServer
 
-from coachman import backoff, hangs
+from coachman import backoff, handover, hangs
+from coachman.handover import Handover
 from coachman.recycling import Lifetime
 from coachman.report import Report, name_of, words
 from coachman.scoreboard import Reason, Row, Scoreboard, Slot, State
 from coachman.settings import ServerSettings
+from coachman.succession import Succession
 from coachman.worker import STOP_SIGNALS, Worker
 
 START_FAILED = 3
@@ -26,6 +28,7 @@ MOST_WORKERS = 256
 QUICK_STOP_SECONDS = 2
 LAST_WORD_SECONDS = 1.0  # from SIGABRT, which writes the stacks, to SIGKILL
 FORK_RETRY_SECONDS = 0.5
+STOP_LOOK_SECONDS = 0.1
 TURN_SECONDS = 0.5
 AWAY_SECONDS = 1.0  # a turn that comes so late: the master itself was paused
 SPARE_SECONDS = 1.0  # ten heartbeats
@@ -35,12 +38,15 @@ class Supervisor(Arbiter):
     scoreboard: Scoreboard
     settings: ServerSettings
     listener_kinds: list[str]  # of LISTENERS, in their order
-    reexec_pid: int
+    reexec_pid: int  # of the master that is to take over, or has
+    master_pid: int  # of the one that this one takes over from, until it has ended
 
-    def adopted(self, scoreboard: Scoreboard, settings: ServerSettings) -> None:
+    def adopted(self, scoreboard: Scoreboard, settings: ServerSettings, succession: Succession) -> None:
         """Called once, in place of a constructor."""
         self.scoreboard, self.settings = scoreboard, settings
-        self._report = Report(scoreboard)
+        self.has_handed_over = False
+        self._handover: Handover | None = None
+        self._report = Report(scoreboard, lambda: succession.is_accepted() and not self.has_handed_over)
         self._stopping = False
         self._due: dict[int, float] = {}  # slot number -> when its next worker may be forked, monotonic
         self._outgoing: Worker | None = None  # serves until its successor is ready
@@ -82,6 +88,8 @@ class Supervisor(Arbiter):
         self._fork_missing()
         self._recycle()
         self._report.tell_systemd(self.settings.hang_seconds)
+        if self._handover is not None:
+            self._handover.look()
 
     def reap_workers(self) -> None:
         """As Gunicorn's, whose `child_exit` hook does not get to know how the worker ended."""
@@ -89,7 +97,7 @@ class Supervisor(Arbiter):
             while (ended := os.waitpid(-1, os.WNOHANG))[0]:
                 pid, status = ended
                 if pid == self.reexec_pid:
-                    self.reexec_pid = 0
+                    self._successor_has_ended(os.waitstatus_to_exitcode(status))
                 elif pid in self.WORKERS:
                     self._has_ended(self.WORKERS.pop(pid), os.waitstatus_to_exitcode(status))
                 # Others are orphans of this container, which come to us when we are its first process.
@@ -101,7 +109,10 @@ class Supervisor(Arbiter):
             self._note_leaving(worker, Reason.STOPPED)
         if not graceful:
             self.cfg.set("graceful_timeout", QUICK_STOP_SECONDS)
+        if self._handover is not None and not self.has_handed_over:
+            self._handover.signal(signal.SIGTERM if graceful else signal.SIGQUIT)
         super().stop(graceful)
+        self._wait_for_successor()
 
     # Signals.
 
@@ -112,6 +123,13 @@ class Supervisor(Arbiter):
     def handle_hup(self) -> None:
         """Gunicorn's reload drops requests, and with a release that does not load it ends the service."""
         self.log.warning("SIGHUP is ignored: a new release or new settings come in with a new master")
+
+    def handle_usr2(self) -> None:
+        obstacle = handover.obstacle(self)
+        if obstacle:
+            self.log.error("SIGUSR2 is ignored: %s", obstacle)
+        else:
+            self._handover = handover.begin(self)
 
     # What the steps consist of.
 
@@ -140,7 +158,7 @@ class Supervisor(Arbiter):
     def _patience(self) -> float:
         """How long nothing needs to be done, in seconds."""
         now = time.monotonic()
-        changing = self._outgoing is not None or any(
+        changing = (self._outgoing or self._handover) is not None or any(
             worker.aborted or _slot(worker).read().state == State.STARTING for worker in self.WORKERS.values()
         )
         return min([0.05 if changing else TURN_SECONDS, *(due - now for due in self._due.values())])
@@ -286,6 +304,21 @@ class Supervisor(Arbiter):
         self.cfg.child_exit(self, worker)
         if failed and not self.scoreboard.was_ready and not self._stopping:
             raise HaltServer("A worker did not start, and the service had never been ready.", START_FAILED)
+
+    def _successor_has_ended(self, code: int) -> None:
+        self.reexec_pid = 0
+        if self._handover is not None:
+            self._handover.has_ended(code)
+            self._handover = None
+
+    def _wait_for_successor(self) -> None:
+        """A stop in the middle of a handover ends both masters; one that has taken over is left alone."""
+        limit = time.monotonic() + self.cfg.graceful_timeout
+        while self._handover is not None and not self.has_handed_over:
+            if time.monotonic() > limit:
+                self._handover.signal(signal.SIGKILL)
+            self.reap_workers()
+            time.sleep(STOP_LOOK_SECONDS)
 
 
 def _slot(worker: Worker) -> Slot:

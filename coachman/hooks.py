@@ -12,7 +12,7 @@ import uvicorn
 from gunicorn.arbiter import Arbiter
 from gunicorn.util import parse_address
 
-from coachman import listeners, runtime_dir
+from coachman import listeners, runtime_dir, succession
 from coachman.arbiter import Supervisor
 from coachman.capacity import default_workers
 from coachman.scoreboard import Scoreboard
@@ -34,10 +34,12 @@ def on_starting(server: Supervisor) -> None:
             f"--graceful-timeout {server.cfg.graceful_timeout} is refused: it must be above"
             f" COACHMAN_DRAIN_SECONDS={settings.drain_seconds}, or workers are killed while they drain."
         )
-    scoreboard = _make_scoreboard(server)
-    scoreboard.update_service(pid=os.getpid(), workers=server.num_workers)
+    parent = int(os.environ.get("GUNICORN_PID", "0"))
+    line = succession.Succession(settings.runtime_dir, parent)
+    scoreboard = _make_scoreboard(server, parent)
+    scoreboard.update_service(pid=os.getpid(), workers=server.num_workers, generation=line.generation)
     server.__class__ = Supervisor
-    server.adopted(scoreboard, settings)
+    server.adopted(scoreboard, settings, line)
     server.listener_kinds = listeners.kinds(server.cfg, settings, names)
 
 
@@ -62,15 +64,20 @@ def post_fork(server: Supervisor, worker: Worker) -> None:
     worker.slot.update(pid=os.getpid())
 
 
+def pre_exec(server: Supervisor) -> None:
+    """Runs in the master's fork that becomes the next master."""
+    succession.prepare(server)
+
+
 def on_exit(server: Arbiter) -> None:
     """Runs in the master, last."""
     runtime_dir.withdraw(settings.runtime_dir, os.getpid())
 
 
-def _make_scoreboard(server: Arbiter) -> Scoreboard:
+def _make_scoreboard(server: Arbiter, parent: int) -> Scoreboard:
     folder = settings.runtime_dir
     try:
-        return runtime_dir.publish(folder, os.getpid())
+        return runtime_dir.publish(folder, os.getpid(), parent=parent)
     except runtime_dir.InUseError as error:
         raise SystemExit(
             f"COACHMAN_RUNTIME_DIR={folder}: {error}. Stop it, or give this service a folder of its own."

@@ -9,6 +9,8 @@ import os
 import stat
 import sys
 
+COPY_VARIABLE = "COACHMAN_HANDOVER_LOG"
+COPY_BYTES = 64 * 1024
 _dropped = 0
 
 
@@ -20,8 +22,8 @@ def lines_dropped() -> int:
 class _LossyStream(io.RawIOBase):
     """Writes what is taken at once, and counts what is not."""
 
-    def __init__(self, file: int) -> None:
-        self._file = file
+    def __init__(self, file: int, copy: int | None) -> None:
+        self._file, self._copy, self._copied = file, copy, 0
         self._is_cut = False
 
     def writable(self) -> bool:
@@ -37,6 +39,7 @@ class _LossyStream(io.RawIOBase):
         global _dropped
         rest = bytes(data)  # type: ignore[call-overload]
         size = len(rest)
+        self._copy_out(rest)
         if self._is_cut:
             rest = b"\n" + rest
         try:
@@ -47,22 +50,37 @@ class _LossyStream(io.RawIOBase):
             _dropped += max(rest.count(b"\n"), 1)
         return int(size)
 
+    def _copy_out(self, data: bytes) -> None:
+        if self._copy is not None and self._copied < COPY_BYTES:
+            self._copied += len(data)
+            with contextlib.suppress(OSError):
+                os.write(self._copy, data)
+
 
 def never_block() -> None:
     """Called before Gunicorn makes its log handlers.
 
-    A regular file never blocks, but its disk can be full.
+    A regular file never blocks, but its disk can be full. In a master that is to take over, the first
+    lines are copied for whoever asked for the handover.
     """
+    copy = _open_copy(os.environ.pop(COPY_VARIABLE, ""))
     for name, file in (("stdout", 1), ("stderr", 2)):
         with contextlib.suppress(OSError):  # closed: there is nothing to keep from blocking
             if not stat.S_ISREG(os.fstat(file).st_mode):
                 _make_non_blocking(file)
-            lossy = io.BufferedWriter(_LossyStream(file), buffer_size=64 * 1024)
+            lossy = io.BufferedWriter(_LossyStream(file, copy), buffer_size=64 * 1024)
             setattr(
                 sys,
                 name,
                 io.TextIOWrapper(lossy, encoding="utf-8", errors="backslashreplace", line_buffering=True),
             )
+
+
+def _open_copy(path: str) -> int | None:
+    if path:
+        with contextlib.suppress(OSError):
+            return os.open(path, os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC, 0o600)
+    return None
 
 
 def _make_non_blocking(file: int) -> None:

@@ -3,6 +3,7 @@
 import logging
 import signal
 import time
+from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
 from coachman import output, systemd
@@ -51,8 +52,9 @@ def status_line(scoreboard: Scoreboard) -> str:
 class Report:
     """Runs in the master."""
 
-    def __init__(self, scoreboard: Scoreboard) -> None:
+    def __init__(self, scoreboard: Scoreboard, speaks: Callable[[], bool] = lambda: True) -> None:
         self._scoreboard = scoreboard
+        self._speaks = speaks  # a master that is to take over is silent until it has
         self._told_at = 0.0
         self._told_status = ""
         self._told_ready = False
@@ -61,6 +63,8 @@ class Report:
 
     def tell_systemd(self, hang_seconds: float) -> None:
         """READY=1 as soon as all workers serve; the status and the watchdog at most once a second."""
+        if not self._speaks():
+            return
         if not self._told_ready and self._scoreboard.was_ready:
             self._told_ready = True
             systemd.notify("READY=1")
@@ -77,7 +81,8 @@ class Report:
             systemd.notify(f"STATUS={status}")
 
     def tell_systemd_of_stop(self) -> None:
-        systemd.notify("STOPPING=1", "STATUS=stopping")
+        if self._speaks():
+            systemd.notify("STOPPING=1", "STATUS=stopping")
 
     def count_in(self, row: Row) -> None:
         """Keeps the sums of a worker that has ended."""

@@ -28,31 +28,42 @@ def publish(folder: Path, pid: int, *, parent: int = 0) -> Scoreboard:
             path.unlink(missing_ok=True)  # of a master that was killed
         elif other != parent:
             raise InUseError(f"the master {other} of another service is there")
+    path_of(folder, pid).unlink(missing_ok=True)
     draft = folder / f".scoreboard.{pid}"
     # Never closed: the lock says that this master lives, and the kernel gives it back when it does not.
     file = os.open(draft, os.O_RDWR | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, 0o644)
+    os.fchmod(file, 0o644)  # whatever the umask: nothing in it is secret
     fcntl.lockf(file, fcntl.LOCK_EX)
     # A page that the disk has no room for would end whoever writes to it with SIGBUS.
     os.posix_fallocate(file, 0, MEMORY_BYTES)
     scoreboard = Scoreboard.create(mmap.mmap(file, MEMORY_BYTES))
-    draft.rename(folder / f"scoreboard.{pid}")
+    draft.rename(path_of(folder, pid))
     return scoreboard
 
 
 def withdraw(folder: Path, pid: int) -> None:
     """Runs in the master, when it ends."""
     with contextlib.suppress(OSError):
-        (folder / f"scoreboard.{pid}").unlink(missing_ok=True)
+        path_of(folder, pid).unlink(missing_ok=True)
+
+
+def path_of(folder: Path, pid: int) -> Path:
+    return folder / f"scoreboard.{pid}"
+
+
+def scoreboard_of(folder: Path, pid: int) -> Scoreboard | None:
+    """That of one master, if it lives. Not to be asked by that master itself."""
+    path = path_of(folder, pid)
+    with contextlib.suppress(FileNotFoundError, ValueError), path.open("rb") as file:
+        memory = mmap.mmap(file.fileno(), MEMORY_BYTES, access=mmap.ACCESS_READ)
+        if _is_held(path):
+            return Scoreboard.attach(memory)
+    return None
 
 
 def scoreboards(folder: Path) -> list[Scoreboard]:
     """Those of living masters, the newest generation first. Two while one hands over to the other."""
-    found = []
-    for path, _ in _files(folder):
-        with contextlib.suppress(FileNotFoundError, ValueError), path.open("rb") as file:
-            memory = mmap.mmap(file.fileno(), MEMORY_BYTES, access=mmap.ACCESS_READ)
-            if _is_held(path):
-                found.append(Scoreboard.attach(memory))
+    found = [board for _, pid in _files(folder) if (board := scoreboard_of(folder, pid)) is not None]
     return sorted(found, key=lambda scoreboard: scoreboard.service.generation, reverse=True)
 
 

@@ -44,6 +44,16 @@ class Reason(IntEnum):
     STOPPED = 12
 
 
+class Phase(IntEnum):
+    """Of the last handover that this master began."""
+
+    NONE = 0
+    UNDER_WAY = 1
+    ACCEPTED = 2
+    REFUSING = 3  # the new master is being ended
+    REFUSED = 4
+
+
 class Row(NamedTuple):
     """One slot. Times are UNIX times in seconds, but `beat` and `pool_stuck_since`, which are monotonic."""
 
@@ -74,10 +84,13 @@ class Service(NamedTuple):
     generation: int = 1
     requests: int = 0  # of workers that have ended
     lines_dropped: int = 0  # by the master and by workers that have ended
+    handover: int = Phase.NONE
+    handovers: int = 0  # begun
+    successor: int = 0  # pid of the master that it is to
 
 
 _ROW = struct.Struct("=BIddddQIIQIIIhBd")
-_SERVICE = struct.Struct("=IIIIQQ")
+_SERVICE = struct.Struct("=IIIIQQBII")
 _SEAL = struct.Struct("=QI")
 _CELL_BYTES = 2 * (_SEAL.size + _ROW.size)
 _LAYOUT = f"coachman {_ROW.format} {_SERVICE.format}".encode().ljust(64)  # another release may have another

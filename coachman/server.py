@@ -31,9 +31,10 @@ class Server(uvicorn.Server):
         settings: ServerSettings,
         scoreboard: Scoreboard | None,
         slot: Slot | None,
+        ops: "OpsServer",
     ) -> None:
         super().__init__(config)
-        self._settings, self._scoreboard, self._slot = settings, scoreboard, slot
+        self._settings, self._scoreboard, self._slot, self._ops = settings, scoreboard, slot, ops
         self._drain: Drain | None = None
         self._is_hurried = False
         self._draining = asyncio.Event()
@@ -77,6 +78,7 @@ class Server(uvicorn.Server):
         for server in self.servers:
             server.close()
         self._draining.set()
+        self._ops.stop(hurried=self._is_hurried)  # probes and scrapes go to workers that stay
         self._drain = Drain(self, self._settings.drain_seconds, self._settings.keepalive_seconds)
         if self._is_hurried:
             self._drain.hurry()
@@ -97,17 +99,38 @@ class Server(uvicorn.Server):
 class OpsServer(uvicorn.Server):
     """Answers on the ops listener, apart from the application: its connections and its stop are its own."""
 
+    DRAIN_SECONDS, KEEPALIVE_SECONDS = 2, 1
+
     def __init__(self, scoreboard: Scoreboard | None) -> None:
         super().__init__(
             uvicorn.Config(
-                HealthApp(scoreboard), lifespan="off", log_config=None, access_log=False, ws="none"
+                HealthApp(scoreboard),
+                lifespan="off",
+                log_config=None,
+                access_log=False,
+                ws="none",
+                timeout_keep_alive=self.KEEPALIVE_SECONDS,
             )
         )
+        self._is_hurried = False
 
     @contextlib.contextmanager
     def capture_signals(self) -> Generator[None]:
         """Signals are the public server's; this one stops when it has."""
         yield
+
+    def stop(self, *, hurried: bool) -> None:
+        self._is_hurried = hurried
+        self.should_exit = True
+
+    async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
+        for server in self.servers:
+            server.close()
+        drain = Drain(self, self.DRAIN_SECONDS, self.KEEPALIVE_SECONDS)
+        if self._is_hurried:
+            drain.hurry()
+        await drain.run()
+        await super().shutdown()
 
     @contextlib.asynccontextmanager
     async def running(self, sockets: list[socket.socket]) -> Any:

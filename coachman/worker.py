@@ -95,10 +95,11 @@ class Worker(UvicornWorker):
         self.config.app = ReadableStartup(application)
         if self.slot is not None:
             self.config.limit_max_requests = None  # the master recycles, one at a time
-        server = Server(self.config, settings, self.scoreboard, self.slot)
+        ops_server = OpsServer(self.scoreboard)
+        server = Server(self.config, settings, self.scoreboard, self.slot, ops_server)
         beating = asyncio.create_task(Heartbeat(self.slot, server, self.ppid).run())
         try:
-            async with OpsServer(self.scoreboard).running(ops):
+            async with ops_server.running(ops):
                 await server.serve(sockets=public)
         finally:
             beating.cancel()

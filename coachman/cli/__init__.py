@@ -3,6 +3,7 @@
 import typer
 
 from coachman.cli.check import check
+from coachman.cli.handover import handover
 from coachman.cli.kill_worker import kill_worker
 from coachman.cli.scale import scale
 from coachman.cli.status import status
@@ -15,5 +16,6 @@ cli = typer.Typer(
 )
 cli.command()(check)
 cli.command()(status)
+cli.command()(handover)
 cli.command()(scale)
 cli.command()(kill_worker)

@@ -13,16 +13,23 @@ NO_SERVICE = 3  # as systemctl has it
 
 def find_services() -> list[Scoreboard]:
     """The living generations, newest first: two during a handover. Ends the command when there is none."""
-    folders = _folders()
-    for folder in folders:
-        if found := runtime_dir.scoreboards(folder):
+    try:
+        if found := runtime_dir.scoreboards(folder_of_services()):
             return found
-    looked_in = " or ".join(map(str, folders))
+    except PermissionError as error:
+        raise refusal(f"{error.filename} cannot be read: run this as the service's user.") from None
+    looked_in = " or ".join(map(str, _folders()))
     raise refusal(
         f"No Coachman service runs: no living master's scoreboard in {looked_in}. "
         "Set COACHMAN_RUNTIME_DIR to the folder that the service was started with.",
         NO_SERVICE,
     )
+
+
+def folder_of_services() -> Path:
+    """The first of the folders in which a service lives, else the last."""
+    *others, last = _folders()
+    return next((folder for folder in others if runtime_dir.scoreboards(folder)), last)
 
 
 def refusal(sentence: str, code: int = 1) -> typer.Exit:

@@ -1,0 +1,93 @@
+"""`coachman handover`: moves the service to the release that is there now, or says why it stays."""
+
+import os
+import signal
+import sys
+import time
+from pathlib import Path
+
+import typer
+
+from coachman.cli.services import find_services, folder_of_services, refusal, signal_process
+from coachman.scoreboard import Phase, Scoreboard, Service, State
+from coachman.succession import offer_environment, tail, withdraw_environment
+
+LOOK_SECONDS = 0.02
+SIGNAL_SECONDS = 5.0
+DRAIN_SECONDS = 3700.0  # above the longest drain that can be set
+HANDOVER_SECONDS = 7300.0  # the master has limits of its own; this is for a master that is stopped
+
+
+def handover() -> None:
+    """Replace the master and its workers by those of the present release, without losing a request.
+
+    Returns when the new generation serves and the old one drains. Under systemd this is `systemctl
+    reload`, and changed settings come along; without it they stay those of the old master.
+    """
+    _wait_for_the_last_one()
+    old = find_services()[0]
+    folder = folder_of_services()
+    if "MAINPID" in os.environ:  # systemd has read the EnvironmentFile anew for us, not for the master
+        offer_environment(folder, os.environ)
+    try:
+        _ask(old)
+        service = _wait_for_the_outcome(old)
+    finally:
+        withdraw_environment(folder)
+    if service.handover != Phase.ACCEPTED:
+        raise refusal(tail(folder) or "The handover is refused; the service's log says why.")
+    _wait_until_draining(old)
+    typer.echo(
+        f"Generation {service.generation + 1} serves (master {service.successor}); the one before drains."
+    )
+
+
+def _wait_for_the_last_one() -> None:
+    """The generation before may still drain: its master has to end first."""
+    deadline = time.monotonic() + DRAIN_SECONDS
+    told = False
+    while len(services := find_services()) > 1:
+        newest, older = services[0].service, services[1].service
+        if older.handover != Phase.ACCEPTED:
+            raise refusal(f"A handover from master {older.pid} is under way; `coachman status` shows both.")
+        if not told:
+            typer.echo(f"Generation {older.generation} still drains (master {older.pid}): waiting.")
+            told = True
+        if time.monotonic() > deadline:
+            raise refusal(f"Master {older.pid} does not end. Generation {newest.generation} serves on.")
+        time.sleep(LOOK_SECONDS)
+
+
+def _ask(old: Scoreboard) -> None:
+    service = old.service
+    if service.handover in (Phase.UNDER_WAY, Phase.REFUSING):
+        raise refusal(f"A handover from master {service.pid} is under way; `coachman status` shows it.")
+    if not old.was_ready:
+        raise refusal(f"Generation {service.generation} has not been ready itself yet.")
+    signal_process(service.pid, signal.SIGUSR2, "The master")
+    deadline = time.monotonic() + SIGNAL_SECONDS
+    while old.service.handovers == service.handovers:
+        if time.monotonic() > deadline:
+            raise refusal(f"The master {service.pid} did not begin a handover; the service's log says why.")
+        time.sleep(LOOK_SECONDS)
+
+
+def _wait_for_the_outcome(old: Scoreboard) -> Service:
+    deadline = time.monotonic() + HANDOVER_SECONDS
+    while time.monotonic() < deadline:
+        service = old.service
+        if service.handover in (Phase.ACCEPTED, Phase.REFUSED):
+            return service
+        if not _is_alive(service.pid):
+            raise refusal(f"The master {service.pid} has ended in the middle of the handover.")
+        time.sleep(LOOK_SECONDS)
+    raise refusal("The master does not answer.")
+
+
+def _wait_until_draining(old: Scoreboard) -> None:
+    while _is_alive(old.service.pid) and any(row.state == State.READY for _, row in old.rows()):
+        time.sleep(LOOK_SECONDS)
+
+
+def _is_alive(pid: int) -> bool:
+    return Path(f"/proc/{pid}").exists() if sys.platform == "linux" else True

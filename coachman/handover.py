@@ -1,0 +1,137 @@
+"""A new release takes over without a request lost: what the old master does at SIGUSR2.
+
+It forks; the child looks whether the release could start at all (succession.py) and then becomes a second
+master, on the same sockets. When all its workers serve, and go on serving for a moment, it is made the
+service's main process and the old master drains. Else it is ended, and the old one has never stopped.
+"""
+
+import contextlib
+import os
+import signal
+import time
+from typing import TYPE_CHECKING
+
+from coachman import runtime_dir, systemd
+from coachman.report import signal_name
+from coachman.scoreboard import Phase, Scoreboard
+from coachman.succession import CHECK_SECONDS, log_path
+
+if TYPE_CHECKING:
+    from coachman.arbiter import Supervisor
+
+PROBATION_SECONDS = 1.5  # above the second within which an end counts as a failure
+MARGIN_SECONDS = 5.0  # for what the new master's own limits do not count: its start, its last word
+
+
+class Handover:
+    """One attempt. Runs in the old master's loop, which looks at it each turn and never waits for it."""
+
+    def __init__(self, arbiter: "Supervisor") -> None:
+        self._arbiter, self.pid = arbiter, arbiter.reexec_pid
+        self._settings = arbiter.settings
+        self._successor: Scoreboard | None = None
+        self._deadline = time.monotonic() + CHECK_SECONDS + MARGIN_SECONDS
+        self._serves_since: float | None = None
+        self._kill_at: float | None = None  # it is refused, and ends
+
+    def look(self) -> None:
+        """Raises StopIteration, Gunicorn's way to stop, once the successor has taken over."""
+        if self._kill_at is not None:
+            if time.monotonic() > self._kill_at:
+                self.signal(signal.SIGKILL)  # its workers are killed with it
+            return
+        if self._successor is None:
+            self._successor = runtime_dir.scoreboard_of(self._settings.runtime_dir, self.pid)
+            if self._successor is not None:
+                self._deadline = time.monotonic() + self._settings.boot_seconds + MARGIN_SECONDS
+        flaw = self._flaw()
+        if flaw:
+            self.refuse(flaw)
+        elif self._has_proved_itself():
+            self._accept()
+
+    def has_ended(self, code: int) -> None:
+        """Called when the new master has been reaped, whoever ended it."""
+        if self._kill_at is None:
+            how = f"was killed by {signal_name(code)}" if code < 0 else f"ended with exit code {code}"
+            self._say_refused(f"the new master {how}")
+        self._set_phase(Phase.REFUSED)
+
+    def refuse(self, reason: str) -> None:
+        self._say_refused(reason)
+        self._kill_at = time.monotonic() + self._settings.kill_seconds + MARGIN_SECONDS
+        self._set_phase(Phase.REFUSING)
+        self.signal(signal.SIGTERM)  # its workers may have taken requests already, and drain
+
+    def signal(self, signum: int) -> None:
+        with contextlib.suppress(ProcessLookupError):
+            os.kill(self.pid, signum)
+
+    def _flaw(self) -> str:
+        if self._successor is not None and any(row.restarts for _, row in self._successor.rows()):
+            return "a worker of the new release ended"
+        if self._serves_since is None and time.monotonic() > self._deadline:
+            return "the new release was not ready in time (COACHMAN_BOOT_SECONDS)"
+        return ""
+
+    def _has_proved_itself(self) -> bool:
+        successor = self._successor
+        if successor is None or not successor.was_ready or successor.ready() < successor.service.workers:
+            self._serves_since = None
+            return False
+        self._serves_since = self._serves_since or time.monotonic()
+        return time.monotonic() - self._serves_since >= PROBATION_SECONDS
+
+    def _accept(self) -> None:
+        self._arbiter.log.info("Master %s has taken over; this one drains", self.pid)
+        self._arbiter.has_handed_over = True
+        with contextlib.suppress(OSError):
+            log_path(self._settings.runtime_dir).unlink()
+        systemd.notify(f"MAINPID={self.pid}", "READY=1")
+        self._set_phase(Phase.ACCEPTED)
+        raise StopIteration
+
+    def _set_phase(self, phase: Phase) -> None:
+        self._arbiter.scoreboard.update_service(handover=phase, successor=self.pid)
+
+    def _say_refused(self, reason: str) -> None:
+        generation = self._arbiter.scoreboard.service.generation
+        sentence = f"The handover is refused: {reason}. Generation {generation} serves on."
+        self._arbiter.log.error(sentence)
+        systemd.notify("READY=1")
+        folder = self._settings.runtime_dir
+        with contextlib.suppress(OSError), log_path(folder).open("a", encoding="utf-8") as log:
+            log.write(sentence + "\n")
+
+
+def obstacle(arbiter: "Supervisor") -> str:
+    """Why there can be no handover now, or nothing."""
+    if arbiter.reexec_pid:
+        return f"a handover to master {arbiter.reexec_pid} is under way"
+    if arbiter.master_pid:
+        return f"the master before this one, {arbiter.master_pid}, still drains"
+    if not arbiter.scoreboard.was_ready:
+        return "this generation has not been ready itself"
+    folder = arbiter.settings.runtime_dir
+    if not runtime_dir.path_of(folder, os.getpid()).exists():
+        return f"there is no scoreboard of this master in COACHMAN_RUNTIME_DIR={folder}"
+    return ""
+
+
+def begin(arbiter: "Supervisor") -> Handover | None:
+    """Forks the new master. None, with the reason in the log, where that fails."""
+    with contextlib.suppress(OSError):
+        log_path(arbiter.settings.runtime_dir).unlink(missing_ok=True)
+    handovers = arbiter.scoreboard.service.handovers + 1
+    arbiter.scoreboard.update_service(handover=Phase.UNDER_WAY, handovers=handovers, successor=0)
+    systemd.notify("RELOADING=1", f"MONOTONIC_USEC={time.monotonic_ns() // 1000}")
+    try:
+        arbiter.reexec()
+    except OSError as error:
+        if os.getpid() != arbiter.pid:
+            os._exit(1)  # the child, whose exec failed: it must not go on as a second old master
+        arbiter.scoreboard.update_service(handover=Phase.REFUSED)
+        systemd.notify("READY=1")
+        arbiter.log.error("The handover is refused: cannot fork (%s)", error)
+        return None
+    return Handover(arbiter)
