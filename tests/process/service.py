@@ -1,6 +1,7 @@
 """Starts the real Gunicorn, as an operator would, and watches it from outside."""
 
 import contextlib
+import http.client
 import os
 import signal
 import socket
@@ -8,6 +9,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator
+from datetime import datetime
 from pathlib import Path
 from typing import Any
 
@@ -97,6 +99,15 @@ class Service:
     def wait_ready(self) -> None:
         assert wait_until(self.is_ready), f"the service was not ready in time\n{self.log()}"
 
+    def wait_settled(self) -> None:
+        """Until no worker became ready within the last second: to end so soon counts as a failed start."""
+
+        def settled() -> bool:
+            ages = [time.time() - datetime.fromisoformat(slot["since"]).timestamp() for slot in self.slots()]
+            return self.is_ready() and min(ages) > 1
+
+        assert wait_until(settled), f"a worker became ready again and again\n{self.log()}"
+
     def wait_end(self, seconds: float = 20) -> int:
         """The exit code."""
         try:
@@ -122,6 +133,14 @@ class Service:
 
     def worker_pids(self) -> set[int]:
         return {slot["pid"] for slot in self.slots() if slot["state"] == "ready"}
+
+    @contextlib.contextmanager
+    def asked(self, path: str) -> Iterator[http.client.HTTPConnection]:
+        """A connection with a request on it, whose answer is still to come."""
+        connection = http.client.HTTPConnection("127.0.0.1", self.port, timeout=30)
+        connection.request("GET", path)
+        with contextlib.closing(connection):
+            yield connection
 
     def log(self) -> str:
         return self._log.read_text()

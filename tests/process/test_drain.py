@@ -1,0 +1,173 @@
+"""What clients see of a worker that leaves."""
+
+import http.client
+import os
+import re
+import signal
+import socket
+import time
+from pathlib import Path
+
+import pytest
+from websockets.exceptions import ConnectionClosed
+from websockets.sync.client import connect
+
+from tests.process.conftest import APPS
+from tests.process.load import Load
+from tests.process.service import Service, running, wait_until
+
+CLEANUP_SECONDS = 3  # what was cut has a second to notice; the rest is the noise of the machine
+
+
+def streams(folder: Path, **settings: str) -> Service:
+    return Service(
+        folder,
+        **{
+            "COACHMAN_APP": "streams:app",
+            "COACHMAN_WORKERS": "2",
+            "PYTHONPATH": APPS,
+            "EVENTS": str(folder),
+            "COACHMAN_KEEPALIVE_SECONDS": "1",
+            **settings,
+        },
+    )
+
+
+def seen(folder: Path, event: str) -> int:
+    """How many workers noted it."""
+    return len(list(folder.glob(f"{event}.*")))
+
+
+def test_streams_are_told_websockets_closed_and_downloads_finished(tmp_path: Path) -> None:
+    # The drain outlasts the hang limit and the two seconds that the master may take to act on it: the
+    # heartbeat goes on.
+    service = streams(tmp_path, COACHMAN_DRAIN_SECONDS="12", COACHMAN_HANG_SECONDS="2")
+    with running(service), service.asked("/events") as events, service.asked("/download/5") as download:
+        ticks, file = events.getresponse(), download.getresponse()
+        assert ticks.readline().startswith(b"data: ")
+        with connect(f"ws://127.0.0.1:{service.port}/echo") as echo:
+            echo.send("hello")
+            assert echo.recv(timeout=5) == "hello"
+
+            service.process.send_signal(signal.SIGTERM)
+            told = time.monotonic()
+            with pytest.raises(ConnectionClosed) as closed:
+                echo.recv(timeout=5)
+        assert closed.value.rcvd is not None, service.log()
+        assert closed.value.rcvd.code == 1012
+        assert ticks.read().endswith(b"data: goodbye\n\n")
+        assert time.monotonic() - told < 2, "the WebSocket or the stream was told late"
+
+        assert len(file.read()) == 5 * 10 * 1000, service.log()
+        assert service.wait_end(12 + CLEANUP_SECONDS) == 0, service.log()
+    assert seen(tmp_path, "shut-down") == 2, service.log()
+    assert "CRITICAL" not in service.log(), service.log()
+
+
+def test_what_does_not_end_is_cut_at_the_drain_limit_and_the_lifespan_ends(tmp_path: Path) -> None:
+    service = streams(tmp_path, COACHMAN_DRAIN_SECONDS="2")
+    with running(service), service.asked("/endless-events") as events, service.asked("/stubborn"):
+        ticks = events.getresponse()
+        assert wait_until(lambda: seen(tmp_path, "begun")), service.log()
+
+        service.process.send_signal(signal.SIGTERM)
+        told = time.monotonic()
+        with pytest.raises((http.client.IncompleteRead, ConnectionResetError)):
+            ticks.read()
+        assert 1.5 < time.monotonic() - told < 2 + CLEANUP_SECONDS, service.log()
+        assert service.wait_end(CLEANUP_SECONDS) == 0, service.log()
+    assert [seen(tmp_path, event) for event in ("disconnected", "cancelled", "shut-down")] == [1, 1, 2]
+    assert "CRITICAL" not in service.log(), service.log()
+
+
+def test_an_idle_connection_is_answered_in_a_drain_and_closed_at_its_keep_alive_time(tmp_path: Path) -> None:
+    service = streams(
+        tmp_path, COACHMAN_WORKERS="1", COACHMAN_DRAIN_SECONDS="10", COACHMAN_KEEPALIVE_SECONDS="2"
+    )
+    with running(service), service.asked("/pid") as used, service.asked("/pid") as left:
+        for connection in (used, left):
+            assert connection.getresponse().read()
+            assert connection.sock is not None
+        answered = time.monotonic()
+
+        service.process.send_signal(signal.SIGTERM)
+        assert wait_until(lambda: "drains" in service.log()), service.log()
+        used.request("GET", "/pid")
+        answer = used.getresponse()
+        assert (answer.status, answer.headers["connection"]) == (200, "close"), service.log()
+
+        assert left.sock.recv(1) == b"", service.log()
+        assert 1.5 < time.monotonic() - answered < 4, service.log()
+        assert service.wait_end(5) == 0
+
+
+def test_a_request_that_was_under_way_is_answered_with_connection_close(tmp_path: Path) -> None:
+    service = Service(tmp_path, COACHMAN_APP="acts:app", COACHMAN_WORKERS="1", PYTHONPATH=APPS)
+    with running(service), service.asked("/sleep/1") as connection:
+        assert wait_until(lambda: service.slots()[0]["in_flight"] == 1), service.log()
+        service.process.send_signal(signal.SIGTERM)
+        answer = connection.getresponse()
+
+        assert (answer.status, answer.headers["connection"]) == (200, "close"), service.log()
+        answer.read()
+        assert service.wait_end(5) == 0
+
+
+def test_scaling_down_and_up_fails_no_request(tmp_path: Path) -> None:
+    service = Service(tmp_path, COACHMAN_APP="probe:app", COACHMAN_WORKERS="3", PYTHONPATH=APPS)
+    with (
+        running(service),
+        Load(service.port, "/pid", clients=6) as kept,
+        Load(service.port, "/pid", clients=3, keep_alive=False) as one_shot,
+    ):
+        for _ in range(3):
+            before = service.worker_pids()
+            service.process.send_signal(signal.SIGTTOU)
+            assert wait_until(lambda: len(service.slots()) == 2 and service.is_ready()), service.log()
+            assert service.worker_pids() < before, "a worker that stays was restarted"
+            service.process.send_signal(signal.SIGTTIN)
+            assert wait_until(lambda: len(service.slots()) == 3 and service.is_ready()), service.log()
+
+    assert set(kept.outcomes) == set(one_shot.outcomes) == {"success"}, (
+        f"{kept.outcomes} {one_shot.outcomes}\n{service.log()}"
+    )
+    assert len(re.findall("scaled-down", service.log())) == 3, service.log()
+
+
+def test_a_restart_fails_no_request_while_another_process_holds_the_socket(tmp_path: Path) -> None:
+    service = Service(tmp_path, COACHMAN_APP="probe:app", COACHMAN_WORKERS="2", PYTHONPATH=APPS)
+    with (
+        socket.create_server(("127.0.0.1", service.port), backlog=2048) as public,
+        socket.create_server(("127.0.0.1", service.ops_port), backlog=2048) as ops,
+    ):
+        service.held_sockets = (public, ops)
+        with (
+            running(service),
+            Load(service.port, "/pid", clients=6) as kept,
+            Load(service.port, "/pid", clients=3, keep_alive=False) as one_shot,
+        ):
+            for _ in range(2):
+                seen_before = kept.served(), one_shot.served()
+                assert wait_until(
+                    lambda before=seen_before: kept.served() > before[0] and one_shot.served() > before[1]
+                ), service.log()
+                service.process.send_signal(signal.SIGTERM)
+                assert service.wait_end() == 0, service.log()
+                service.start()
+                service.wait_ready()
+
+    assert set(kept.outcomes) == set(one_shot.outcomes) == {"success"}, (
+        f"{kept.outcomes} {one_shot.outcomes}\n{service.log()}"
+    )
+
+
+def test_a_stop_answers_every_request_on_the_connections_it_has(tmp_path: Path) -> None:
+    service = Service(tmp_path, COACHMAN_APP="probe:app", COACHMAN_WORKERS="2", PYTHONPATH=APPS)
+    with running(service), Load(service.port, "/pid", clients=8) as load:
+        assert wait_until(lambda: load.served() > 200), service.log()
+        os.kill(service.process.pid, signal.SIGTERM)
+        assert service.wait_end() == 0, service.log()
+
+    # Nobody holds the port after a stop: new connections are refused, or reset while they still queue.
+    assert {failure.answered_by for failure in load.failures} <= {None}, f"{load.failures}\n{service.log()}"
+    assert set(load.outcomes) <= {"success", "refused", "reset"}, f"{load.outcomes}\n{service.log()}"

@@ -1,0 +1,181 @@
+"""Workers that live and do nothing."""
+
+import http.client
+import os
+import re
+import signal
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import httpx2
+import pytest
+
+from tests.process.conftest import APPS
+from tests.process.load import Load
+from tests.process.service import Service, running, wait_until
+
+HANG_SECONDS = 2
+ACT_SECONDS = 2  # from the limit to the first signal
+LAST_WORD_SECONDS = 1  # from SIGABRT to SIGKILL
+BOOT_SECONDS = 3  # of a replacement; the rest is the noise of the machine
+
+
+def acts(folder: Path, **settings: str) -> Service:
+    return Service(
+        folder,
+        **{
+            "COACHMAN_APP": "acts:app",
+            "COACHMAN_WORKERS": "2",
+            "COACHMAN_HANG_SECONDS": str(HANG_SECONDS),
+            "PYTHONPATH": APPS,
+            **settings,
+        },
+    )
+
+
+def replaced(service: Service, before: set[int]) -> Callable[[], bool]:
+    return lambda: service.is_ready() and len(service.worker_pids() - before) == 1
+
+
+def reasons(service: Service) -> list[str]:
+    return [slot["last_exit"]["reason"] for slot in service.slots() if slot["last_exit"]]
+
+
+def assert_only_clients_of(pid: int, load: Load, service: Service) -> None:
+    assert {failure.answered_by for failure in load.failures} <= {str(pid).encode(), None}, (
+        f"a client of the healthy worker failed: {load.failures}\n{service.log()}"
+    )
+    assert len(load.failures) <= 4, f"{load.failures}\n{service.log()}"
+
+
+def test_a_stopped_process_is_replaced_and_the_others_serve(tmp_path: Path) -> None:
+    service = acts(tmp_path)
+    with running(service), Load(service.port, "/pid", clients=4, pause=0.005) as load:
+        before = service.worker_pids()
+        victim = min(before)
+        os.kill(victim, signal.SIGSTOP)
+
+        limit = HANG_SECONDS + ACT_SECONDS + LAST_WORD_SECONDS + BOOT_SECONDS
+        assert wait_until(replaced(service, before), seconds=limit), service.log()
+        assert reasons(service) == ["stopped-process"]
+
+    assert_only_clients_of(victim, load, service)
+    assert re.search(rf"CRITICAL.* slot \d .*{victim}.*stopped process", service.log()), service.log()
+
+
+def test_a_blocked_event_loop_is_replaced_and_its_stack_is_logged(tmp_path: Path) -> None:
+    service = acts(tmp_path)
+    with running(service), Load(service.port, "/pid", clients=4, pause=0.005) as load:
+        before = service.worker_pids()
+        with service.asked("/block/60") as request:
+            asked_at = time.monotonic()
+            with pytest.raises((ConnectionResetError, http.client.RemoteDisconnected)):
+                request.getresponse()
+            lived = time.monotonic() - asked_at
+        assert wait_until(replaced(service, before), seconds=BOOT_SECONDS), service.log()
+        assert reasons(service) == ["blocked-loop"]
+        [victim] = before - service.worker_pids()
+
+    assert HANG_SECONDS - 0.2 <= lived <= HANG_SECONDS + ACT_SECONDS + LAST_WORD_SECONDS, service.log()
+    assert_only_clients_of(victim, load, service)
+    assert re.search(rf"CRITICAL.* slot \d .*{victim}.*event loop", service.log()), service.log()
+    assert 'acts.py", line' in service.log(), service.log()
+    assert "in block_the_loop" in service.log(), service.log()
+
+
+def test_a_loop_that_is_blocked_for_less_than_the_limit_is_never_killed(tmp_path: Path) -> None:
+    service = acts(tmp_path, COACHMAN_HANG_SECONDS="3", COACHMAN_WORKERS="1")
+    with running(service):
+        [pid] = service.worker_pids()
+        for _ in range(3):  # each begins in another moment between two heartbeats
+            with service.asked("/block/2.4") as request:
+                assert request.getresponse().read() == str(pid).encode(), service.log()
+        assert service.worker_pids() == {pid}, service.log()
+
+
+def test_a_thread_pool_that_takes_no_work_is_replaced(tmp_path: Path) -> None:
+    service = acts(tmp_path, COACHMAN_POOL_SECONDS="1", THREADS="1", COACHMAN_WORKERS="1")
+    with running(service), service.asked("/thread/60"), service.asked("/thread/0"):
+        before = service.worker_pids()
+        assert wait_until(
+            replaced(service, before), seconds=2 + ACT_SECONDS + LAST_WORD_SECONDS + BOOT_SECONDS
+        )
+        assert reasons(service) == ["blocked-pool"]
+        assert httpx2.get(f"{service.url}/thread/0").status_code == 200
+    assert re.search(rf"CRITICAL.* slot 0 .*{before.pop()}.*thread pool", service.log()), service.log()
+    assert "in hold_a_thread" in service.log(), service.log()
+
+
+def test_a_thread_pool_that_is_only_busy_is_left_alone(tmp_path: Path) -> None:
+    service = acts(tmp_path, COACHMAN_POOL_SECONDS="1", THREADS="1", COACHMAN_WORKERS="1")
+    with running(service), Load(service.port, "/thread/0.3", clients=3) as load:
+        before = service.worker_pids()
+        assert wait_until(lambda: load.served() >= 14, seconds=20), service.log()
+        assert service.worker_pids() == before, service.log()
+    assert set(load.outcomes) == {"success"}, f"{load.outcomes}\n{service.log()}"
+
+
+@pytest.mark.parametrize("hang", ["wait", "block"])
+def test_a_start_up_that_hangs_ends_a_service_that_was_never_ready(tmp_path: Path, hang: str) -> None:
+    (tmp_path / hang).touch()
+    with running(starts(tmp_path), ready=False) as service:
+        assert service.wait_end(1 + ACT_SECONDS + LAST_WORD_SECONDS + BOOT_SECONDS) == 3, service.log()
+    assert "COACHMAN_BOOT_SECONDS" in service.log()
+
+
+@pytest.mark.parametrize("hang", ["wait", "block"])
+def test_a_replacement_that_hangs_while_it_starts_is_killed_and_tried_again(
+    tmp_path: Path, hang: str
+) -> None:
+    with running(starts(tmp_path)) as service:
+        service.wait_settled()
+        (tmp_path / hang).touch()
+        victim = service.slots()[0]["pid"]
+        os.kill(victim, signal.SIGKILL)
+        with Load(service.port, "/pid", clients=2, keep_alive=False, pause=0.01) as load:
+            assert wait_until(lambda: service.slots()[0]["failures"] == 2, seconds=12), service.log()
+            assert service.last_exit(0)["reason"] == "boot-timeout"
+            (tmp_path / hang).unlink()
+            assert wait_until(service.is_ready, seconds=8), service.log()
+    assert set(load.outcomes) == {"success"}, f"{load.outcomes}\n{service.log()}"
+
+
+def starts(folder: Path) -> Service:
+    return Service(
+        folder,
+        COACHMAN_APP="starts:app",
+        COACHMAN_WORKERS="2",
+        COACHMAN_BOOT_SECONDS="1",
+        PYTHONPATH=APPS,
+        STARTS=str(folder),
+    )
+
+
+def test_a_request_that_is_not_answered_in_time_gets_504_and_its_handler_is_cancelled(tmp_path: Path) -> None:
+    service = acts(tmp_path, COACHMAN_REQUEST_SECONDS="1", COACHMAN_WORKERS="1")
+    with running(service):
+        before = service.worker_pids()
+        asked_at = time.monotonic()
+        answer = httpx2.get(f"{service.url}/sleep/30", timeout=10)
+
+        assert answer.status_code == 504, service.log()
+        assert 0.9 < time.monotonic() - asked_at < 3
+        assert answer.headers["content-type"] == "application/problem+json"
+        assert answer.json()["status"] == 504
+        assert wait_until(lambda: httpx2.get(f"{service.url}/cancelled").json() == [30]), service.log()
+        assert httpx2.get(f"{service.url}/sleep/0.5").status_code == 200
+        assert service.worker_pids() == before, service.log()
+
+
+def test_an_answer_that_has_begun_may_outlast_the_request_limit(tmp_path: Path) -> None:
+    service = Service(
+        tmp_path,
+        COACHMAN_APP="streams:app",
+        COACHMAN_WORKERS="1",
+        COACHMAN_REQUEST_SECONDS="1",
+        PYTHONPATH=APPS,
+        EVENTS=str(tmp_path),
+    )
+    with running(service), service.asked("/download/2") as download:
+        assert len(download.getresponse().read()) == 2 * 10 * 1000, service.log()
