@@ -7,7 +7,7 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
 from coachman import output, systemd
-from coachman.scoreboard import Reason, Row, Scoreboard, State
+from coachman.scoreboard import Phase, Reason, Row, Scoreboard, State
 
 if TYPE_CHECKING:
     from coachman.worker import Worker
@@ -38,6 +38,8 @@ def status_line(scoreboard: Scoreboard) -> str:
     service, rows = scoreboard.service, scoreboard.rows()
     ready = sum(row.state == State.READY for _, row in rows)
     requests = service.requests + sum(row.requests for _, row in rows)
+    if service.handover == Phase.ACCEPTED:
+        return f"drains: {len(rows)} workers left, {requests:,} requests, generation {service.generation}"
     line = f"{ready}/{service.workers} workers ready, {requests:,} requests, generation {service.generation}"
     if ready >= service.workers or not scoreboard.was_ready:
         return line

@@ -197,7 +197,8 @@ class Scoreboard:
         all_rows = [(slot.number, slot.read()) for slot in self.slots[: service.slots]]
         staying = sum(row.state in _STAYING for _, row in all_rows)
         dead = [number for number, row in all_rows if row.state == State.DEAD]
-        missing = dead[: max(0, service.workers - staying)]
+        wanted = 0 if service.handover == Phase.ACCEPTED else service.workers
+        missing = dead[: max(0, wanted - staying)]
         return [
             (number, row)
             for number, row in all_rows
