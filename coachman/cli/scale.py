@@ -19,7 +19,7 @@ def scale(
     wait_seconds: Annotated[float, typer.Option("--wait", help="How long they may take, in seconds.")] = 90,
     as_json: Annotated[bool, typer.Option("--json")] = False,
 ) -> None:
-    """Change the number of workers; return when so many serve. A start or handover goes back to the setting."""
+    """Change the number of workers, until the next start or handover; return when so many serve."""
     scoreboard = find_services()[0]
     before = scoreboard.service.workers
     begun = time.monotonic()

@@ -54,8 +54,10 @@ def test_each_kill_costs_only_what_the_killed_worker_held(tmp_path: Path) -> Non
             victim = max(filter(None, connections), key=connections.count)
             killed.append(victim)
             held += connections.count(victim)
+            survivors = service.worker_pids() - {int(victim)}
             os.kill(int(victim), signal.SIGKILL)
             assert wait_until(lambda: len(service.worker_pids() - set(map(int, killed))) == 4), service.log()
+            assert service.worker_pids() > survivors, "a healthy worker was restarted too"
 
     told = f"{kept.outcomes} {kept.failures}\n{one_shot.outcomes}\n{service.log()}"
     assert {failure.answered_by for failure in kept.failures} <= set(killed), f"a bystander: {told}"

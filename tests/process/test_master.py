@@ -122,18 +122,15 @@ def test_a_quick_stop_gives_open_requests_a_second(tmp_path: Path, signum: signa
         assert time.monotonic() - told < 2.5, service.log()
 
 
-@pytest.mark.parametrize("pause_seconds", [2, 4])
-def test_processes_that_were_paused_together_are_not_taken_for_lost(
-    tmp_path: Path, pause_seconds: int
-) -> None:
+def test_processes_that_were_paused_together_are_not_taken_for_lost(tmp_path: Path) -> None:
     service = acts(tmp_path, COACHMAN_HANG_SECONDS="1")
     with running(service):
         before = service.worker_pids()
         os.killpg(service.process.pid, signal.SIGSTOP)
-        time.sleep(pause_seconds)  # the fault itself: longer than the limit
+        time.sleep(2)  # the fault itself: longer than the limit
         os.killpg(service.process.pid, signal.SIGCONT)
 
-        assert not wait_until(lambda: service.worker_pids() != before, seconds=2), service.log()
+        assert not wait_until(lambda: service.worker_pids() != before, seconds=2.5), service.log()
     assert not re.search("CRITICAL|ERROR", service.log()), service.log()
 
 

@@ -82,7 +82,7 @@ def test_a_worker_that_cannot_start_waits_longer_each_time_while_its_sibling_ser
             service.wait_ready()
 
     assert set(load.outcomes) == {"success"}, f"{load.outcomes}\n{service.log()}"
-    delays = [float(delay) for delay in re.findall(r"starts its worker in ([\d.]+) s", service.log())]
+    delays = [float(delay) for delay in re.findall(r"the next one starts in ([\d.]+) s", service.log())]
     assert delays[:4] == pytest.approx([0.1, 0.2, 0.4, 0.8], rel=0.28), service.log()
     assert waited >= 0.75 * (0.1 + 0.2 + 0.4 + 0.8), f"five failures within {waited} s\n{service.log()}"
 
