@@ -41,7 +41,8 @@ class Handover:
                 self.signal(signal.SIGKILL)  # its workers are killed with it
             return
         if self._successor is None:
-            self._successor = runtime_dir.scoreboard_of(self._settings.runtime_dir, self.pid)
+            with contextlib.suppress(OSError):
+                self._successor = runtime_dir.scoreboard_of(self._settings.runtime_dir, self.pid)
             if self._successor is not None:
                 self._deadline = time.monotonic() + self._settings.boot_seconds + MARGIN_SECONDS
         flaw = self._flaw()
@@ -52,6 +53,9 @@ class Handover:
 
     def has_ended(self, code: int) -> None:
         """Called when the new master has been reaped, whoever ended it."""
+        if self._arbiter.has_handed_over:  # too late to go on: systemd starts the service anew
+            self._arbiter.log.error("Master %s, which had taken over, has ended", self.pid)
+            return
         if self._kill_at is None:
             how = f"was killed by {signal_name(code)}" if code < 0 else f"ended with exit code {code}"
             self._say_refused(f"the new master {how}")
