@@ -11,6 +11,7 @@ import signal
 import time
 from typing import Any
 
+from gunicorn import sock
 from gunicorn.arbiter import Arbiter
 from gunicorn.errors import HaltServer
 
@@ -38,6 +39,7 @@ class Supervisor(Arbiter):
     scoreboard: Scoreboard
     settings: ServerSettings
     listener_kinds: list[str]  # of LISTENERS, in their order
+    LISTENERS: list[Any]
     reexec_pid: int  # of the master that is to take over, or has
     master_pid: int  # of the one that this one takes over from, until it has ended
 
@@ -111,6 +113,7 @@ class Supervisor(Arbiter):
             self.cfg.set("graceful_timeout", QUICK_STOP_SECONDS)
         if self._handover is not None and not self.has_handed_over:
             self._handover.signal(signal.SIGTERM if graceful else signal.SIGQUIT)
+        self._close_listeners()
         super().stop(graceful)
         self._wait_for_successor()
 
@@ -171,9 +174,13 @@ class Supervisor(Arbiter):
         return int(self.num_workers) + (self._outgoing is not None and self._outgoing.leaving is None)
 
     def _notice_those_told_by_others(self) -> None:
-        """A worker that somebody sends SIGTERM drains: it is replaced at once, like one that we told."""
+        """A worker that somebody sends SIGTERM drains: it is replaced at once, like one that we told.
+
+        Not one that hardly served: an application that ends itself so, again and again, is a crash loop.
+        """
         for worker in self._staying():
-            if _slot(worker).read().state == State.DRAINING:
+            row = _slot(worker).read()
+            if row.state == State.DRAINING and not backoff.is_failure(row, time.time()):
                 self._note_leaving(worker, Reason.STOPPED)
 
     def _retire_surplus(self) -> None:
@@ -278,7 +285,7 @@ class Supervisor(Arbiter):
         failed = worker.leaving is None and backoff.is_failure(row, now)
         failures = row.failures + failed
         delay = backoff.delay_seconds(failures) if failed else 0.0
-        unasked = Reason.BOOT_FAILED if row.state == State.STARTING else Reason.CRASHED
+        unasked = Reason.CRASHED if row.ready_at else Reason.BOOT_FAILED
         reason = worker.lost or worker.leaving or unasked
         slot.write(
             row._replace(
@@ -304,6 +311,14 @@ class Supervisor(Arbiter):
         self.cfg.child_exit(self, worker)
         if failed and not self.scoreboard.was_ready and not self._stopping:
             raise HaltServer("A worker did not start, and the service had never been ready.", START_FAILED)
+
+    def _close_listeners(self) -> None:
+        """As Gunicorn does, which a socket file that is gone would end before it has told the workers."""
+        unlink = self.reexec_pid == self.master_pid == 0 and not self.systemd
+        for listener in self.LISTENERS:
+            with contextlib.suppress(OSError):
+                sock.close_sockets([listener], unlink)
+        self.LISTENERS = []
 
     def _successor_has_ended(self, code: int) -> None:
         self.reexec_pid = 0

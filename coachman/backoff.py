@@ -14,10 +14,9 @@ QUIET_SECONDS = 60.0  # of service, after which the failures before are forgotte
 
 
 def is_failure(row: Row, now: float) -> bool:
-    """Whether the worker that has ended, as its row says, never got to serve."""
-    if row.state == State.READY:
-        return now - row.since < JUST_READY_SECONDS
-    return row.state == State.STARTING
+    """Whether the worker that ends, as its row says, hardly got to serve: a crash loop, if it goes on."""
+    ends_at = row.since if row.state == State.DRAINING else now
+    return not row.ready_at or ends_at - row.ready_at < JUST_READY_SECONDS
 
 
 def delay_seconds(failures: int) -> float:

@@ -27,6 +27,7 @@ class Drain:
         self._ends_at = time.monotonic() + seconds
         self._silent_until = time.monotonic() + keepalive_seconds
         self._is_hurried = False
+        self._told: set[Any] = set()  # WebSockets; telling one twice is an error
 
     def hurry(self) -> None:
         """SIGQUIT: idle connections close at once, requests have a second."""
@@ -48,8 +49,13 @@ class Drain:
                 refreshed_at = now
                 await self._server.on_tick(0)  # the date header, and Gunicorn's own heartbeat
             await asyncio.sleep(_LOOK_SECONDS)
+        await self._cut()
+
+    async def _cut(self) -> None:
+        """The application sees http.disconnect. Uvicorn, which shuts down next, finds no connection."""
         for connection in list(self._state.connections):
-            connection.transport.abort()  # the application sees http.disconnect
+            connection.transport.abort()
+        await asyncio.sleep(_LOOK_SECONDS)  # the loop tells of the end of a connection in a later turn
 
     def _announce(self) -> None:
         config = self._server.config
@@ -70,7 +76,8 @@ class Drain:
     def _say_goodbye_to_websockets(self) -> None:
         """With 1012, "service restart"; one that is still at its handshake is waited for."""
         for connection in list(self._state.connections):
-            if getattr(connection, "handshake_complete", False):
+            if getattr(connection, "handshake_complete", False) and connection not in self._told:
+                self._told.add(connection)
                 connection.shutdown()
 
     def _http(self) -> Iterator[Any]:

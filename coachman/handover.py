@@ -11,7 +11,7 @@ import signal
 import time
 from typing import TYPE_CHECKING
 
-from coachman import runtime_dir, systemd
+from coachman import runtime_dir, succession, systemd
 from coachman.report import signal_name
 from coachman.scoreboard import Phase, Scoreboard
 from coachman.succession import CHECK_SECONDS, log_path
@@ -110,6 +110,7 @@ class Handover:
 
 def obstacle(arbiter: "Supervisor") -> str:
     """Why there can be no handover now, or nothing."""
+    arbiter.maybe_promote_master()  # the one before it may have ended since the loop last looked
     if arbiter.reexec_pid:
         return f"a handover to master {arbiter.reexec_pid} is under way"
     if arbiter.master_pid:
@@ -131,9 +132,12 @@ def begin(arbiter: "Supervisor") -> Handover | None:
     systemd.notify("RELOADING=1", f"MONOTONIC_USEC={time.monotonic_ns() // 1000}")
     try:
         arbiter.reexec()
-    except OSError as error:
+    except BaseException as error:
         if os.getpid() != arbiter.pid:
-            os._exit(1)  # the child, whose exec failed: it must not go on as a second old master
+            # The child: it must not come back into the loop, as a second old master with the same workers.
+            succession.end(f"The new master did not come to be: {error!r}", arbiter.settings.runtime_dir)
+        if not isinstance(error, OSError):
+            raise
         arbiter.scoreboard.update_service(handover=Phase.REFUSED)
         systemd.notify("READY=1")
         arbiter.log.error("The handover is refused: cannot fork (%s)", error)

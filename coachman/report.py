@@ -69,7 +69,7 @@ class Report:
             return
         if not self._told_ready and self._scoreboard.was_ready:
             self._told_ready = True
-            systemd.notify("READY=1")
+            systemd.notify("READY=1", f"STATUS={status_line(self._scoreboard)}")
         now = time.monotonic()
         if now - self._told_at < 1:
             return
@@ -100,7 +100,7 @@ class Report:
             level = logging.INFO if code == 0 else logging.WARNING
             return level, "%s %s after %s requests: %s", name_of(worker), how, row.requests, words(reason)
         if delay:
-            why = "before it was ready" if row.state == State.STARTING else "right after it was ready"
+            why = "right after it was ready" if row.ready_at else "before it was ready"
             message = "%s %s %s, %s in a row; the next one starts in %.2f s"
             return logging.ERROR, message, name_of(worker), how, why, row.failures + 1, delay
         message = "%s %s with %s requests in flight"

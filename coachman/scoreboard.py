@@ -61,6 +61,7 @@ class Row(NamedTuple):
     pid: int = 0
     since: float = 0.0
     forked_at: float = 0.0
+    ready_at: float = 0.0  # 0 until it is
     beat: float = 0.0
     pool_stuck_since: float = 0.0  # 0 while the thread pool moves
     requests: int = 0  # of the present worker
@@ -89,7 +90,7 @@ class Service(NamedTuple):
     successor: int = 0  # pid of the master that it is to
 
 
-_ROW = struct.Struct("=BIddddQIIQIIIhBd")
+_ROW = struct.Struct("=BIdddddQIIQIIIhBd")
 _SERVICE = struct.Struct("=IIIIQQBII")
 _SEAL = struct.Struct("=QI")
 _CELL_BYTES = 2 * (_SEAL.size + _ROW.size)

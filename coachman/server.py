@@ -90,7 +90,9 @@ class Server(uvicorn.Server):
 
     def _record(self, state: State) -> None:
         if self._slot is not None:
-            self._slot.update(state=state, since=time.time(), beat=time.monotonic())
+            now = time.time()
+            ready = {"ready_at": now} if state == State.READY else {}
+            self._slot.update(state=state, since=now, beat=time.monotonic(), **ready)
 
     def _name(self) -> str:
         return f"in slot {self._slot.number}" if self._slot else "without a slot"

@@ -38,10 +38,11 @@ def log_path(folder: Path) -> Path:
 
 def offer_environment(folder: Path, environment: Mapping[str, str]) -> None:
     """Runs in the operator's command: the next generation starts with this environment."""
-    path = _environment_path(folder)
-    path.unlink(missing_ok=True)
-    with open(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "w", encoding="utf-8") as file:
+    draft = folder / ".handover.env"
+    draft.unlink(missing_ok=True)
+    with open(os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "w", encoding="utf-8") as file:
         json.dump({key: value for key, value in environment.items() if key not in _OF_ONE_PROCESS}, file)
+    draft.rename(_environment_path(folder))
 
 
 def withdraw_environment(folder: Path) -> None:
@@ -64,7 +65,7 @@ def prepare(arbiter: "Supervisor") -> None:
     if "WATCHDOG_PID" in environment:
         environment["WATCHDOG_PID"] = str(os.getpid())
     os.chdir(arbiter.START_CTX["cwd"])
-    _check(arbiter.START_CTX[0], environment, log_path(folder))
+    _check(arbiter.START_CTX[0], environment, folder)
     if arbiter.systemd:
         _put_back([listener.fileno() for listener in arbiter.LISTENERS])
 
@@ -88,17 +89,20 @@ class Succession:
 
 def _take_offered_environment(folder: Path, environment: dict[str, str]) -> None:
     path = _environment_path(folder)
-    with contextlib.suppress(FileNotFoundError):
-        is_fresh = time.time() - path.stat().st_mtime < _FRESH_SECONDS  # else of a command that was killed
-        offered = json.loads(path.read_text(encoding="utf-8"))
+    try:
+        age = time.time() - path.stat().st_mtime
+        text = path.read_text(encoding="utf-8")
         path.unlink()
-        if is_fresh:
-            kept = {key: value for key, value in environment.items() if key in _OF_ONE_PROCESS}
-            environment.clear()
-            environment.update(offered | kept)
+    except FileNotFoundError:
+        return
+    if age < _FRESH_SECONDS:  # else of a command that was killed
+        offered = json.loads(text)
+        kept = {key: value for key, value in environment.items() if key in _OF_ONE_PROCESS}
+        environment.clear()
+        environment.update(offered | kept)
 
 
-def _check(python: str, environment: dict[str, str], log: Path) -> None:
+def _check(python: str, environment: dict[str, str], folder: Path) -> None:
     """Ends this process with the release's own sentence when a master could not start from it."""
     command = [python, "-m", "coachman", "check"]
     try:
@@ -111,15 +115,16 @@ def _check(python: str, environment: dict[str, str], log: Path) -> None:
             timeout=CHECK_SECONDS,
         )
     except subprocess.TimeoutExpired:
-        _end(f"The application was not loaded within {CHECK_SECONDS:g} s.", log)
+        end(f"The application was not loaded within {CHECK_SECONDS:g} s.", folder)
     except OSError as error:
-        _end(f"{python}: {error.strerror}. The release has no virtual environment.", log)
+        end(f"{python}: {error.strerror}. The release has no virtual environment.", folder)
     if checked.returncode:
-        _end(checked.stdout.decode(errors="replace").strip(), log)
+        end(checked.stdout.decode(errors="replace").strip(), folder)
 
 
-def _end(text: str, log: Path) -> NoReturn:
-    with contextlib.suppress(OSError), log.open("a", encoding="utf-8") as file:
+def end(text: str, folder: Path) -> NoReturn:
+    """Runs in the fork: the last word of a master that does not come to be."""
+    with contextlib.suppress(OSError), log_path(folder).open("a", encoding="utf-8") as file:
         file.write(text + "\n")
     print(text, file=sys.stderr, flush=True)
     os._exit(1)

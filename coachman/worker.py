@@ -66,7 +66,11 @@ class Worker(UvicornWorker):
         # Until the server has started: a worker that is told to stop before has not failed.
         signal.signal(signal.SIGTERM, self.handle_stop_while_starting)
         signal.signal(signal.SIGQUIT, self.handle_stop_while_starting)
-        signal.signal(signal.SIGINT, signal.SIG_IGN)
+        # Meant for the master, but a terminal sends INT and HUP to all of us. Handlers that do nothing: what
+        # is ignored stays so in the programs that an application starts.
+        for signum in (signal.SIGINT, signal.SIGHUP, signal.SIGUSR2):
+            signal.signal(signum, lambda *_: None)
+            signal.siginterrupt(signum, False)
         signal.pthread_sigmask(signal.SIG_UNBLOCK, STOP_SIGNALS)  # blocked since before the fork
         faulthandler.enable(file=2)  # SIGABRT, from the master or from C, leaves the stack of every thread
         os.register_at_fork(after_in_child=self._close_listeners)

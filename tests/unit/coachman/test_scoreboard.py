@@ -52,25 +52,28 @@ def test_a_reader_never_sees_half_a_row_of_a_writer_that_is_killed() -> None:
             n = board.slots[0].read().pid
             while True:  # each value of a row is the same number: a torn row would mix two
                 n += 1
-                board.slots[0].write(Row(0, *[n] * 12))
+                board.slots[0].write(Row(0, *[n] * 13))
         try:
             deadline = time.monotonic() + 0.1
             while time.monotonic() < deadline:
-                assert len(set(board.slots[0].read()[1:13])) == 1
+                assert len(set(board.slots[0].read()[1:14])) == 1
         finally:
             os.kill(writer, signal.SIGKILL)
             os.waitpid(writer, 0)
 
         row = board.slots[0].read()
-        assert len(set(row[1:13])) == 1
+        assert len(set(row[1:14])) == 1
         assert row.pid > 0
 
 
 def test_a_worker_that_never_served_is_a_failure_and_one_that_did_is_none() -> None:
     assert backoff.is_failure(Row(state=State.STARTING), now=100)
-    assert backoff.is_failure(Row(state=State.READY, since=99.5), now=100)
-    assert not backoff.is_failure(Row(state=State.READY, since=90), now=100)
-    assert not backoff.is_failure(Row(state=State.DRAINING, since=99.9), now=100)
+    assert backoff.is_failure(Row(state=State.READY, ready_at=99.5), now=100)
+    assert not backoff.is_failure(Row(state=State.READY, ready_at=90), now=100)
+    # Told by somebody else than the master: while it started, right after it was ready, later.
+    assert backoff.is_failure(Row(state=State.DRAINING, since=99), now=100)
+    assert backoff.is_failure(Row(state=State.DRAINING, ready_at=90, since=90.5), now=100)
+    assert not backoff.is_failure(Row(state=State.DRAINING, ready_at=90, since=99.9), now=100)
 
 
 def test_the_delay_doubles_with_jitter_up_to_half_a_minute() -> None:
