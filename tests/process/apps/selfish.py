@@ -1,0 +1,42 @@
+"""An application that ends its own process by SIGTERM, or floods a WebSocket. SELFISH names a folder."""
+
+import asyncio
+import contextlib
+import os
+import signal
+from collections.abc import AsyncIterator
+from pathlib import Path
+
+from fastapi import FastAPI, WebSocket, WebSocketDisconnect
+
+FOLDER = Path(os.environ["SELFISH"])
+
+
+@contextlib.asynccontextmanager
+async def lifespan(app: FastAPI) -> AsyncIterator[None]:
+    with (FOLDER / "starts").open("a") as starts:
+        starts.write(".")
+    if (FOLDER / "while-starting").exists():
+        os.kill(os.getpid(), signal.SIGTERM)
+        await asyncio.sleep(3600)
+    if (FOLDER / "once-ready").exists():
+        asyncio.get_running_loop().call_later(0.1, os.kill, os.getpid(), signal.SIGTERM)
+    yield
+    (FOLDER / f"shut-down.{os.getpid()}").touch()
+
+
+app = FastAPI(lifespan=lifespan)
+
+
+@app.get("/sleep/{seconds}")
+async def sleep(seconds: float) -> int:
+    await asyncio.sleep(seconds)
+    return os.getpid()
+
+
+@app.websocket("/flood")
+async def flood(socket: WebSocket) -> None:
+    await socket.accept()
+    with contextlib.suppress(WebSocketDisconnect):
+        while True:
+            await socket.send_bytes(b"." * 65536)

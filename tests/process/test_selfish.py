@@ -1,0 +1,109 @@
+"""What applications and people do to workers without meaning it."""
+
+import base64
+import os
+import signal
+import socket
+from pathlib import Path
+
+import pytest
+
+from tests.process.conftest import APPS
+from tests.process.service import Service, running, wait_until
+
+
+def selfish(folder: Path, **settings: str) -> Service:
+    return Service(
+        folder,
+        COACHMAN_APP="selfish:app",
+        SELFISH=str(folder),
+        PYTHONPATH=APPS,
+        **{"COACHMAN_WORKERS": "2", **settings},
+    )
+
+
+def starts(folder: Path) -> int:
+    return len((folder / "starts").read_text())
+
+
+@pytest.mark.parametrize("when", ["while-starting", "once-ready"])
+def test_an_application_that_ends_itself_is_forked_ever_more_slowly(tmp_path: Path, when: str) -> None:
+    service = selfish(tmp_path)
+    with running(service):
+        service.wait_settled()
+        (tmp_path / when).touch()
+        before = starts(tmp_path)
+        os.kill(min(service.worker_pids()), signal.SIGKILL)
+
+        assert wait_until(lambda: max(slot["failures"] for slot in service.slots()) >= 5), service.log()
+        assert starts(tmp_path) - before <= 6, service.log()
+        assert service.report()["ready"] >= 1
+
+        (tmp_path / when).unlink()
+        service.wait_ready()
+
+
+def test_an_application_that_ends_itself_at_the_first_start_ends_the_service(tmp_path: Path) -> None:
+    (tmp_path / "while-starting").touch()
+    service = selfish(tmp_path)
+    with running(service, ready=False):
+        assert service.wait_end(seconds=10) == 3, service.log()
+    assert starts(tmp_path) <= 2
+
+
+def test_a_worker_that_somebody_tells_to_go_is_replaced_while_it_drains(tmp_path: Path) -> None:
+    service = selfish(tmp_path)
+    with running(service):
+        service.wait_settled()
+        with service.asked("/sleep/3") as asked:
+            assert wait_until(lambda: any(slot["in_flight"] for slot in service.slots())), service.log()
+            busy = next(slot["pid"] for slot in service.slots() if slot["in_flight"])
+            os.kill(busy, signal.SIGTERM)
+
+            assert wait_until(lambda: len(service.worker_pids() - {busy}) == 2), service.log()
+            answer = asked.getresponse()
+            assert (answer.status, answer.getheader("connection")) == (200, "close"), service.log()
+
+
+@pytest.mark.parametrize("signum", [signal.SIGHUP, signal.SIGINT])
+def test_a_signal_to_the_process_group_ends_no_worker(tmp_path: Path, signum: signal.Signals) -> None:
+    service = selfish(tmp_path)
+    with running(service):
+        service.wait_settled()
+        before = service.worker_pids()
+        for pid in before:
+            os.kill(pid, signum)
+        with service.asked("/sleep/0.5") as asked:
+            assert asked.getresponse().status == 200
+        assert service.worker_pids() == before, service.log()
+
+
+def test_a_socket_file_that_is_gone_does_not_keep_the_stop_from_draining(tmp_path: Path) -> None:
+    path = tmp_path / "public.sock"
+    service = selfish(tmp_path, COACHMAN_BIND=f"unix:{path}")
+    with running(service):
+        workers = service.worker_pids()
+        path.unlink()
+        service.process.send_signal(signal.SIGTERM)
+
+        assert service.wait_end() == 0, service.log()
+    assert {int(file.suffix[1:]) for file in tmp_path.glob("shut-down.*")} == workers
+
+
+def test_a_websocket_client_that_does_not_read_keeps_nobody_else_from_their_answer(tmp_path: Path) -> None:
+    service = selfish(tmp_path, COACHMAN_WORKERS="1", COACHMAN_DRAIN_SECONDS="6")
+    with running(service), socket.create_connection(("127.0.0.1", service.port)) as deaf:
+        deaf.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
+        key = base64.b64encode(os.urandom(16)).decode()
+        deaf.sendall(
+            b"GET /flood HTTP/1.1\r\nHost: shop\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n"
+            + f"Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: {key}\r\n\r\n".encode()
+        )
+        assert wait_until(lambda: any(slot["connections"] for slot in service.slots())), service.log()
+        with service.asked("/sleep/2") as asked:
+            assert wait_until(lambda: any(slot["in_flight"] == 2 for slot in service.slots())), service.log()
+            service.process.send_signal(signal.SIGTERM)
+
+            assert asked.getresponse().status == 200, service.log()
+        assert service.wait_end() == 0, service.log()
+    assert list(tmp_path.glob("shut-down.*")), service.log()
