@@ -88,8 +88,10 @@ def test_a_loop_that_is_blocked_for_less_than_the_limit_is_never_killed(tmp_path
     service = acts(tmp_path, COACHMAN_HANG_SECONDS="3", COACHMAN_WORKERS="1")
     with running(service):
         [pid] = service.worker_pids()
-        for _ in range(3):  # each begins in another moment between two heartbeats
-            with service.asked("/block/2.4") as request:
+        # From the first block's end to the second's begin is less than half the limit: where a heartbeat
+        # came only every half of it, the second would seem to have begun with the last one before.
+        for path in ("/block/2.4", "/sleep/1.2", "/block/2.4"):
+            with service.asked(path) as request:
                 assert request.getresponse().read() == str(pid).encode(), service.log()
         assert service.worker_pids() == {pid}, service.log()
 
