@@ -16,16 +16,16 @@ from gunicorn.arbiter import Arbiter
 from gunicorn.errors import HaltServer
 
 from coachman import backoff, handover, hangs
+from coachman.capacity import MOST_WORKERS
 from coachman.handover import Handover
 from coachman.recycling import Lifetime
 from coachman.report import Report, name_of, words
-from coachman.scoreboard import Reason, Row, Scoreboard, Slot, State
+from coachman.scoreboard import SLOTS, Reason, Row, Scoreboard, Slot, State
 from coachman.settings import ServerSettings
 from coachman.succession import Succession
 from coachman.worker import STOP_SIGNALS, Worker
 
 START_FAILED = 3
-MOST_WORKERS = 256
 QUICK_STOP_SECONDS = 2
 LAST_WORD_SECONDS = 1.0  # from SIGABRT, which writes the stacks, to SIGKILL
 FORK_RETRY_SECONDS = 0.5
@@ -49,7 +49,7 @@ class Supervisor(Arbiter):
         self.has_handed_over = False
         self._handover: Handover | None = None
         self._report = Report(scoreboard, lambda: succession.is_accepted() and not self.has_handed_over)
-        self._stopping = False
+        self.is_stopping = False
         self._due: dict[int, float] = {}  # slot number -> when its next worker may be forked, monotonic
         self._outgoing: Worker | None = None  # serves until its successor is ready
         self._fork_error = ""
@@ -68,6 +68,8 @@ class Supervisor(Arbiter):
             # All of us were paused (a frozen cgroup, a suspended VM). The workers' heartbeats are as old
             # as the pause, and they need a moment to beat again.
             self._spare_until = now + SPARE_SECONDS
+            for worker in self.WORKERS.values():
+                worker.was_paused(now - self._turned_at)
         self._turned_at = now
         if now < self._spare_until:
             return
@@ -85,6 +87,7 @@ class Supervisor(Arbiter):
     def manage_workers(self) -> None:
         if self.scoreboard.service.workers != self.num_workers:
             self.scoreboard.update_service(workers=self.num_workers)
+        self.scoreboard.note_readiness()
         self._notice_those_told_by_others()
         self._retire_surplus()
         self._fork_missing()
@@ -105,16 +108,17 @@ class Supervisor(Arbiter):
                 # Others are orphans of this container, which come to us when we are its first process.
 
     def stop(self, graceful: bool = True) -> None:
-        self._stopping = True
+        self.is_stopping = True
         self._report.tell_systemd_of_stop()
         for worker in self.WORKERS.values():
             self._note_leaving(worker, Reason.STOPPED)
         if not graceful:
             self.cfg.set("graceful_timeout", QUICK_STOP_SECONDS)
         if self._handover is not None and not self.has_handed_over:
-            self._handover.signal(signal.SIGTERM if graceful else signal.SIGQUIT)
+            self._handover.abandon(signal.SIGTERM if graceful else signal.SIGQUIT)
         self._close_listeners()
         super().stop(graceful)
+        self._reap_the_killed()
         self._wait_for_successor()
 
     # Signals.
@@ -144,7 +148,7 @@ class Supervisor(Arbiter):
         # Worker.init_signals): the master's, which it inherits, queue the signal where nobody reads it.
         signal.pthread_sigmask(signal.SIG_BLOCK, STOP_SIGNALS)
         try:
-            pid = super().spawn_worker()
+            pid = self._spawn()
         except (OSError, RuntimeError) as error:
             os.umask(umask)  # Gunicorn has changed it for the file that it could not make
             if str(error) != self._fork_error:
@@ -157,6 +161,16 @@ class Supervisor(Arbiter):
             self.log.info("Workers can be forked again")
             self._fork_error = ""
         return pid
+
+    def _spawn(self) -> Any:
+        """Gunicorn's, of which the child never returns: it would act as a second master, on our workers."""
+        try:
+            return super().spawn_worker()
+        except BaseException as error:
+            if os.getpid() == self.pid or isinstance(error, SystemExit):
+                raise
+            self.log.error("A worker ends by %r", error)
+            os._exit(1)
 
     def _patience(self) -> float:
         """How long nothing needs to be done, in seconds."""
@@ -176,21 +190,21 @@ class Supervisor(Arbiter):
     def _notice_those_told_by_others(self) -> None:
         """A worker that somebody sends SIGTERM drains: it is replaced at once, like one that we told.
 
-        Not one that hardly served: an application that ends itself so, again and again, is a crash loop.
+        One that hardly served is waited for: an application that ends itself so is a crash loop.
         """
         for worker in self._staying():
             row = _slot(worker).read()
-            if row.state == State.DRAINING and not backoff.is_failure(row, time.time()):
-                self._note_leaving(worker, Reason.STOPPED)
+            if row.state == State.DRAINING:
+                worker.told_at = worker.told_at or time.monotonic()
+                if not backoff.is_failure(row, time.time()):
+                    worker.leaving = Reason.STOPPED
 
     def _retire_surplus(self) -> None:
-        """Those that do not serve first, then those in the highest slots."""
+        """Those that do not serve first, the youngest of them first; then those in the highest slots."""
         staying = self._staying()
         surplus = len(staying) - self._wanted()
         if surplus > 0:
-            staying.sort(
-                key=lambda worker: (_slot(worker).read().state == State.READY, -_slot(worker).number)
-            )
+            staying.sort(key=_order_of_leaving)
             for worker in staying[:surplus]:
                 self._tell_to_leave(worker, Reason.SCALED_DOWN)
 
@@ -198,7 +212,9 @@ class Supervisor(Arbiter):
         """Each into the lowest free slot, once the slot is due."""
         held = {_slot(worker).number for worker in self.WORKERS.values()}
         missing = max(0, self._wanted() - len(self._staying()))
-        numbers = [number for number in range(len(held) + missing) if number not in held][:missing]
+        # A slot that has lost its worker comes before one that is free: it keeps its count of failures.
+        free = set(range(min(len(held) + missing, SLOTS))) - held | set(self._due)
+        numbers = sorted(free, key=lambda number: (number not in self._due, number))[:missing]
         self._due = {number: due for number, due in self._due.items() if number in numbers}
         self._forget_backoffs_but(numbers)
         for number in numbers:
@@ -244,9 +260,7 @@ class Supervisor(Arbiter):
         """One at a time, and only while all serve: the successor is ready before its predecessor drains."""
         outgoing = self._outgoing
         if outgoing is not None:
-            if outgoing.pid not in self.WORKERS:
-                self._outgoing = None
-            elif outgoing.leaving is None and self._ready(self.num_workers + 1):
+            if outgoing.leaving is None and self._ready(self.num_workers + 1):
                 self._tell_to_leave(outgoing, outgoing.outlived or Reason.STOPPED)
             return
         now = time.monotonic()
@@ -305,11 +319,13 @@ class Supervisor(Arbiter):
             )
         )
         self._report.count_in(row)
-        if delay:
+        if worker is self._outgoing:
+            self._outgoing = None
+        if worker.leaving is None:
             self._due[slot.number] = time.monotonic() + delay
         self.log.log(*self._report.ending(worker, row, code, reason, delay))
         self.cfg.child_exit(self, worker)
-        if failed and not self.scoreboard.was_ready and not self._stopping:
+        if failed and not self.scoreboard.was_ready and not self.is_stopping:
             raise HaltServer("A worker did not start, and the service had never been ready.", START_FAILED)
 
     def _close_listeners(self) -> None:
@@ -326,6 +342,15 @@ class Supervisor(Arbiter):
             self._handover.has_ended(code)
             self._handover = None
 
+    def _reap_the_killed(self) -> None:
+        """Gunicorn kills what is left and does not wait for it: their ends would not be told."""
+        limit = time.monotonic() + 1
+        for worker in self.WORKERS.values():
+            worker.lost = worker.lost or Reason.DRAIN_TIMEOUT
+        while self.WORKERS and time.monotonic() < limit:
+            self.reap_workers()
+            time.sleep(0.01)
+
     def _wait_for_successor(self) -> None:
         """A stop in the middle of a handover ends both masters; one that has taken over is left alone."""
         limit = time.monotonic() + self.cfg.graceful_timeout
@@ -334,6 +359,12 @@ class Supervisor(Arbiter):
                 self._handover.signal(signal.SIGKILL)
             self.reap_workers()
             time.sleep(STOP_LOOK_SECONDS)
+
+
+def _order_of_leaving(worker: Worker) -> tuple[bool, float]:
+    slot = _slot(worker)
+    serves = slot.read().state == State.READY
+    return serves, -slot.number if serves else -worker.forked_at
 
 
 def _slot(worker: Worker) -> Slot:

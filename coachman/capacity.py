@@ -4,6 +4,7 @@ import math
 import os
 from pathlib import Path
 
+MOST_WORKERS = 256
 CGROUP_ROOT = Path("/sys/fs/cgroup")
 
 
@@ -14,7 +15,8 @@ def default_workers() -> tuple[int, str]:
     if quota is not None:
         # A quota of 1.5 CPUs keeps two workers busy; rounding down would leave half a CPU idle.
         bounds.append((math.ceil(quota), f"a cgroup quota of {quota:g} CPUs"))
-    return min(bounds)
+    count, bound = min(bounds)
+    return min(count, MOST_WORKERS), bound
 
 
 def _allowed_cpus() -> int:

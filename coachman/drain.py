@@ -19,7 +19,8 @@ class Drain:
     """Of one server, whose listening sockets are closed already.
 
     Uvicorn's connections are read in this class alone: `transport` of all, `cycle` of HTTP connections
-    (the request they answer or answered last), `handshake_complete` of WebSockets.
+    (the request they answer or answered last) and `headers` (None until one begins) of HTTP connections,
+    `handshake_complete` of WebSockets.
     """
 
     def __init__(self, server: uvicorn.Server, seconds: float, keepalive_seconds: float) -> None:
@@ -70,7 +71,7 @@ class Drain:
     def _close_silent(self) -> None:
         """Those that never sent a request, which no timer closes; in a hurry all that are idle."""
         for connection in self._http():
-            if self._is_hurried or connection.cycle is None:
+            if self._is_hurried or (connection.cycle is None and connection.headers is None):
                 connection.shutdown()
 
     def _say_goodbye_to_websockets(self) -> None:

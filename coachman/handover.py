@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 
 from coachman import runtime_dir, succession, systemd
 from coachman.report import signal_name
-from coachman.scoreboard import Phase, Scoreboard
+from coachman.scoreboard import Phase, Reason, Row, Scoreboard
 from coachman.succession import CHECK_SECONDS, log_path
 
 if TYPE_CHECKING:
@@ -21,6 +21,11 @@ if TYPE_CHECKING:
 
 PROBATION_SECONDS = 1.5  # above the second within which an end counts as a failure
 MARGIN_SECONDS = 5.0  # for what the new master's own limits do not count: its start, its last word
+LOAD_SECONDS = 2 * CHECK_SECONDS + MARGIN_SECONDS  # the check loads the application, the new master again
+ASKED_FOR = (
+    *(Reason.RECYCLED_REQUESTS, Reason.RECYCLED_AGE, Reason.RECYCLED_MEMORY),
+    *(Reason.SCALED_DOWN, Reason.STOPPED),
+)
 
 
 class Handover:
@@ -30,7 +35,8 @@ class Handover:
         self._arbiter, self.pid = arbiter, arbiter.reexec_pid
         self._settings = arbiter.settings
         self._successor: Scoreboard | None = None
-        self._deadline = time.monotonic() + CHECK_SECONDS + MARGIN_SECONDS
+        self._deadline = time.monotonic() + LOAD_SECONDS
+        self._sentence = ""  # why it is refused
         self._serves_since: float | None = None
         self._kill_at: float | None = None  # it is refused, and ends
 
@@ -40,11 +46,13 @@ class Handover:
             if time.monotonic() > self._kill_at:
                 self.signal(signal.SIGKILL)  # its workers are killed with it
             return
-        if self._successor is None:
-            with contextlib.suppress(OSError):
-                self._successor = runtime_dir.scoreboard_of(self._settings.runtime_dir, self.pid)
-            if self._successor is not None:
-                self._deadline = time.monotonic() + self._settings.boot_seconds + MARGIN_SECONDS
+        try:
+            self._find_successor()
+        except runtime_dir.OtherLayoutError:
+            self.refuse(
+                "it comes with another Coachman, which this one cannot read; it comes in by a restart"
+            )
+            return
         flaw = self._flaw()
         if flaw:
             self.refuse(flaw)
@@ -56,9 +64,13 @@ class Handover:
         if self._arbiter.has_handed_over:  # too late to go on: systemd starts the service anew
             self._arbiter.log.error("Master %s, which had taken over, has ended", self.pid)
             return
-        if self._kill_at is None:
+        if not self._sentence:
             how = f"was killed by {signal_name(code)}" if code < 0 else f"ended with exit code {code}"
             self._say_refused(f"the new master {how}")
+        folder = self._settings.runtime_dir
+        runtime_dir.withdraw(folder, self.pid)  # of one that was killed
+        with contextlib.suppress(OSError), log_path(folder).open("a", encoding="utf-8") as log:
+            log.write(self._sentence + "\n")  # last: until now it has had its say there
         self._set_phase(Phase.REFUSED)
 
     def refuse(self, reason: str) -> None:
@@ -67,16 +79,30 @@ class Handover:
         self._set_phase(Phase.REFUSING)
         self.signal(signal.SIGTERM)  # its workers may have taken requests already, and drain
 
+    def abandon(self, signum: int) -> None:
+        """The service stops, so the new master does."""
+        self._sentence = self._sentence or "The service was stopped in the middle of the handover."
+        self.signal(signum)
+
     def signal(self, signum: int) -> None:
         with contextlib.suppress(ProcessLookupError):
             os.kill(self.pid, signum)
 
+    def _find_successor(self) -> None:
+        if self._successor is None:
+            with contextlib.suppress(OSError):
+                self._successor = runtime_dir.scoreboard_of(self._settings.runtime_dir, self.pid)
+            if self._successor is not None:
+                self._deadline = time.monotonic() + self._settings.boot_seconds + MARGIN_SECONDS
+
     def _flaw(self) -> str:
-        if self._successor is not None and any(row.restarts for _, row in self._successor.rows()):
+        if self._successor is not None and any(_has_failed(row) for _, row in self._successor.rows()):
             return "a worker of the new release ended"
-        if self._serves_since is None and time.monotonic() > self._deadline:
-            return "the new release was not ready in time (COACHMAN_BOOT_SECONDS)"
-        return ""
+        if self._serves_since is not None or time.monotonic() <= self._deadline:
+            return ""
+        if self._successor is None:
+            return f"the new master has not loaded the application within {LOAD_SECONDS:g} s"
+        return "the new release was not ready in time (COACHMAN_BOOT_SECONDS)"
 
     def _has_proved_itself(self) -> bool:
         successor = self._successor
@@ -100,12 +126,13 @@ class Handover:
 
     def _say_refused(self, reason: str) -> None:
         generation = self._arbiter.scoreboard.service.generation
-        sentence = f"The handover is refused: {reason}. Generation {generation} serves on."
-        self._arbiter.log.error(sentence)
+        self._sentence = f"The handover is refused: {reason}. Generation {generation} serves on."
+        self._arbiter.log.error(self._sentence)
         systemd.notify("READY=1")
-        folder = self._settings.runtime_dir
-        with contextlib.suppress(OSError), log_path(folder).open("a", encoding="utf-8") as log:
-            log.write(sentence + "\n")
+
+
+def _has_failed(row: Row) -> bool:
+    return bool(row.restarts) and row.exit_reason not in ASKED_FOR
 
 
 def obstacle(arbiter: "Supervisor") -> str:

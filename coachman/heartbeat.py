@@ -66,7 +66,7 @@ class _ThreadPool:
 
     def __init__(self) -> None:
         self._holders: frozenset[Any] = frozenset()
-        self._since = 0.0
+        self._since = self._looked_at = 0.0
 
     def stuck_since(self) -> float:
         """Since when work has waited and nothing has ended, monotonic; 0 while the pool moves."""
@@ -74,9 +74,11 @@ class _ThreadPool:
         if statistics is None or not statistics.tasks_waiting:
             self._holders, self._since = frozenset(), 0.0
             return 0.0
-        holders = frozenset(statistics.borrowers)
-        if holders != self._holders:
-            self._holders, self._since = holders, time.monotonic()
+        holders, now = frozenset(statistics.borrowers), time.monotonic()
+        was_paused = now - self._looked_at > 2 * TICKS_PER_SAMPLE * TICK_SECONDS
+        if holders != self._holders or was_paused:
+            self._holders, self._since = holders, now
+        self._looked_at = now
         return self._since
 
     def _statistics(self) -> Any:

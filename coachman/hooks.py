@@ -14,7 +14,7 @@ from gunicorn.util import parse_address
 
 from coachman import listeners, runtime_dir, succession
 from coachman.arbiter import Supervisor
-from coachman.capacity import default_workers
+from coachman.capacity import MOST_WORKERS, default_workers
 from coachman.scoreboard import Scoreboard
 from coachman.settings import ServerSettings, load_settings
 from coachman.worker import Worker
@@ -29,6 +29,8 @@ def on_starting(server: Supervisor) -> None:
         for address in server.cfg.address:
             if isinstance(address, (str, tuple)):
                 _refuse_taken(address)
+    if server.num_workers > MOST_WORKERS:
+        raise SystemExit(f"--workers {server.num_workers} is refused: it must be at most {MOST_WORKERS}.")
     if server.cfg.graceful_timeout <= settings.drain_seconds:
         raise SystemExit(
             f"--graceful-timeout {server.cfg.graceful_timeout} is refused: it must be above"
@@ -45,6 +47,11 @@ def on_starting(server: Supervisor) -> None:
 
 def when_ready(server: Supervisor) -> None:
     """Runs in the master, once it listens and before the first fork."""
+    if len(server.LISTENERS) != len(server.listener_kinds):
+        raise SystemExit(
+            f"There are {len(server.LISTENERS)} sockets for {len(server.listener_kinds)} names:"
+            " LISTEN_FDNAMES must name each socket that is handed in, and --reuse-port is not supported."
+        )
     _announce(server)
     _import_what_workers_need(server)
     # What is loaded by now lives as long as the master. Out of the collector's sight its pages stay

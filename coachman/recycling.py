@@ -19,16 +19,18 @@ class Lifetime:
         self._rss = settings.max_rss_mb * 1024 * 1024
         self._sampled_at = now
         self._samples_over = 0
+        self._beat = 0.0
 
     def outlived(self, row: Row, now: float) -> Reason | None:
         """Which limit the worker has passed. `now` is monotonic; asked at least once a second."""
-        if now - self._sampled_at >= SAMPLE_SECONDS:
-            self._sampled_at = now
+        if now - self._sampled_at >= SAMPLE_SECONDS and row.beat != self._beat:  # an old row is no new sample
+            self._sampled_at, self._beat = now, row.beat
             self._samples_over = self._samples_over + 1 if row.rss > self._rss else 0
         if self._requests and row.requests >= self._requests:
             return Reason.RECYCLED_REQUESTS
         if self._ends_at and now >= self._ends_at:
             return Reason.RECYCLED_AGE
-        if self._rss and self._samples_over >= SAMPLES:
+        # One that has served nothing holds what any successor would hold too.
+        if self._rss and self._samples_over >= SAMPLES and row.requests:
             return Reason.RECYCLED_MEMORY
         return None

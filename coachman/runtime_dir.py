@@ -17,6 +17,10 @@ class InUseError(Exception):
     """Another master's scoreboard is here."""
 
 
+class OtherLayoutError(Exception):
+    """A living master's scoreboard is here, of another Coachman."""
+
+
 def publish(folder: Path, pid: int, *, parent: int = 0) -> Scoreboard:
     """Runs in the master: a scoreboard in a file of `folder`. Raises OSError, or InUseError with a sentence.
 
@@ -52,13 +56,17 @@ def path_of(folder: Path, pid: int) -> Path:
 
 
 def scoreboard_of(folder: Path, pid: int) -> Scoreboard | None:
-    """That of one master, if it lives. Not to be asked by that master itself."""
+    """That of one master, if it lives. Not to be asked by that master itself. Raises OtherLayoutError."""
     path = path_of(folder, pid)
-    with contextlib.suppress(FileNotFoundError, ValueError), path.open("rb") as file:
-        memory = mmap.mmap(file.fileno(), MEMORY_BYTES, access=mmap.ACCESS_READ)
-        if _is_held(path):
-            return Scoreboard.attach(memory)
-    return None
+    try:
+        with path.open("rb") as file:
+            if not _is_held(path):
+                return None
+            return Scoreboard.attach(mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ))
+    except FileNotFoundError:
+        return None
+    except ValueError:
+        raise OtherLayoutError(f"the master {pid} there is of another version of Coachman") from None
 
 
 def scoreboards(folder: Path) -> list[Scoreboard]:

@@ -216,6 +216,6 @@ class Scoreboard:
         return bool(self._memory[-1])
 
     def note_readiness(self) -> None:
-        """Called by each worker that becomes ready. All of them may write this byte: it only ever rises."""
+        """Called by the master, each time that it looks."""
         if self.ready() >= self.service.workers:
             self._memory[-1] = 1

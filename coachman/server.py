@@ -29,12 +29,11 @@ class Server(uvicorn.Server):
         self,
         config: uvicorn.Config,
         settings: ServerSettings,
-        scoreboard: Scoreboard | None,
         slot: Slot | None,
         ops: "OpsServer",
     ) -> None:
         super().__init__(config)
-        self._settings, self._scoreboard, self._slot, self._ops = settings, scoreboard, slot, ops
+        self._settings, self._slot, self._ops = settings, slot, ops
         self._drain: Drain | None = None
         self._is_hurried = False
         self._draining = asyncio.Event()
@@ -68,8 +67,6 @@ class Server(uvicorn.Server):
         loop.add_signal_handler(signal.SIGTERM, self.stop)
         loop.add_signal_handler(signal.SIGQUIT, self.stop_quickly)
         self._record(State.READY)
-        if self._scoreboard is not None:
-            self._scoreboard.note_readiness()
         log.info("Worker %s is ready after %.2f s", self._name(), time.monotonic() - begun)
 
     async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:

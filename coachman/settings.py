@@ -5,7 +5,15 @@ import re
 from pathlib import Path
 from typing import Annotated, Literal, Self
 
-from pydantic import AfterValidator, AliasChoices, BeforeValidator, Field, ValidationError, model_validator
+from pydantic import (
+    AfterValidator,
+    AliasChoices,
+    BeforeValidator,
+    Field,
+    ValidationError,
+    field_validator,
+    model_validator,
+)
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 from coachman.event_loop import ALIASES
@@ -81,7 +89,7 @@ class ServerSettings(BaseSettings):
     drain_seconds: int = Field(20, ge=1, le=3600, description="whole seconds, from 1 to 3600")
     boot_seconds: float = Field(60, ge=1, le=3600, description="seconds, from 1 to 3600")
     hang_seconds: int = Field(30, ge=1, le=3600, description="whole seconds, from 1 to 3600")
-    pool_seconds: float = Field(60, ge=0, le=3600, description="seconds, at most 3600, or 0 for no limit")
+    pool_seconds: float = Field(60, ge=0, le=3600, description="seconds, from 2 to 3600, or 0 for no limit")
 
     max_requests: int = Field(0, ge=0, description="a whole number of requests, or 0 for no limit")
     max_age_seconds: float = Field(0, ge=0, description="seconds, or 0 for no limit")
@@ -94,6 +102,13 @@ class ServerSettings(BaseSettings):
                 f"COACHMAN_OPS_BIND={self.ops_bind} is COACHMAN_BIND too: give the ops listener its own"
             )
         return self
+
+    @field_validator("pool_seconds")
+    @classmethod
+    def refuse_less_than_two_looks(cls, value: float) -> float:
+        if 0 < value < 2:  # the pool is looked at once a second: a queue of a moment would do
+            raise ValueError("too short")
+        return value
 
     @model_validator(mode="after")
     def refuse_timeouts_out_of_order(self) -> Self:

@@ -28,12 +28,19 @@ class ReadableStartup:
         return self._application(scope, receive, send)
 
     async def _lifespan(self, scope: Message, receive: Receive, send: Send) -> None:
+        has_failed = False  # else it does not know the lifespan protocol, and Uvicorn serves it without
+
         async def send_without_traceback(message: Message) -> None:
-            await send({**message, "message": ""} if message["type"].endswith(".failed") else message)
+            nonlocal has_failed
+            if message["type"].endswith(".failed"):
+                has_failed, message = True, {**message, "message": ""}
+            await send(message)
 
         try:
             await self._application(scope, receive, send_without_traceback)
         except Exception as error:
+            if not has_failed:
+                raise
             where = traceback.extract_tb(error.__traceback__)[-1]
             log.error(
                 "The application failed: %s (%s:%s)", error or repr(error), where.filename, where.lineno

@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, NoReturn
 
 from coachman import output, runtime_dir
+from coachman.process import end_with_master
 from coachman.scoreboard import Phase, Scoreboard
 
 if TYPE_CHECKING:
@@ -75,7 +76,16 @@ class Succession:
 
     def __init__(self, folder: Path, parent: int) -> None:
         self._parent = parent
-        self._board: Scoreboard | None = runtime_dir.scoreboard_of(folder, parent) if parent else None
+        self._board: Scoreboard | None = None
+        if parent:
+            with contextlib.suppress(OSError, runtime_dir.OtherLayoutError):
+                self._board = runtime_dir.scoreboard_of(folder, parent)
+        if self._board is None and parent == os.getppid():
+            # Not knowing whether it is accepted it would speak for the service beside the other.
+            raise SystemExit(
+                f"COACHMAN_RUNTIME_DIR={folder}: the scoreboard of master {parent} is gone, or laid out by"
+                " another version of coachman. Restart the service instead."
+            )
         self.generation = self._board.service.generation + 1 if self._board else 1
 
     def is_accepted(self) -> bool:
@@ -104,7 +114,7 @@ def _take_offered_environment(folder: Path, environment: dict[str, str]) -> None
 
 def _check(python: str, environment: dict[str, str], folder: Path) -> None:
     """Ends this process with the release's own sentence when a master could not start from it."""
-    command = [python, "-m", "coachman", "check"]
+    command, ours = [python, "-m", "coachman", "check"], os.getpid()
     try:
         checked = subprocess.run(
             command,
@@ -113,6 +123,7 @@ def _check(python: str, environment: dict[str, str], folder: Path) -> None:
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,
             timeout=CHECK_SECONDS,
+            preexec_fn=lambda: end_with_master(ours),  # or an import that hangs would outlive us
         )
     except subprocess.TimeoutExpired:
         end(f"The application was not loaded within {CHECK_SECONDS:g} s.", folder)
@@ -132,7 +143,9 @@ def end(text: str, folder: Path) -> NoReturn:
 
 def _put_back(files: list[int]) -> None:
     """Gunicorn has moved the activated sockets, and tells the next master that they are where they were."""
-    high = [fcntl.fcntl(file, fcntl.F_DUPFD, 1000) for file in files]
+    high = [fcntl.fcntl(file, fcntl.F_DUPFD, FIRST_ACTIVATED + len(files)) for file in files]
+    for file in files:
+        os.set_inheritable(file, False)
     for number, file in enumerate(high):
         os.dup2(file, FIRST_ACTIVATED + number)
         os.close(file)

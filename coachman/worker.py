@@ -76,6 +76,12 @@ class Worker(UvicornWorker):
         os.register_at_fork(after_in_child=self._close_listeners)
         end_with_master(self.ppid)
 
+    def was_paused(self, seconds: float) -> None:
+        """Runs in the master: what the worker could not use does not count."""
+        self.forked_at += seconds
+        if self.told_at is not None:
+            self.told_at += seconds
+
     def handle_stop_while_starting(self, *_: object) -> NoReturn:
         if self.slot is not None:
             self.slot.update(state=State.DRAINING, since=time.time())
@@ -100,7 +106,7 @@ class Worker(UvicornWorker):
         if self.slot is not None:
             self.config.limit_max_requests = None  # the master recycles, one at a time
         ops_server = OpsServer(self.scoreboard)
-        server = Server(self.config, settings, self.scoreboard, self.slot, ops_server)
+        server = Server(self.config, settings, self.slot, ops_server)
         beating = asyncio.create_task(Heartbeat(self.slot, server, self.ppid).run())
         try:
             async with ops_server.running(ops):
@@ -120,6 +126,6 @@ class Worker(UvicornWorker):
     def _close_listeners(self) -> None:
         """Runs in a process that the application forks: it must not keep the port when we are gone."""
         for listener in self.sockets:
+            file = listener.sock.detach()  # once: the number is the next file's
             with contextlib.suppress(OSError):
-                if listener.sock.fileno() >= 0:
-                    os.close(listener.sock.fileno())
+                os.close(file)

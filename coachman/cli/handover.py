@@ -2,18 +2,19 @@
 
 import os
 import signal
-import sys
 import time
 from pathlib import Path
 
 import typer
 
-from coachman.cli.services import find_services, folder_of_services, refusal, signal_process
+from coachman.cli.services import find_service, find_services, folder_of_services, refusal, signal_process
+from coachman.runtime_dir import scoreboard_of
 from coachman.scoreboard import Phase, Scoreboard, Service, State
 from coachman.succession import offer_environment, tail, withdraw_environment
 
 LOOK_SECONDS = 0.02
 SIGNAL_SECONDS = 5.0
+AGAIN_SECONDS = 1.0
 DRAIN_SECONDS = 3700.0  # above the longest drain that can be set
 HANDOVER_SECONDS = 7300.0  # the master has limits of its own; this is for a master that is stopped
 
@@ -25,18 +26,19 @@ def handover() -> None:
     reload`, and changed settings come along; without it they stay those of the old master.
     """
     _wait_for_the_last_one()
-    old = find_services()[0]
+    old = find_service()
+    _refuse_what_the_master_would(old.service, was_ready=old.was_ready)
     folder = folder_of_services()
     if "MAINPID" in os.environ:  # systemd has read the EnvironmentFile anew for us, not for the master
-        offer_environment(folder, os.environ)
+        _offer_environment(folder)
     try:
         _ask(old)
-        service = _wait_for_the_outcome(old)
+        service = _wait_for_the_outcome(old, folder)
     finally:
         withdraw_environment(folder)
     if service.handover != Phase.ACCEPTED:
         raise refusal(tail(folder) or "The handover is refused; the service's log says why.")
-    _wait_until_draining(old)
+    _wait_until_draining(old, folder)
     typer.echo(
         f"Generation {service.generation + 1} serves (master {service.successor}); the one before drains."
     )
@@ -58,36 +60,54 @@ def _wait_for_the_last_one() -> None:
         time.sleep(LOOK_SECONDS)
 
 
-def _ask(old: Scoreboard) -> None:
-    service = old.service
+def _refuse_what_the_master_would(service: Service, *, was_ready: bool) -> None:
     if service.handover in (Phase.UNDER_WAY, Phase.REFUSING):
         raise refusal(f"A handover from master {service.pid} is under way; `coachman status` shows it.")
-    if not old.was_ready:
+    if not was_ready:
         raise refusal(f"Generation {service.generation} has not been ready itself yet.")
-    signal_process(service.pid, signal.SIGUSR2, "The master")
+
+
+def _offer_environment(folder: Path) -> None:
+    try:
+        offer_environment(folder, os.environ)
+    except OSError as error:
+        raise refusal(f"Nothing can be written to {folder} ({error.strerror}): no handover.") from None
+
+
+def _ask(old: Scoreboard) -> None:
+    service = old.service
     deadline = time.monotonic() + SIGNAL_SECONDS
-    while old.service.handovers == service.handovers:
-        if time.monotonic() > deadline:
-            raise refusal(f"The master {service.pid} did not begin a handover; the service's log says why.")
-        time.sleep(LOOK_SECONDS)
+    while time.monotonic() < deadline:
+        # More than once: while the master before is at its very end, which nobody sees, it is ignored.
+        signal_process(service.pid, signal.SIGUSR2, "The master")
+        asked_at = time.monotonic()
+        while time.monotonic() - asked_at < AGAIN_SECONDS:
+            if old.service.handovers != service.handovers:
+                return
+            time.sleep(LOOK_SECONDS)
+    raise refusal(f"The master {service.pid} did not begin a handover; the service's log says why.")
 
 
-def _wait_for_the_outcome(old: Scoreboard) -> Service:
+def _wait_for_the_outcome(old: Scoreboard, folder: Path) -> Service:
     deadline = time.monotonic() + HANDOVER_SECONDS
     while time.monotonic() < deadline:
         service = old.service
         if service.handover in (Phase.ACCEPTED, Phase.REFUSED):
             return service
-        if not _is_alive(service.pid):
-            raise refusal(f"The master {service.pid} has ended in the middle of the handover.")
+        if not _lives(folder, service.pid):
+            raise refusal(
+                f"The master {service.pid} has ended in the middle of the handover;"
+                " `coachman status` shows who serves."
+            )
         time.sleep(LOOK_SECONDS)
     raise refusal("The master does not answer.")
 
 
-def _wait_until_draining(old: Scoreboard) -> None:
-    while _is_alive(old.service.pid) and any(row.state == State.READY for _, row in old.rows()):
+def _wait_until_draining(old: Scoreboard, folder: Path) -> None:
+    while _lives(folder, old.service.pid) and any(row.state == State.READY for _, row in old.rows()):
         time.sleep(LOOK_SECONDS)
 
 
-def _is_alive(pid: int) -> bool:
-    return Path(f"/proc/{pid}").exists() if sys.platform == "linux" else True
+def _lives(folder: Path, master: int) -> bool:
+    """By the lock on its scoreboard: a killed master whose parent does not look keeps its pid."""
+    return scoreboard_of(folder, master) is not None

@@ -9,7 +9,7 @@ from typing import Annotated
 
 import typer
 
-from coachman.cli.services import find_services, refusal, signal_process
+from coachman.cli.services import find_service, refusal, signal_process
 from coachman.scoreboard import Row, Scoreboard, Slot, State
 
 LOOK_SECONDS = 0.001
@@ -33,7 +33,7 @@ def kill_worker(
     as_json: Annotated[bool, typer.Option("--json")] = False,
 ) -> None:
     """Kill one worker and print when it was reaped, when the next was forked and when that served."""
-    scoreboard = find_services()[0]
+    scoreboard = find_service()
     victim = _choose(scoreboard, slot)
     before = victim.read()
     killed_at = time.time()

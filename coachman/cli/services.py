@@ -6,7 +6,7 @@ from pathlib import Path
 import typer
 
 from coachman import runtime_dir
-from coachman.scoreboard import Scoreboard
+from coachman.scoreboard import Phase, Scoreboard
 
 NO_SERVICE = 3  # as systemctl has it
 
@@ -18,6 +18,8 @@ def find_services() -> list[Scoreboard]:
             return found
     except PermissionError as error:
         raise refusal(f"{error.filename} cannot be read: run this as the service's user.") from None
+    except runtime_dir.OtherLayoutError as error:
+        raise refusal(f"{folder_of_services()}: {error}; use the command of its own release.") from None
     looked_in = " or ".join(map(str, _folders()))
     raise refusal(
         f"No Coachman service runs: no living master's scoreboard in {looked_in}. "
@@ -26,10 +28,16 @@ def find_services() -> list[Scoreboard]:
     )
 
 
+def find_service() -> Scoreboard:
+    """The generation that speaks for the service: a newer one is on trial until the older has handed over."""
+    services = find_services()
+    return next((one for one in reversed(services) if one.service.handover != Phase.ACCEPTED), services[0])
+
+
 def folder_of_services() -> Path:
     """The first of the folders in which a service lives, else the last."""
     *others, last = _folders()
-    return next((folder for folder in others if runtime_dir.scoreboards(folder)), last)
+    return next((folder for folder in others if any(folder.glob("scoreboard.*"))), last)
 
 
 def refusal(sentence: str, code: int = 1) -> typer.Exit:

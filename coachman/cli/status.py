@@ -10,7 +10,7 @@ from rich.live import Live
 from rich.table import Table
 from rich.text import Text
 
-from coachman.cli.services import find_services
+from coachman.cli.services import find_service, find_services
 from coachman.readiness import readiness
 from coachman.report import signal_name, status_line, words
 from coachman.scoreboard import Reason, Row, Scoreboard, State
@@ -29,19 +29,19 @@ def status(
     if watch:
         _watch(as_json)
         return
-    services = find_services()
+    report = readiness(find_service())
     if as_json:
-        print(json.dumps(readiness(services[0])))
+        print(json.dumps(report))
     else:
-        Console().print(_page(services))
-    raise typer.Exit(0 if readiness(services[0])["status"] == "ready" else 1)
+        Console().print(_page(find_services()))
+    raise typer.Exit(0 if report["status"] == "ready" else 1)
 
 
 def _watch(as_json: bool) -> None:
     try:
         if as_json:
             while True:
-                print(json.dumps(readiness(find_services()[0])), flush=True)
+                print(json.dumps(readiness(find_service())), flush=True)
                 time.sleep(REFRESH_SECONDS)
         with Live(_page(find_services()), auto_refresh=False, screen=True) as live:
             while True:

@@ -61,6 +61,7 @@ def test_uvicorns_connections_are_what_the_drain_reads() -> None:
         assert isinstance(config.encoded_headers, list)
         http = HttpToolsProtocol(config, ServerState(), {})
         assert http.cycle is None
+        assert http.headers is None
         assert http.transport is None
         assert not hasattr(http, "handshake_complete")
         websocket = WebSocketsSansIOProtocol(config, ServerState(), {})

@@ -52,14 +52,16 @@ def test_a_drain_that_does_not_end_is_ended() -> None:
 
 def test_memory_counts_when_three_samples_in_a_row_are_over_the_limit() -> None:
     lifetime = Lifetime(ServerSettings(max_rss_mb=100), now=0.0)
-    over, under = Row(rss=101 * 2**20), Row(rss=99 * 2**20)
 
-    asked = [
-        lifetime.outlived(row, now) for now, row in [(1, over), (2, over), (3, under), (4, over), (5, over)]
-    ]
-    assert asked == [None] * 5
-    assert lifetime.outlived(over, 5.5) is None, "asked twice within a second: still two samples"
-    assert lifetime.outlived(over, 6.1) == Reason.RECYCLED_MEMORY
+    def asked(now: float, mebibytes: int, *, beat: float = 0.0, requests: int = 1) -> Reason | None:
+        return lifetime.outlived(Row(rss=mebibytes * 2**20, beat=beat or now, requests=requests), now)
+
+    looks = [(1, 101), (2, 101), (3, 99), (4, 101), (5, 101)]
+    assert [asked(now, mebibytes) for now, mebibytes in looks] == [None] * 5
+    assert asked(5.5, 101) is None, "asked twice within a second: still two samples"
+    assert asked(9.1, 101, beat=5) is None, "the worker has not moved since: no new sample"
+    assert asked(9.2, 101, requests=0) is None, "it has served nothing: a successor would be no better"
+    assert asked(9.3, 101) == Reason.RECYCLED_MEMORY
 
 
 def test_requests_and_age_are_jittered_by_at_most_a_tenth() -> None:
