@@ -90,6 +90,8 @@ def _make_scoreboard(server: Arbiter, parent: int) -> Scoreboard:
             f"COACHMAN_RUNTIME_DIR={folder}: {error}. Stop it, or give this service a folder of its own."
         ) from None
     except OSError as error:
+        if parent:  # which would wait for it in vain
+            raise SystemExit(f"COACHMAN_RUNTIME_DIR={folder}: {_reason(error)}.") from None
         server.log.warning(
             "COACHMAN_RUNTIME_DIR=%s: %s. The service runs; `coachman status` cannot see it.",
             folder,

@@ -16,6 +16,8 @@ from coachman.ops.health import HealthApp
 from coachman.scoreboard import Scoreboard, Slot, State
 from coachman.settings import ServerSettings
 
+TRIAL_LOOK_SECONDS = 0.05
+
 log = logging.getLogger("gunicorn.error")
 
 
@@ -112,6 +114,7 @@ class OpsServer(uvicorn.Server):
             )
         )
         self._is_hurried = False
+        self._scoreboard = scoreboard
 
     @contextlib.contextmanager
     def capture_signals(self) -> Generator[None]:
@@ -136,9 +139,19 @@ class OpsServer(uvicorn.Server):
         if not sockets:
             yield
             return
-        serving = asyncio.create_task(self.serve(sockets=sockets))
+        serving = asyncio.create_task(self._serve_in_turn(sockets))
         try:
             yield
         finally:
             self.should_exit = True
             await serving
+
+    async def _serve_in_turn(self, sockets: list[socket.socket]) -> None:
+        """A generation that is to take over leaves probes to the one that serves until all of it is ready."""
+        while self._is_on_trial() and not self.should_exit:  # noqa: ASYNC110 - another process ends the trial
+            await asyncio.sleep(TRIAL_LOOK_SECONDS)
+        await self.serve(sockets=sockets)
+
+    def _is_on_trial(self) -> bool:
+        board = self._scoreboard
+        return board is not None and board.service.generation > 1 and not board.was_ready

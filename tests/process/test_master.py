@@ -120,6 +120,7 @@ def test_a_quick_stop_gives_open_requests_a_second(tmp_path: Path, signum: signa
         assert short.getresponse().status == 200, service.log()
         assert service.wait_end(seconds=5) == 0, service.log()
         assert time.monotonic() - told < 2.5, service.log()
+    assert service.log().count("the lifespan has ended") == 2, service.log()
 
 
 def test_processes_that_were_paused_together_are_not_taken_for_lost(tmp_path: Path) -> None:

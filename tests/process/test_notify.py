@@ -28,8 +28,10 @@ def test_ready_is_said_once_and_only_when_all_workers_are(tmp_path: Path) -> Non
         )
         with running(service, ready=False):
             assert wait_until(lambda: service.log().count("Booting worker") == 3), service.log()
-            # Told once a second at most, so that the next status comes after a READY=1 said too early.
             assert wait_until(lambda: systemd.status().startswith("0/3 workers ready")), service.log()
+            gate.with_suffix(".pass").touch()
+            # The status is told after what a READY=1 would be told by.
+            assert wait_until(lambda: systemd.status().startswith("1/3 workers ready")), service.log()
             assert systemd.count("READY=1") == 0
             gate.unlink()
             assert wait_until(lambda: systemd.count("READY=1") == 1), service.log()

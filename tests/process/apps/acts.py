@@ -21,6 +21,7 @@ cancelled: list[float] = []
 async def lifespan(app: FastAPI) -> AsyncIterator[None]:
     current_default_thread_limiter().total_tokens = int(os.environ.get("THREADS", "40"))
     yield
+    print("the lifespan has ended", flush=True)
 
 
 app = FastAPI(lifespan=lifespan)

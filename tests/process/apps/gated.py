@@ -1,4 +1,7 @@
-"""An application whose start-up waits while the file that GATE names is there."""
+"""An application whose start-up waits while the file that GATE names is there.
+
+A file with `.pass` after that name lets one of the workers through.
+"""
 
 import asyncio
 import contextlib
@@ -11,9 +14,18 @@ from fastapi import FastAPI
 
 @contextlib.asynccontextmanager
 async def lifespan(app: FastAPI) -> AsyncIterator[None]:
-    while Path(os.environ["GATE"]).exists():
+    gate = Path(os.environ["GATE"])
+    while gate.exists() and not _takes(gate.with_suffix(".pass")):
         await asyncio.sleep(0.05)
     yield
+
+
+def _takes(file: Path) -> bool:
+    try:
+        file.unlink()
+    except FileNotFoundError:
+        return False
+    return True
 
 
 app = FastAPI(lifespan=lifespan)
