@@ -82,9 +82,9 @@ class Server(uvicorn.Server):
         if self._is_hurried:
             self._drain.hurry()
         await self._drain.run()
-        # What has been cut has a second to notice; then Uvicorn cancels it and ends the lifespan. The
-        # sockets are closed: Gunicorn logs a second close as an error.
-        self.config.timeout_graceful_shutdown = QUICK_STOP_SECONDS
+        # What has been cut has a second to notice, in a hurry none; then Uvicorn cancels it and ends the
+        # lifespan. The sockets are closed: Gunicorn logs a second close as an error.
+        self.config.timeout_graceful_shutdown = 0 if self._is_hurried else QUICK_STOP_SECONDS
         await super().shutdown()
 
     def _record(self, state: State) -> None:

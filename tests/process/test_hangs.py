@@ -97,7 +97,7 @@ def test_a_loop_that_is_blocked_for_less_than_the_limit_is_never_killed(tmp_path
 
 
 def test_a_thread_pool_that_takes_no_work_is_replaced(tmp_path: Path) -> None:
-    service = acts(tmp_path, COACHMAN_POOL_SECONDS="1", THREADS="1", COACHMAN_WORKERS="1")
+    service = acts(tmp_path, COACHMAN_POOL_SECONDS="2", THREADS="1", COACHMAN_WORKERS="1")
     with running(service), service.asked("/thread/60"), service.asked("/thread/0"):
         before = service.worker_pids()
         assert wait_until(
@@ -110,7 +110,7 @@ def test_a_thread_pool_that_takes_no_work_is_replaced(tmp_path: Path) -> None:
 
 
 def test_a_thread_pool_that_is_only_busy_is_left_alone(tmp_path: Path) -> None:
-    service = acts(tmp_path, COACHMAN_POOL_SECONDS="1", THREADS="1", COACHMAN_WORKERS="1")
+    service = acts(tmp_path, COACHMAN_POOL_SECONDS="2", THREADS="1", COACHMAN_WORKERS="1")
     with running(service), Load(service.port, "/thread/0.3", clients=3) as load:
         before = service.worker_pids()
         assert wait_until(lambda: load.served() >= 14, seconds=20), service.log()
