@@ -1,0 +1,170 @@
+"""A service whose first process ends when it has handed over, and the releases that it hands over to."""
+
+import contextlib
+import os
+import signal
+import subprocess
+import sys
+from pathlib import Path
+from textwrap import indent
+
+import httpx2
+
+from coachman import runtime_dir
+from coachman.scoreboard import Scoreboard, State
+from tests.process.conftest import APPS
+from tests.process.service import REPOSITORY, Service, children, is_alive, wait_until
+
+_RELEASE = """
+import asyncio, contextlib, os, pathlib, time
+import fastapi
+{at_import}
+
+@contextlib.asynccontextmanager
+async def lifespan(app):
+{at_start}
+    yield
+
+app = fastapi.FastAPI(lifespan=lifespan)
+
+@app.get("/pid")
+async def pid() -> int:
+    return os.getpid()
+
+@app.get("/release")
+async def release() -> list[str]:
+    return ["{version}", os.environ.get("GREETING", "")]
+
+@app.get("/hold")
+async def hold() -> int:
+    while pathlib.Path(os.environ["HOLD"]).exists():
+        await asyncio.sleep(0.02)
+    return os.getpid()
+"""
+# Each waits at one step of a handover for as long as the file is there.
+WAITING_AT_IMPORT = 'while pathlib.Path(os.environ["GATE"]).exists(): time.sleep(0.02)'
+WAITING_AT_START = 'while pathlib.Path(os.environ["GATE"]).exists(): await asyncio.sleep(0.02)'
+
+
+class Generations(Service):
+    """Two workers, short limits, and an application in a file that `release` replaces."""
+
+    def __init__(self, folder: Path, *arguments: str, **settings: str) -> None:
+        super().__init__(
+            folder,
+            *arguments,
+            **{
+                "COACHMAN_APP": "shop:app",
+                "COACHMAN_WORKERS": "2",
+                "COACHMAN_KEEPALIVE_SECONDS": "1",
+                "COACHMAN_DRAIN_SECONDS": "5",
+                "GATE": str(folder / "gate"),
+                "HOLD": str(folder / "hold"),
+                "PYTHONPATH": f"{folder}:{APPS}",
+                # It goes by the second and the size of a source, and releases here follow each other fast.
+                "PYTHONDONTWRITEBYTECODE": "1",
+                **settings,
+            },
+        )
+        self.runtime_dir = folder / "run"
+        self.gate, self.hold = folder / "gate", folder / "hold"
+        self._code = folder / "shop.py"
+        self.release("1")
+
+    def release(self, version: str, *, at_import: str = "", at_start: str = "") -> None:
+        text = _RELEASE.format(version=version, at_import=at_import, at_start=indent(at_start, "    "))
+        self._code.write_text(text)
+
+    def masters(self) -> list[Scoreboard]:
+        """Of the living ones, the newest first."""
+        return runtime_dir.scoreboards(self.runtime_dir)
+
+    def pids(self) -> set[int]:
+        """Every process that has come of this service and lives."""
+        found = set()
+        for stat in Path("/proc").glob("[0-9]*/stat"):
+            with contextlib.suppress(FileNotFoundError, ProcessLookupError):
+                state, _, group = stat.read_text().rpartition(") ")[2].split()[:3]
+                if int(group) == self.process.pid and state != "Z":
+                    found.add(int(stat.parent.name))
+        return found
+
+    def is_ready(self) -> bool:
+        self.process.poll()
+        assert self.pids(), f"nobody is left\n{self.log()}"
+        return httpx2.get(f"{self.ops_url}/readyz").status_code == 200
+
+    def wait_for_sole_master(self, pid: int) -> Scoreboard:
+        """Until it and its workers are all that is left of the service."""
+
+        def is_alone() -> bool:
+            self.process.poll()
+            return is_alive(pid) and self.pids() == {pid, *children(pid)}
+
+        assert wait_until(is_alone), f"{self.pids()}\n{self.log()}"
+        return self.masters()[0]
+
+    def is_at(self, step: str) -> bool:
+        """Whether a handover is at this step."""
+        if step == "check":
+            return any(b"\0check\0" in _command_line(pid) for pid in self.pids())
+        boards = self.masters()
+        if len(boards) < 2:
+            return False
+        state = {"start": State.STARTING, "probation": State.READY}[step]
+        return [row.state for _, row in boards[0].rows() if row.pid] == [state] * boards[0].service.workers
+
+    def wait_for_step(self, step: str) -> int:
+        """The pid of the new master, or of the fork that is to become it."""
+        assert wait_until(lambda: self.is_at(step)), f"no {step}\n{self.log()}"
+        old = self.masters()[-1]
+        [new] = children(old.service.pid) - {row.pid for _, row in old.rows()}
+        return new
+
+    def begin_handover(self, step: str) -> int:
+        """To release 2, up to this step, where it waits until the gate is gone; probation does not wait."""
+        waits = {"check": {"at_import": WAITING_AT_IMPORT}, "start": {"at_start": WAITING_AT_START}}
+        self.gate.touch()
+        self.release("2", **waits.get(step, {}))
+        self.signal_master(signal.SIGUSR2)
+        return self.wait_for_step(step)
+
+    def signal_master(self, signum: int) -> None:
+        os.kill(self.masters()[-1].service.pid, signum)
+
+    def command(self, *arguments: str, **environment: str) -> "subprocess.Popen[str]":
+        return subprocess.Popen(
+            [sys.executable, "-m", "coachman", *arguments],
+            cwd=REPOSITORY,
+            env=self.environment | environment,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
+        )
+
+    def coachman(self, *arguments: str, **environment: str) -> tuple[int, str]:
+        """The exit code and what was printed."""
+        return finish(self.command(*arguments, **environment))
+
+    def end(self) -> None:
+        with contextlib.suppress(ProcessLookupError):
+            for master in self.masters():
+                os.kill(master.service.pid, signal.SIGTERM)
+        self.process.poll()
+        wait_until(lambda: self.process.poll() is not None and not self.pids(), seconds=10)
+        super().end()
+
+
+def finish(command: "subprocess.Popen[str]", seconds: float = 60) -> tuple[int, str]:
+    try:
+        printed, _ = command.communicate(timeout=seconds)
+    finally:
+        command.kill()
+    return command.returncode, printed
+
+
+def _command_line(pid: int) -> bytes:
+    try:
+        return Path(f"/proc/{pid}/cmdline").read_bytes()
+    except (FileNotFoundError, ProcessLookupError):
+        return b""
