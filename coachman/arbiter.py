@@ -11,16 +11,16 @@ import signal
 import time
 from typing import Any
 
-from gunicorn import sock
 from gunicorn.arbiter import Arbiter
 from gunicorn.errors import HaltServer
 
-from coachman import backoff, handover, hangs
+from coachman import backoff, hangs, stopping
+from coachman import handover as handovers
 from coachman.capacity import MOST_WORKERS
 from coachman.handover import Handover
-from coachman.recycling import Lifetime
-from coachman.report import Report, name_of, words
-from coachman.scoreboard import SLOTS, Reason, Row, Scoreboard, Slot, State
+from coachman.recycling import Lifetime, Recycling
+from coachman.report import Report, name_of
+from coachman.scoreboard import SLOTS, Reason, Scoreboard, Slot, State
 from coachman.settings import ServerSettings
 from coachman.succession import Succession
 from coachman.worker import STOP_SIGNALS, Worker
@@ -29,7 +29,6 @@ START_FAILED = 3
 QUICK_STOP_SECONDS = 2
 LAST_WORD_SECONDS = 1.0  # from SIGABRT, which writes the stacks, to SIGKILL
 FORK_RETRY_SECONDS = 0.5
-STOP_LOOK_SECONDS = 0.1
 TURN_SECONDS = 0.5
 AWAY_SECONDS = 1.0  # a turn that comes so late: the master itself was paused
 SPARE_SECONDS = 1.0  # ten heartbeats
@@ -47,11 +46,11 @@ class Supervisor(Arbiter):
         """Called once, in place of a constructor."""
         self.scoreboard, self.settings = scoreboard, settings
         self.has_handed_over = False
-        self._handover: Handover | None = None
+        self.handover: Handover | None = None
         self._report = Report(scoreboard, lambda: succession.is_accepted() and not self.has_handed_over)
         self.is_stopping = False
         self._due: dict[int, float] = {}  # slot number -> when its next worker may be forked, monotonic
-        self._outgoing: Worker | None = None  # serves until its successor is ready
+        self._recycling = Recycling(self)
         self._fork_error = ""
         self._turned_at = time.monotonic()
         self._spare_until = 0.0
@@ -90,11 +89,11 @@ class Supervisor(Arbiter):
         self.scoreboard.note_readiness()
         self._notice_those_told_by_others()
         self._retire_surplus()
-        self._fork_missing()
-        self._recycle()
+        self.fork_missing()
+        self._recycling.look()
         self._report.tell_systemd(self.settings.hang_seconds)
-        if self._handover is not None:
-            self._handover.look()
+        if self.handover is not None:
+            self.handover.look()
 
     def reap_workers(self) -> None:
         """As Gunicorn's, whose `child_exit` hook does not get to know how the worker ended."""
@@ -114,12 +113,12 @@ class Supervisor(Arbiter):
             self._note_leaving(worker, Reason.STOPPED)
         if not graceful:
             self.cfg.set("graceful_timeout", QUICK_STOP_SECONDS)
-        if self._handover is not None and not self.has_handed_over:
-            self._handover.abandon(signal.SIGTERM if graceful else signal.SIGQUIT)
-        self._close_listeners()
+        if self.handover is not None and not self.has_handed_over:
+            self.handover.abandon(signal.SIGTERM if graceful else signal.SIGQUIT)
+        stopping.close_listeners(self)
         super().stop(graceful)
-        self._reap_the_killed()
-        self._wait_for_successor()
+        stopping.reap_the_killed(self)
+        stopping.wait_for_successor(self)
 
     # Signals.
 
@@ -132,11 +131,11 @@ class Supervisor(Arbiter):
         self.log.warning("SIGHUP is ignored: a new release or new settings come in with a new master")
 
     def handle_usr2(self) -> None:
-        obstacle = handover.obstacle(self)
+        obstacle = handovers.obstacle(self)
         if obstacle:
             self.log.error("SIGUSR2 is ignored: %s", obstacle)
         else:
-            self._handover = handover.begin(self)
+            self.handover = handovers.begin(self)
 
     # What the steps consist of.
 
@@ -175,24 +174,29 @@ class Supervisor(Arbiter):
     def _patience(self) -> float:
         """How long nothing needs to be done, in seconds."""
         now = time.monotonic()
-        changing = (self._outgoing or self._handover) is not None or any(
-            worker.aborted or _slot(worker).read().state == State.STARTING for worker in self.WORKERS.values()
+        changing = (
+            self._recycling.is_under_way
+            or self.handover is not None
+            or any(
+                worker.aborted or _slot(worker).read().state == State.STARTING
+                for worker in self.WORKERS.values()
+            )
         )
         return min([0.05 if changing else TURN_SECONDS, *(due - now for due in self._due.values())])
 
-    def _staying(self) -> list[Worker]:
+    def staying(self) -> list[Worker]:
         return [worker for worker in self.WORKERS.values() if worker.leaving is None]
 
     def _wanted(self) -> int:
         """One more while a successor starts."""
-        return int(self.num_workers) + (self._outgoing is not None and self._outgoing.leaving is None)
+        return int(self.num_workers) + self._recycling.is_under_way
 
     def _notice_those_told_by_others(self) -> None:
         """A worker that somebody sends SIGTERM drains: it is replaced at once, like one that we told.
 
         One that hardly served is waited for: an application that ends itself so is a crash loop.
         """
-        for worker in self._staying():
+        for worker in self.staying():
             row = _slot(worker).read()
             if row.state == State.DRAINING:
                 worker.told_at = worker.told_at or time.monotonic()
@@ -201,17 +205,17 @@ class Supervisor(Arbiter):
 
     def _retire_surplus(self) -> None:
         """Those that do not serve first, the youngest of them first; then those in the highest slots."""
-        staying = self._staying()
+        staying = self.staying()
         surplus = len(staying) - self._wanted()
         if surplus > 0:
             staying.sort(key=_order_of_leaving)
             for worker in staying[:surplus]:
-                self._tell_to_leave(worker, Reason.SCALED_DOWN)
+                self.tell_to_leave(worker, Reason.SCALED_DOWN)
 
-    def _fork_missing(self) -> None:
+    def fork_missing(self) -> None:
         """Each into the lowest free slot, once the slot is due."""
         held = {_slot(worker).number for worker in self.WORKERS.values()}
-        missing = max(0, self._wanted() - len(self._staying()))
+        missing = max(0, self._wanted() - len(self.staying()))
         # A slot that has lost its worker comes before one that is free: it keeps its count of failures.
         free = set(range(min(len(held) + missing, SLOTS))) - held | set(self._due)
         numbers = sorted(free, key=lambda number: (number not in self._due, number))[:missing]
@@ -240,44 +244,16 @@ class Supervisor(Arbiter):
         worker.scoreboard, worker.slot, worker.listener_kinds = self.scoreboard, slot, self.listener_kinds
         worker.forked_at = time.monotonic()
         worker.lifetime = Lifetime(self.settings, worker.forked_at)
-        before, now = slot.read(), time.time()
         if slot.number >= self.scoreboard.service.slots:
             self.scoreboard.update_service(slots=slot.number + 1)
-        slot.write(
-            Row(
-                state=State.STARTING,
-                since=now,
-                forked_at=now,
-                restarts=before.restarts,
-                failures=before.failures,
-                exit_code=before.exit_code,
-                exit_reason=before.exit_reason,
-                exited_at=before.exited_at,
-            )
-        )
+        slot.write(slot.read().at_fork(time.time()))
 
-    def _recycle(self) -> None:
-        """One at a time, and only while all serve: the successor is ready before its predecessor drains."""
-        outgoing = self._outgoing
-        if outgoing is not None:
-            if outgoing.leaving is None and self._ready(self.num_workers + 1):
-                self._tell_to_leave(outgoing, outgoing.outlived or Reason.STOPPED)
-            return
-        now = time.monotonic()
-        for worker in self._staying():
-            worker.outlived = worker.lifetime.outlived(_slot(worker).read(), now)
-            if worker.outlived and self._ready(self.num_workers) and len(self.WORKERS) == self.num_workers:
-                self._outgoing = worker
-                self.log.info("%s is to be replaced: %s", name_of(worker), words(worker.outlived))
-                self._fork_missing()
-                return
-
-    def _ready(self, count: int) -> bool:
+    def all_ready(self, count: int) -> bool:
         """Whether there are so many workers, and all of them serve."""
-        staying = self._staying()
+        staying = self.staying()
         return len(staying) == count and all(_slot(worker).read().state == State.READY for worker in staying)
 
-    def _tell_to_leave(self, worker: Worker, reason: Reason) -> None:
+    def tell_to_leave(self, worker: Worker, reason: Reason) -> None:
         self._note_leaving(worker, reason)
         self.kill_worker(worker.pid, signal.SIGTERM)
 
@@ -301,26 +277,9 @@ class Supervisor(Arbiter):
         delay = backoff.delay_seconds(failures) if failed else 0.0
         unasked = Reason.CRASHED if row.ready_at else Reason.BOOT_FAILED
         reason = worker.lost or worker.leaving or unasked
-        slot.write(
-            row._replace(
-                state=State.BACKING_OFF if delay else State.DEAD,
-                pid=0,
-                since=now,
-                in_flight=0,
-                connections=0,
-                requests=0,
-                rss=0,
-                lines_dropped=0,
-                restarts=row.restarts + 1,
-                failures=failures,
-                exit_code=code,
-                exit_reason=reason,
-                exited_at=now,
-            )
-        )
+        slot.write(row.at_end(now, code, reason, failures=failures, backs_off=bool(delay)))
         self._report.count_in(row)
-        if worker is self._outgoing:
-            self._outgoing = None
+        self._recycling.has_ended(worker)
         if worker.leaving is None:
             self._due[slot.number] = time.monotonic() + delay
         self.log.log(*self._report.ending(worker, row, code, reason, delay))
@@ -328,37 +287,11 @@ class Supervisor(Arbiter):
         if failed and not self.scoreboard.was_ready and not self.is_stopping:
             raise HaltServer("A worker did not start, and the service had never been ready.", START_FAILED)
 
-    def _close_listeners(self) -> None:
-        """As Gunicorn does, which a socket file that is gone would end before it has told the workers."""
-        unlink = self.reexec_pid == self.master_pid == 0 and not self.systemd
-        for listener in self.LISTENERS:
-            with contextlib.suppress(OSError):
-                sock.close_sockets([listener], unlink)
-        self.LISTENERS = []
-
     def _successor_has_ended(self, code: int) -> None:
         self.reexec_pid = 0
-        if self._handover is not None:
-            self._handover.has_ended(code)
-            self._handover = None
-
-    def _reap_the_killed(self) -> None:
-        """Gunicorn kills what is left and does not wait for it: their ends would not be told."""
-        limit = time.monotonic() + 1
-        for worker in self.WORKERS.values():
-            worker.lost = worker.lost or Reason.DRAIN_TIMEOUT
-        while self.WORKERS and time.monotonic() < limit:
-            self.reap_workers()
-            time.sleep(0.01)
-
-    def _wait_for_successor(self) -> None:
-        """A stop in the middle of a handover ends both masters; one that has taken over is left alone."""
-        limit = time.monotonic() + self.cfg.graceful_timeout
-        while self._handover is not None and not self.has_handed_over:
-            if time.monotonic() > limit:
-                self._handover.signal(signal.SIGKILL)
-            self.reap_workers()
-            time.sleep(STOP_LOOK_SECONDS)
+        if self.handover is not None:
+            self.handover.has_ended(code)
+            self.handover = None
 
 
 def _order_of_leaving(worker: Worker) -> tuple[bool, float]:

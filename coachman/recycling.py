@@ -1,9 +1,16 @@
 """Which worker has served long enough: by requests, by age, by memory."""
 
 import random
+import time
+from typing import TYPE_CHECKING
 
+from coachman.report import name_of, words
 from coachman.scoreboard import Reason, Row
 from coachman.settings import ServerSettings
+
+if TYPE_CHECKING:
+    from coachman.arbiter import Supervisor
+    from coachman.worker import Worker
 
 SAMPLES = 3  # one a second; a single one may be an upload that is gone by the next
 SAMPLE_SECONDS = 1.0
@@ -34,3 +41,43 @@ class Lifetime:
         if self._rss and self._samples_over >= SAMPLES and row.requests:
             return Reason.RECYCLED_MEMORY
         return None
+
+
+class Recycling:
+    """Runs in the master: one worker at a time, and only while all serve.
+
+    The successor is ready before its predecessor drains, so that no capacity is lost.
+    """
+
+    def __init__(self, arbiter: "Supervisor") -> None:
+        self._arbiter = arbiter
+        self._outgoing: Worker | None = None
+        self._reason = Reason.NONE
+
+    @property
+    def is_under_way(self) -> bool:
+        """Whether one worker more than usual is wanted."""
+        return self._outgoing is not None and self._outgoing.leaving is None
+
+    def look(self) -> None:
+        """Called each time that the master's loop turns."""
+        arbiter = self._arbiter
+        if self._outgoing is None:
+            self._begin()
+        elif self.is_under_way and arbiter.all_ready(arbiter.num_workers + 1):
+            arbiter.tell_to_leave(self._outgoing, self._reason)
+
+    def has_ended(self, worker: "Worker") -> None:
+        if worker is self._outgoing:
+            self._outgoing = None
+
+    def _begin(self) -> None:
+        arbiter, now = self._arbiter, time.monotonic()
+        worn = [(worker, worker.outlived(now)) for worker in arbiter.staying()]
+        may = arbiter.all_ready(arbiter.num_workers) and len(arbiter.WORKERS) == arbiter.num_workers
+        for worker, reason in worn:
+            if reason is not None and may:
+                self._outgoing, self._reason = worker, reason
+                arbiter.log.info("%s is to be replaced: %s", name_of(worker), words(reason))
+                arbiter.fork_missing()
+                return

@@ -75,6 +75,31 @@ class Row(NamedTuple):
     exit_reason: int = Reason.NONE
     exited_at: float = 0.0
 
+    def at_fork(self, now: float) -> "Row":
+        """For the next worker of the slot: it keeps what is known of those before."""
+        return Row(
+            state=State.STARTING,
+            since=now,
+            forked_at=now,
+            restarts=self.restarts,
+            failures=self.failures,
+            exit_code=self.exit_code,
+            exit_reason=self.exit_reason,
+            exited_at=self.exited_at,
+        )
+
+    def at_end(self, now: float, code: int, reason: Reason, *, failures: int, backs_off: bool) -> "Row":
+        """Once the worker has been reaped."""
+        return Row(
+            state=State.BACKING_OFF if backs_off else State.DEAD,
+            since=now,
+            restarts=self.restarts + 1,
+            failures=failures,
+            exit_code=code,
+            exit_reason=reason,
+            exited_at=now,
+        )
+
 
 class Service(NamedTuple):
     """What the master says of the whole. `slots` is how many have ever been used."""

@@ -63,6 +63,10 @@ def prepare(arbiter: "Supervisor") -> None:
     _take_offered_environment(folder, environment)
     environment[output.COPY_VARIABLE] = str(log_path(folder))
     environment["LISTEN_FDNAMES"] = ":".join(arbiter.listener_kinds)
+    if not Path(
+        environment.get("COACHMAN_RUNTIME_DIR") or environment.get("RUNTIME_DIRECTORY") or ""
+    ).is_absolute():
+        environment["COACHMAN_RUNTIME_DIR"] = str(folder)  # else that of the same name in the new release
     if "WATCHDOG_PID" in environment:
         environment["WATCHDOG_PID"] = str(os.getpid())
     os.chdir(arbiter.START_CTX["cwd"])

@@ -55,7 +55,6 @@ class Worker(UvicornWorker):
     # What the master knows of the worker: see coachman/arbiter.py. Times are monotonic.
     forked_at = 0.0
     lifetime: Lifetime
-    outlived: Reason | None = None
     leaving: Reason | None = None  # it has been told to go, and why
     told_at: float | None = None
     lost: Reason | None = None  # it is being killed, and why
@@ -75,6 +74,11 @@ class Worker(UvicornWorker):
         faulthandler.enable(file=2)  # SIGABRT, from the master or from C, leaves the stack of every thread
         os.register_at_fork(after_in_child=self._close_listeners)
         end_with_master(self.ppid)
+
+    def outlived(self, now: float) -> Reason | None:
+        """Runs in the master: which limit of its lifetime the worker has passed."""
+        assert self.slot is not None
+        return self.lifetime.outlived(self.slot.read(), now)
 
     def was_paused(self, seconds: float) -> None:
         """Runs in the master: what the worker could not use does not count."""
