@@ -67,10 +67,8 @@ class Handover:
         if not self._sentence:
             how = f"was killed by {signal_name(code)}" if code < 0 else f"ended with exit code {code}"
             self._say_refused(f"the new master {how}")
-        folder = self._settings.runtime_dir
-        runtime_dir.withdraw(folder, self.pid)  # of one that was killed
-        with contextlib.suppress(OSError), log_path(folder).open("a", encoding="utf-8") as log:
-            log.write(self._sentence + "\n")  # last: until now it has had its say there
+        runtime_dir.withdraw(self._settings.runtime_dir, self.pid)  # of one that was killed
+        succession.note(self._sentence, self._settings.runtime_dir)  # last: until now it has had its say
         self._set_phase(Phase.REFUSED)
 
     def refuse(self, reason: str) -> None:
@@ -165,8 +163,10 @@ def begin(arbiter: "Supervisor") -> Handover | None:
             succession.end(f"The new master did not come to be: {error!r}", arbiter.settings.runtime_dir)
         if not isinstance(error, OSError):
             raise
+        sentence = f"The handover is refused: cannot fork ({error})."
+        arbiter.log.error(sentence)
+        succession.note(sentence, arbiter.settings.runtime_dir)
         arbiter.scoreboard.update_service(handover=Phase.REFUSED)
         systemd.notify("READY=1")
-        arbiter.log.error("The handover is refused: cannot fork (%s)", error)
         return None
     return Handover(arbiter)

@@ -39,7 +39,11 @@ def publish(folder: Path, pid: int, *, parent: int = 0) -> Scoreboard:
     os.fchmod(file, 0o644)  # whatever the umask: nothing in it is secret
     fcntl.lockf(file, fcntl.LOCK_EX)
     # A page that the disk has no room for would end whoever writes to it with SIGBUS.
-    os.posix_fallocate(file, 0, MEMORY_BYTES)
+    try:
+        os.posix_fallocate(file, 0, MEMORY_BYTES)
+    except OSError:
+        draft.unlink()
+        raise
     scoreboard = Scoreboard.create(mmap.mmap(file, MEMORY_BYTES))
     draft.rename(path_of(folder, pid))
     return scoreboard

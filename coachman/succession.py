@@ -137,10 +137,15 @@ def _check(python: str, environment: dict[str, str], folder: Path) -> None:
         end(checked.stdout.decode(errors="replace").strip(), folder)
 
 
-def end(text: str, folder: Path) -> NoReturn:
-    """Runs in the fork: the last word of a master that does not come to be."""
+def note(text: str, folder: Path) -> None:
+    """For whoever asked for the handover."""
     with contextlib.suppress(OSError), log_path(folder).open("a", encoding="utf-8") as file:
         file.write(text + "\n")
+
+
+def end(text: str, folder: Path) -> NoReturn:
+    """Runs in the fork: the last word of a master that does not come to be."""
+    note(text, folder)
     print(text, file=sys.stderr, flush=True)
     os._exit(1)
 

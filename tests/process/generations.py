@@ -5,6 +5,7 @@ import os
 import signal
 import subprocess
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 from textwrap import indent
 
@@ -13,6 +14,7 @@ import httpx2
 from coachman import runtime_dir
 from coachman.scoreboard import Scoreboard, State
 from tests.process.conftest import APPS
+from tests.process.load import Load
 from tests.process.service import REPOSITORY, Service, children, is_alive, wait_until
 
 _RELEASE = """
@@ -128,6 +130,33 @@ class Generations(Service):
         self.release("2", **waits.get(step, {}))
         self.signal_master(signal.SIGUSR2)
         return self.wait_for_step(step)
+
+    def released(self) -> list[str]:
+        """Which release answers, and with which greeting."""
+        answer: list[str] = httpx2.get(f"{self.url}/release").json()
+        return answer
+
+    @contextlib.contextmanager
+    def loaded(self) -> Iterator[tuple[Load, Load]]:
+        """With clients that keep their connections, and with others that do not."""
+        with (
+            Load(self.port, "/pid", clients=4, pause=0.01) as kept,
+            Load(self.port, "/pid", clients=2, keep_alive=False, pause=0.01) as one_shot,
+        ):
+            yield kept, one_shot
+
+    def assert_no_failure(self, *loads: Load) -> None:
+        for load in loads:
+            assert set(load.outcomes) == {"success"}, f"{load.outcomes} {load.failures}\n{self.log()}"
+
+    def assert_only_the_first_generation_is_left(self, workers: set[int]) -> None:
+        """Its workers are the same, and neither a process nor a file of the refused one remains."""
+        [master] = self.masters()
+        assert master.service.generation == 1
+        assert self.worker_pids() == workers, f"the old workers were touched\n{self.log()}"
+        assert wait_until(lambda: self.pids() == {self.process.pid, *workers}), f"{self.pids()}\n{self.log()}"
+        files = {path.name for path in self.runtime_dir.iterdir()}
+        assert files <= {f"scoreboard.{self.process.pid}", "handover.log"}, files
 
     def signal_master(self, signum: int) -> None:
         os.kill(self.masters()[-1].service.pid, signum)
