@@ -135,7 +135,9 @@ def _has_failed(row: Row) -> bool:
 
 def obstacle(arbiter: "Supervisor") -> str:
     """Why there can be no handover now, or nothing."""
-    arbiter.maybe_promote_master()  # the one before it may have ended since the loop last looked
+    # Since the loop last looked, the master before may have ended, and the last worker may have got ready.
+    arbiter.maybe_promote_master()
+    arbiter.scoreboard.note_readiness()
     if arbiter.reexec_pid:
         return f"a handover to master {arbiter.reexec_pid} is under way"
     if arbiter.master_pid:

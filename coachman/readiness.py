@@ -5,17 +5,22 @@ from datetime import UTC, datetime
 from typing import Any
 
 from coachman.report import signal_name, words
-from coachman.scoreboard import Reason, Row, Scoreboard, State
+from coachman.scoreboard import Phase, Reason, Row, Scoreboard, State
 
 
 def readiness(scoreboard: Scoreboard | None) -> dict[str, Any]:
-    """ready: serves in full; degraded: some of the wanted workers serve; down: none does."""
+    """ready: serves in full; degraded: some of the wanted workers serve; down: none does.
+
+    handed-over: the next generation serves, and this one answers on connections that it had.
+    """
     if scoreboard is None:  # a worker of another master speaks for itself alone
         return {"status": "ready", "pid": os.getpid()}
     service = scoreboard.service
     rows = scoreboard.rows()
     ready = sum(row.state == State.READY for _, row in rows)
     status = "ready" if ready >= service.workers else "degraded" if ready else "down"
+    if service.handover == Phase.ACCEPTED:
+        status = "handed-over"
     return {
         "status": status,
         "ready": ready,

@@ -15,7 +15,7 @@ Message = MutableMapping[str, Any]
 Receive = Callable[[], Awaitable[Message]]
 Send = Callable[[Message], Awaitable[None]]
 
-ANSWERS_FOR = {"ready": 200, "degraded": 503, "down": 503}
+ANSWERS_FOR = {"ready": 200, "handed-over": 200, "degraded": 503, "down": 503}
 
 
 class HealthApp:

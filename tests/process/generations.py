@@ -103,7 +103,7 @@ class Generations(Service):
             self.process.poll()
             return is_alive(pid) and self.pids() == {pid, *children(pid)}
 
-        assert wait_until(is_alone), f"{self.pids()}\n{self.log()}"
+        assert wait_until(is_alone, seconds=30), f"{self.pids()}\n{self.log()}"
         return self.masters()[0]
 
     def is_at(self, step: str) -> bool:
@@ -118,7 +118,7 @@ class Generations(Service):
 
     def wait_for_step(self, step: str) -> int:
         """The pid of the new master, or of the fork that is to become it."""
-        assert wait_until(lambda: self.is_at(step)), f"no {step}\n{self.log()}"
+        assert wait_until(lambda: self.is_at(step), seconds=60), f"no {step}\n{self.log()}"
         old = self.masters()[-1]
         [new] = children(old.service.pid) - {row.pid for _, row in old.rows()}
         return new
