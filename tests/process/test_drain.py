@@ -40,7 +40,7 @@ def seen(folder: Path, event: str) -> int:
 
 def test_streams_are_told_websockets_closed_and_downloads_finished(tmp_path: Path) -> None:
     service = streams(tmp_path, COACHMAN_DRAIN_SECONDS="10")
-    with running(service), service.asked("/events") as events, service.asked("/download/3") as download:
+    with running(service), service.asked("/events") as events, service.asked("/download/2") as download:
         ticks, file = events.getresponse(), download.getresponse()
         assert ticks.readline().startswith(b"data: ")
         with connect(f"ws://127.0.0.1:{service.port}/echo") as echo:
@@ -56,7 +56,7 @@ def test_streams_are_told_websockets_closed_and_downloads_finished(tmp_path: Pat
         assert ticks.read().endswith(b"data: goodbye\n\n")
         assert time.monotonic() - told < 2, "the WebSocket or the stream was told late"
 
-        assert len(file.read()) == 3 * 10 * 1000, service.log()
+        assert len(file.read()) == 2 * 10 * 1000, service.log()
         assert service.wait_end(CLEANUP_SECONDS) == 0, service.log()
     assert seen(tmp_path, "shut-down") == 2, service.log()
     assert "CRITICAL" not in service.log(), service.log()
@@ -64,14 +64,14 @@ def test_streams_are_told_websockets_closed_and_downloads_finished(tmp_path: Pat
 
 def test_a_drain_may_outlast_the_hang_limit(tmp_path: Path) -> None:
     service = streams(tmp_path, COACHMAN_HANG_SECONDS="1")
-    with running(service), service.asked("/download/5") as download:
+    with running(service), service.asked("/download/4") as download:
         file = download.getresponse()
         assert wait_until(lambda: sum(slot["in_flight"] for slot in service.slots()) == 1), service.log()
         [busy] = [slot["pid"] for slot in service.slots() if slot["in_flight"]]
         os.kill(busy, signal.SIGTERM)
 
         # The limit, and two seconds that the master may take to act on it, end long before the answer.
-        assert len(file.read()) == 5 * 10 * 1000, service.log()
+        assert len(file.read()) == 4 * 10 * 1000, service.log()
         assert wait_until(lambda: not is_alive(busy)), service.log()
     assert "CRITICAL" not in service.log(), service.log()
 
@@ -140,7 +140,7 @@ def test_scaling_down_and_up_fails_no_request(tmp_path: Path) -> None:
         Load(service.port, "/pid", clients=6) as kept,
         Load(service.port, "/pid", clients=3, keep_alive=False) as one_shot,
     ):
-        for _ in range(3):
+        for _ in range(2):
             before = service.worker_pids()
             service.process.send_signal(signal.SIGTTOU)
             assert wait_until(lambda: len(service.slots()) == 2 and service.is_ready()), service.log()
@@ -151,7 +151,7 @@ def test_scaling_down_and_up_fails_no_request(tmp_path: Path) -> None:
     assert set(kept.outcomes) == set(one_shot.outcomes) == {"success"}, (
         f"{kept.outcomes} {one_shot.outcomes}\n{service.log()}"
     )
-    assert len(re.findall("scaled-down", service.log())) == 3, service.log()
+    assert len(re.findall("scaled-down", service.log())) == 2, service.log()
 
 
 def test_a_restart_fails_no_request_while_another_process_holds_the_socket(tmp_path: Path) -> None:
@@ -166,15 +166,13 @@ def test_a_restart_fails_no_request_while_another_process_holds_the_socket(tmp_p
             Load(service.port, "/pid", clients=6) as kept,
             Load(service.port, "/pid", clients=3, keep_alive=False) as one_shot,
         ):
-            for _ in range(2):
-                seen_before = kept.served(), one_shot.served()
-                assert wait_until(
-                    lambda before=seen_before: kept.served() > before[0] and one_shot.served() > before[1]
-                ), service.log()
-                service.process.send_signal(signal.SIGTERM)
-                assert service.wait_end() == 0, service.log()
-                service.start()
-                service.wait_ready()
+            assert wait_until(lambda: min(kept.served(), one_shot.served()) > 100), service.log()
+            service.process.send_signal(signal.SIGTERM)
+            assert service.wait_end() == 0, service.log()
+            service.start()
+            service.wait_ready()
+            served = kept.served(), one_shot.served()
+            assert wait_until(lambda: kept.served() > served[0] and one_shot.served() > served[1])
 
     assert set(kept.outcomes) == set(one_shot.outcomes) == {"success"}, (
         f"{kept.outcomes} {one_shot.outcomes}\n{service.log()}"

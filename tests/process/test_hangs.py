@@ -13,11 +13,12 @@ import pytest
 
 from tests.process.conftest import APPS
 from tests.process.load import Load
-from tests.process.service import Service, running, wait_until
+from tests.process.service import Service, is_alive, running, wait_until
 
 HANG_SECONDS = 2
 ACT_SECONDS = 2  # from the limit to the first signal
 LAST_WORD_SECONDS = 1  # from SIGABRT to SIGKILL
+LIFESPAN_SECONDS = 5  # that a shutdown has after the drain
 BOOT_SECONDS = 3  # of a replacement; the rest is the noise of the machine
 
 
@@ -136,14 +137,28 @@ def test_a_replacement_that_hangs_while_it_starts_is_killed_and_tried_again(
         victim = service.slots()[0]["pid"]
         os.kill(victim, signal.SIGKILL)
         with Load(service.port, "/pid", clients=2, keep_alive=False, pause=0.01) as load:
-            assert wait_until(lambda: service.slots()[0]["failures"] == 2, seconds=12), service.log()
+            assert wait_until(lambda: service.slots()[0]["failures"] >= 2, seconds=12), service.log()
             assert service.last_exit(0)["reason"] == "boot-timeout"
             (tmp_path / hang).unlink()
             assert wait_until(service.is_ready, seconds=8), service.log()
     assert set(load.outcomes) == {"success"}, f"{load.outcomes}\n{service.log()}"
 
 
-def starts(folder: Path) -> Service:
+def test_a_shutdown_that_never_ends_is_killed_after_the_drain(tmp_path: Path) -> None:
+    service = starts(tmp_path, COACHMAN_DRAIN_SECONDS="2", COACHMAN_KEEPALIVE_SECONDS="1")
+    with running(service):
+        (tmp_path / "linger").touch()
+        victim = service.slots()[0]["pid"]
+        os.kill(victim, signal.SIGTERM)
+
+        limit = 2 + LIFESPAN_SECONDS + ACT_SECONDS + LAST_WORD_SECONDS
+        assert wait_until(lambda: not is_alive(victim), seconds=limit), service.log()
+        assert wait_until(lambda: reasons(service) == ["drain-timeout"]), service.log()
+        (tmp_path / "linger").unlink()
+        assert service.is_ready(), service.log()
+
+
+def starts(folder: Path, **settings: str) -> Service:
     return Service(
         folder,
         COACHMAN_APP="starts:app",
@@ -151,6 +166,7 @@ def starts(folder: Path) -> Service:
         COACHMAN_BOOT_SECONDS="1",
         PYTHONPATH=APPS,
         STARTS=str(folder),
+        **settings,
     )
 
 

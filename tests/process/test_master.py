@@ -123,6 +123,15 @@ def test_a_quick_stop_gives_open_requests_a_second(tmp_path: Path, signum: signa
     assert service.log().count("the lifespan has ended") == 2, service.log()
 
 
+def test_a_quick_stop_does_not_wait_for_a_blocked_worker(tmp_path: Path) -> None:
+    service = acts(tmp_path)
+    with running(service), service.asked("/block/60"):
+        assert wait_until(lambda: "a handler has begun" in service.log()), service.log()
+
+        service.process.send_signal(signal.SIGQUIT)
+        assert service.wait_end(seconds=3.5) == 0, service.log()
+
+
 def test_processes_that_were_paused_together_are_not_taken_for_lost(tmp_path: Path) -> None:
     service = acts(tmp_path, COACHMAN_HANG_SECONDS="1")
     with running(service):

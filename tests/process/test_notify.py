@@ -62,7 +62,9 @@ def test_the_status_counts_and_comes_once_a_second_at_most(tmp_path: Path) -> No
             assert wait_until(lambda: systemd.status() == total), f"{systemd.statuses()} not {total}"
             seen = len(systemd.statuses())
             assert not wait_until(lambda: len(systemd.statuses()) > seen, seconds=1.5), "said again unchanged"
-    times = [at for at, status in systemd.statuses() if "workers ready" in status]
+    # READY=1 brings its own, at once.
+    ready_at = systemd.last("READY=1")
+    times = [at for at, status in systemd.statuses() if at > ready_at and "workers ready" in status]
     assert all(later - earlier > 0.9 for earlier, later in itertools.pairwise(times)), systemd.statuses()
 
 
@@ -78,7 +80,7 @@ def test_the_watchdog_is_fed_only_while_a_worker_is_ready(tmp_path: Path) -> Non
             WATCHDOG_USEC="2000000",
         )
         with running(service):
-            assert wait_until(lambda: systemd.count("WATCHDOG=1") >= 2), service.log()
+            assert wait_until(lambda: systemd.count("WATCHDOG=1")), service.log()
             (tmp_path / "fail").touch()
             os.kill(service.slots()[0]["pid"], signal.SIGKILL)
             assert wait_until(lambda: time.monotonic() - systemd.last("WATCHDOG=1") > 2.5), service.log()
@@ -99,7 +101,7 @@ def test_the_watchdog_is_fed_only_while_a_worker_responds(tmp_path: Path) -> Non
             WATCHDOG_USEC="2000000",
         )
         with running(service):
-            assert wait_until(lambda: systemd.count("WATCHDOG=1") >= 2), service.log()
+            assert wait_until(lambda: systemd.count("WATCHDOG=1")), service.log()
             stopped = service.slots()[0]["pid"]
             os.kill(stopped, signal.SIGSTOP)
             assert wait_until(lambda: not is_alive(stopped)), service.log()

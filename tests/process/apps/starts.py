@@ -1,4 +1,7 @@
-"""Starts as a file in the folder STARTS says: `fail`, `wait`, `block` or `crash`. Notes each start there."""
+"""Starts as a file in the folder STARTS says: `fail`, `wait`, `block` or `crash`.
+
+Notes each start in the file `times` there. Never ends while `linger` is there.
+"""
 
 import asyncio
 import contextlib
@@ -25,6 +28,8 @@ async def lifespan(app: FastAPI) -> AsyncIterator[None]:
     if (STARTS / "crash").exists():
         asyncio.get_running_loop().call_later(0.1, os._exit, 1)
     yield
+    if (STARTS / "linger").exists():
+        await asyncio.sleep(3600)
 
 
 app = FastAPI(lifespan=lifespan)
