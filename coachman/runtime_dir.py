@@ -76,13 +76,16 @@ def scoreboard_of(folder: Path, pid: int) -> Scoreboard | None:
 def scoreboards(folder: Path) -> list[Scoreboard]:
     """Those of living masters, the newest generation first. Two while one hands over to the other."""
     found = [board for _, pid in _files(folder) if (board := scoreboard_of(folder, pid)) is not None]
-    return sorted(found, key=lambda scoreboard: scoreboard.service.generation, reverse=True)
+    named = [board for board in found if board.service.pid]  # else it has just been made
+    return sorted(named, key=lambda scoreboard: scoreboard.service.generation, reverse=True)
 
 
 def _files(folder: Path) -> Iterator[tuple[Path, int]]:
-    for path in sorted(folder.glob("scoreboard.*")):
-        if match := re.fullmatch(r"scoreboard\.(\d+)", path.name):
-            yield path, int(match[1])
+    """Raises PermissionError, which glob() would pass over."""
+    with contextlib.suppress(FileNotFoundError, NotADirectoryError):
+        for path in sorted(folder.iterdir()):
+            if match := re.fullmatch(r"scoreboard\.(\d+)", path.name):
+                yield path, int(match[1])
 
 
 def _is_held(path: Path) -> bool:

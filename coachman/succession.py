@@ -39,16 +39,17 @@ def log_path(folder: Path) -> Path:
 
 def offer_environment(folder: Path, environment: Mapping[str, str]) -> None:
     """Runs in the operator's command: the next generation starts with this environment."""
-    draft = folder / ".handover.env"
-    draft.unlink(missing_ok=True)
+    withdraw_environment(folder)
+    draft = _environment_draft(folder)
     with open(os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "w", encoding="utf-8") as file:
         json.dump({key: value for key, value in environment.items() if key not in _OF_ONE_PROCESS}, file)
     draft.rename(_environment_path(folder))
 
 
 def withdraw_environment(folder: Path) -> None:
-    with contextlib.suppress(OSError):
-        _environment_path(folder).unlink(missing_ok=True)
+    for path in (_environment_path(folder), _environment_draft(folder)):
+        with contextlib.suppress(OSError):
+            path.unlink(missing_ok=True)
 
 
 def prepare(arbiter: "Supervisor") -> None:
@@ -162,6 +163,10 @@ def _put_back(files: list[int]) -> None:
 
 def _environment_path(folder: Path) -> Path:
     return folder / "handover.env"
+
+
+def _environment_draft(folder: Path) -> Path:
+    return folder / ".handover.env"
 
 
 def tail(folder: Path, lines: int = 20) -> str:

@@ -71,6 +71,7 @@ def _offer_environment(folder: Path) -> None:
     try:
         offer_environment(folder, os.environ)
     except OSError as error:
+        withdraw_environment(folder)
         raise refusal(f"Nothing can be written to {folder} ({error.strerror}): no handover.") from None
 
 

@@ -34,8 +34,7 @@ def kill_worker(
 ) -> None:
     """Kill one worker and print when it was reaped, when the next was forked and when that served."""
     scoreboard = find_service()
-    victim = _choose(scoreboard, slot)
-    before = victim.read()
+    victim, before = _choose(scoreboard, slot)
     killed_at = time.time()
     signal_process(before.pid, signal.Signals[f"SIG{blow.value}"], "The worker")
     after = _wait_for_successor(victim, before, wait_seconds)
@@ -52,17 +51,17 @@ def kill_worker(
     print(json.dumps(report) if as_json else _timeline(report))
 
 
-def _choose(scoreboard: Scoreboard, number: int | None) -> Slot:
-    ready = [number for number, row in scoreboard.rows() if row.state == State.READY]
+def _choose(scoreboard: Scoreboard, number: int | None) -> tuple[Slot, Row]:
+    ready = {number: row for number, row in scoreboard.rows() if row.state == State.READY}
     if not ready:
         raise refusal("No worker serves; `coachman status` says why. Nothing was killed.")
     if number is None:
-        number = random.choice(ready)  # noqa: S311
+        number = random.choice(list(ready))  # noqa: S311
     elif number not in ready:
         raise refusal(
             f"No worker serves in slot {number}; some do in {', '.join(map(str, ready))}. Nothing was killed."
         )
-    return scoreboard.slots[number]
+    return scoreboard.slots[number], ready[number]
 
 
 def _wait_for_successor(slot: Slot, before: Row, seconds: float) -> Row:

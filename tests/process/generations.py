@@ -68,7 +68,7 @@ class Generations(Service):
                 **settings,
             },
         )
-        self.runtime_dir = folder / "run"
+        self.runtime_dir = Path(self.environment["COACHMAN_RUNTIME_DIR"])
         self.gate, self.hold = folder / "gate", folder / "hold"
         self._code = folder / "shop.py"
         self.release("1")
@@ -161,12 +161,14 @@ class Generations(Service):
     def signal_master(self, signum: int) -> None:
         os.kill(self.masters()[-1].service.pid, signum)
 
-    def command(self, *arguments: str, **environment: str) -> "subprocess.Popen[str]":
+    def command(
+        self, *arguments: str, output: int = subprocess.PIPE, **environment: str
+    ) -> "subprocess.Popen[str]":
         return subprocess.Popen(
             [sys.executable, "-m", "coachman", *arguments],
             cwd=REPOSITORY,
             env=self.environment | environment,
-            stdout=subprocess.PIPE,
+            stdout=output,
             stderr=subprocess.STDOUT,
             text=True,
         )
@@ -176,10 +178,12 @@ class Generations(Service):
         return finish(self.command(*arguments, **environment))
 
     def end(self) -> None:
-        with contextlib.suppress(ProcessLookupError):
-            for master in self.masters():
-                os.kill(master.service.pid, signal.SIGTERM)
-        self.process.poll()
+        masters = {master.service.pid for master in self.masters()}
+        if self.process.poll() is None:
+            masters.add(self.process.pid)  # whose scoreboard may be gone
+        for pid in masters:
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(pid, signal.SIGTERM)
         wait_until(lambda: self.process.poll() is not None and not self.pids(), seconds=10)
         super().end()
 
