@@ -2,7 +2,7 @@
 
 import json
 import time
-from typing import Annotated, Any
+from typing import Annotated, Any, NoReturn
 
 import typer
 from rich.console import Console, Group
@@ -43,12 +43,20 @@ def _watch(as_json: bool) -> None:
             while True:
                 print(json.dumps(readiness(find_service())), flush=True)
                 time.sleep(REFRESH_SECONDS)
-        with Live(_page(find_services()), auto_refresh=False, screen=True) as live:
-            while True:
-                time.sleep(REFRESH_SECONDS)
-                live.update(_page(find_services()), refresh=True)
+        _show()
     except KeyboardInterrupt:
         return
+
+
+def _show() -> NoReturn:
+    live = Live(_page(find_services()), auto_refresh=False, screen=True)
+    try:
+        live.start(refresh=True)
+        while True:
+            time.sleep(REFRESH_SECONDS)
+            live.update(_page(find_services()), refresh=True)
+    finally:
+        live.stop()  # `with live` would leave a terminal as it is that is interrupted in the start
 
 
 def _page(services: list[Scoreboard]) -> Group:
