@@ -63,6 +63,11 @@ def _wait_for_the_last_one() -> None:
 def _refuse_what_the_master_would(service: Service, *, was_ready: bool) -> None:
     if service.handover in (Phase.UNDER_WAY, Phase.REFUSING):
         raise refusal(f"A handover from master {service.pid} is under way; `coachman status` shows it.")
+    if service.handover == Phase.ACCEPTED:
+        raise refusal(
+            f"Generation {service.generation} drains, and the one that took over has ended:"
+            " start the service."
+        )
     if not was_ready:
         raise refusal(f"Generation {service.generation} has not been ready itself yet.")
 

@@ -128,3 +128,59 @@ def test_the_command_says_that_the_old_master_was_killed(service: Generations) -
         1,
         f"The master {service.process.pid} has ended in the middle of the handover",
     )
+
+
+@pytest.mark.parametrize("step", STEPS)
+def test_ctrl_c_ends_both_masters_at_once(service: Generations, step: str) -> None:
+    service.hold.touch()
+    with service.asked("/hold"):
+        assert wait_until(lambda: sum(slot["in_flight"] for slot in service.slots()) == 1), service.log()
+        service.begin_handover(step)
+        os.killpg(service.process.pid, signal.SIGINT)  # a terminal's Ctrl-C reaches all of them
+
+        assert service.wait_end(5) == 0, service.log()
+    assert not service.pids(), service.log()
+
+
+# After it, while the old generation drains.
+
+
+def test_a_stop_right_after_a_handover_answers_what_the_old_generation_still_has(
+    service: Generations,
+) -> None:
+    service.hold.touch()
+    with service.asked("/hold") as held:
+        assert wait_until(lambda: sum(slot["in_flight"] for slot in service.slots()) == 1), service.log()
+        old = service.worker_pids()
+        assert service.coachman("handover")[0] == 0, service.log()
+        os.kill(service.masters()[0].service.pid, signal.SIGTERM)
+        assert wait_until(lambda: len(service.masters()) == 1), service.log()
+        service.hold.unlink()
+
+        assert int(held.getresponse().read()) in old, service.log()
+    assert service.wait_end() == 0, service.log()
+    assert wait_until(lambda: not service.pids()), service.log()
+    assert not list(service.runtime_dir.iterdir())
+
+
+def test_a_new_master_that_is_killed_after_it_took_over_ends_the_service(service: Generations) -> None:
+    """Without systemd, that is. The old one can only finish what it has."""
+    service.hold.touch()
+    with service.asked("/hold") as held:
+        assert wait_until(lambda: sum(slot["in_flight"] for slot in service.slots()) == 1), service.log()
+        assert service.coachman("handover")[0] == 0, service.log()
+        new = service.masters()[0].service.pid
+        os.kill(new, signal.SIGKILL)
+
+        assert wait_until(lambda: f"Master {new}, which had taken over, has ended" in service.log()), (
+            service.log()
+        )
+        assert service.coachman("status")[0] == 1
+        printed = service.coachman("handover")
+        service.hold.unlink()
+        assert held.getresponse().status == 200, service.log()
+    ended = "Generation 1 drains, and the one that took over has ended: start the service.\n"
+    assert printed == (1, ended), printed
+    assert "The handover is refused" not in service.log()
+    assert service.wait_end() == 0, service.log()
+    assert wait_until(lambda: not service.pids()), service.log()

@@ -264,3 +264,19 @@ def test_a_fork_that_fails_refuses_the_handover(tmp_path: Path) -> None:
         assert (code, "cannot fork" in printed) == (1, True), f"{printed}\n{service.log()}"
         no_fork.unlink()
         assert service.coachman("handover")[0] == 0, service.log()
+
+
+def test_half_an_environment_of_a_command_that_was_killed_harms_nobody(service: Generations) -> None:
+    workers = service.worker_pids()
+    offered = service.runtime_dir / "handover.env"
+    offered.write_text('{"COACHMAN_APP": "sh')
+    service.signal_master(signal.SIGUSR2)
+    assert wait_until(lambda: service.masters()[0].service.handover == Phase.REFUSED), service.log()
+    service.assert_only_the_first_generation_is_left(workers)
+
+    offered.write_text('{"COACHMAN_APP": "nowhere:app"}')
+    os.utime(offered, (0, 0))  # of long ago: not of whoever asks now
+    service.release("2")
+    new = service.begin_handover("probation")
+    service.wait_for_sole_master(new)
+    assert not offered.exists()
