@@ -263,11 +263,16 @@ cli(sys.argv[1:], prog_name="coachman")
 """
 
 
+def unmeasured(environment: dict[str, str]) -> dict[str, str]:
+    """For a process that can write no files: it would complain that it cannot write its coverage."""
+    return {key: value for key, value in environment.items() if not key.startswith("COVERAGE_PROCESS")}
+
+
 def as_nobody(service: Generations, *arguments: str, **environment: str) -> tuple[int, str]:
     command = subprocess.run(
         [sys.executable, "-c", AS_NOBODY, *arguments],
         cwd=REPOSITORY,
-        env=service.environment | environment,
+        env=unmeasured(service.environment) | environment,
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
         text=True,
@@ -309,7 +314,7 @@ def test_a_disk_without_room_for_the_new_environment_begins_no_handover(service:
     command = subprocess.run(
         ["prlimit", "--fsize=0", sys.executable, "-m", "coachman", "handover"],
         cwd=REPOSITORY,
-        env=service.environment | {"MAINPID": str(service.process.pid)},
+        env=unmeasured(service.environment) | {"MAINPID": str(service.process.pid)},
         capture_output=True,
         text=True,
         timeout=60,
