@@ -49,6 +49,11 @@ def children(pid: int) -> set[int]:
     return {int(child) for child in Path(f"/proc/{pid}/task/{pid}/children").read_text().split()}
 
 
+def unmeasured(environment: dict[str, str]) -> dict[str, str]:
+    """For a process that can write no files: it would complain that it cannot write its coverage."""
+    return {key: value for key, value in environment.items() if not key.startswith("COVERAGE_PROCESS")}
+
+
 class Service:
     """A Gunicorn master with its workers, on free ports, with a database of its own."""
 

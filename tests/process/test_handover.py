@@ -133,7 +133,7 @@ def test_a_handover_waits_until_the_generation_before_has_drained(service: Gener
 
 def test_commands_in_a_row_each_take_their_turn(service: Generations) -> None:
     """The next one asks as soon as it sees one master, which may still have to notice that it is alone."""
-    for version in range(2, 5):
+    for version in (2, 3):
         service.release(str(version))
         code, printed = service.coachman("handover")
         assert code == 0, f"{printed}\n{service.log()}"

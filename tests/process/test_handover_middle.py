@@ -93,9 +93,6 @@ def test_a_new_master_that_is_killed_is_refused(service: Generations, step: str)
         assert sum(len(load.failures) for load in loads) <= 6, f"{loads[0].failures}\n{service.log()}"
     else:
         service.assert_no_failure(*loads)
-    service.gate.unlink()
-    service.release("3")
-    assert service.coachman("handover")[0] == 0, service.log()
 
 
 @pytest.mark.parametrize("step", STEPS)
@@ -108,11 +105,10 @@ def test_when_the_old_master_is_killed_the_new_one_serves_on(service: Generation
     service.wait_ready()
     service.wait_for_sole_master(new)
     assert service.released() == ["2", ""]
-    # It is a master like any other.
-    service.release("3")
-    code, printed = service.coachman("handover")
-    assert code == 0, f"{printed}\n{service.log()}"
-    assert service.released() == ["3", ""]
+    if step == "start":  # it is a master like any other
+        service.release("3")
+        code, printed = service.coachman("handover")
+        assert (code, service.released()) == (0, ["3", ""]), f"{printed}\n{service.log()}"
 
 
 def test_the_command_says_that_the_old_master_was_killed(service: Generations) -> None:
