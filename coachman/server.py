@@ -84,7 +84,8 @@ class Server(uvicorn.Server):
         await self._drain.run()
         # What has been cut has a second to notice, in a hurry none; then Uvicorn cancels it and ends the
         # lifespan. The sockets are closed: Gunicorn logs a second close as an error.
-        self.config.timeout_graceful_shutdown = 0 if self._is_hurried else QUICK_STOP_SECONDS
+        cut_at_once = self._is_hurried and self.server_state.tasks
+        self.config.timeout_graceful_shutdown = 0 if cut_at_once else QUICK_STOP_SECONDS
         await super().shutdown()
 
     def _record(self, state: State) -> None:
