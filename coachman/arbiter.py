@@ -18,6 +18,7 @@ from coachman import backoff, hangs, stopping
 from coachman import handover as handovers
 from coachman.capacity import MOST_WORKERS
 from coachman.handover import Handover
+from coachman.process import leave
 from coachman.recycling import Lifetime, Recycling
 from coachman.report import Report, name_of
 from coachman.scoreboard import SLOTS, Reason, Scoreboard, Slot, State
@@ -166,8 +167,10 @@ class Supervisor(Arbiter):
         try:
             return super().spawn_worker()
         except BaseException as error:
-            if os.getpid() == self.pid or isinstance(error, SystemExit):
+            if os.getpid() == self.pid:
                 raise
+            if isinstance(error, SystemExit):
+                leave(error)
             self.log.error("A worker ends by %r", error)
             os._exit(1)
 

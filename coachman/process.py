@@ -1,9 +1,13 @@
 """What a worker asks of the operating system for its own process."""
 
+import atexit
+import contextlib
 import ctypes
 import os
 import signal
 import sys
+import threading
+from typing import NoReturn
 
 _PR_SET_PDEATHSIG = 1
 
@@ -19,6 +23,21 @@ def end_with_master(master_pid: int) -> None:
         ctypes.CDLL(None, use_errno=True).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
     if os.getppid() != master_pid:
         os._exit(0)
+
+
+def leave(end: SystemExit) -> NoReturn:
+    """Ends a fork as multiprocessing ends its own: without taking every module apart.
+
+    That would copy each page that the worker shares with its master, and takes some tenths of a second,
+    which a stop of many workers at once has not got. A thread that still works is waited for, as usual.
+    """
+    if any(not thread.daemon for thread in threading.enumerate() if thread is not threading.main_thread()):
+        raise end
+    atexit._run_exitfuncs()
+    with contextlib.suppress(OSError, ValueError):
+        sys.stdout.flush()
+        sys.stderr.flush()
+    os._exit(end.code if isinstance(end.code, int) else bool(end.code))
 
 
 def rss_bytes() -> int:
