@@ -2,13 +2,9 @@
 
 import logging
 import traceback
-from collections.abc import Awaitable, Callable, MutableMapping
-from typing import Any
+from collections.abc import Awaitable
 
-Message = MutableMapping[str, Any]
-Receive = Callable[[], Awaitable[Message]]
-Send = Callable[[Message], Awaitable[None]]
-Application = Callable[[Message, Receive, Send], Awaitable[None]]
+from coachman.asgi import Application, Message, Receive, Send
 
 log = logging.getLogger("uvicorn.error")
 

@@ -5,15 +5,11 @@ Plain ASGI: the application's framework may be any, and this must answer when th
 
 import json
 import os
-from collections.abc import Awaitable, Callable, MutableMapping
 from typing import Any
 
+from coachman.asgi import Message, Receive, Send
 from coachman.readiness import readiness
 from coachman.scoreboard import Scoreboard
-
-Message = MutableMapping[str, Any]
-Receive = Callable[[], Awaitable[Message]]
-Send = Callable[[Message], Awaitable[None]]
 
 ANSWERS_FOR = {"ready": 200, "handed-over": 200, "degraded": 503, "down": 503}
 
