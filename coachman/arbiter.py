@@ -246,6 +246,8 @@ class Supervisor(Arbiter):
         slot = self._free_slot
         worker.scoreboard, worker.slot, worker.listener_kinds = self.scoreboard, slot, self.listener_kinds
         worker.forked_at = time.monotonic()
+        if self.scoreboard.is_on_trial:
+            worker.forked_at += backoff.JUST_READY_SECONDS  # which it keeps back: see Worker._hold_seconds
         worker.lifetime = Lifetime(self.settings, worker.forked_at)
         if slot.number >= self.scoreboard.service.slots:
             self.scoreboard.update_service(slots=slot.number + 1)

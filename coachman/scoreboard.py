@@ -240,6 +240,11 @@ class Scoreboard:
         """Whether all workers have once been ready at the same time."""
         return bool(self._memory[-1])
 
+    @property
+    def is_on_trial(self) -> bool:
+        """Whether this is a generation that is to take over and has not been ready yet."""
+        return self.service.generation > 1 and not self.was_ready
+
     def note_readiness(self) -> None:
         """Called by the master, each time that it looks."""
         if self.ready() >= self.service.workers:

@@ -149,10 +149,6 @@ class OpsServer(uvicorn.Server):
 
     async def _serve_in_turn(self, sockets: list[socket.socket]) -> None:
         """A generation that is to take over leaves probes to the one that serves until all of it is ready."""
-        while self._is_on_trial() and not self.should_exit:  # noqa: ASYNC110 - another process ends the trial
+        while self._scoreboard and self._scoreboard.is_on_trial and not self.should_exit:  # noqa: ASYNC110 - another process ends the trial
             await asyncio.sleep(TRIAL_LOOK_SECONDS)
         await self.serve(sockets=sockets)
-
-    def _is_on_trial(self) -> bool:
-        board = self._scoreboard
-        return board is not None and board.service.generation > 1 and not board.was_ready

@@ -1,5 +1,6 @@
 """Says in one sentence why an application did not start."""
 
+import asyncio
 import logging
 import traceback
 from collections.abc import Awaitable
@@ -15,8 +16,9 @@ class ReadableStartup:
     Whoever runs the service reads what is wrong; whoever wrote the application asks for the traceback.
     """
 
-    def __init__(self, application: Application) -> None:
-        self._application = application
+    def __init__(self, application: Application, hold_seconds: float = 0) -> None:
+        """`hold_seconds`: how long a start-up that has ended is kept back, before anything is accepted."""
+        self._application, self._hold_seconds = application, hold_seconds
 
     def __call__(self, scope: Message, receive: Receive, send: Send) -> Awaitable[None]:
         if scope["type"] == "lifespan":
@@ -30,6 +32,8 @@ class ReadableStartup:
             nonlocal has_failed
             if message["type"].endswith(".failed"):
                 has_failed, message = True, {**message, "message": ""}
+            elif message["type"] == "lifespan.startup.complete":
+                await asyncio.sleep(self._hold_seconds)
             await send(message)
 
         try:

@@ -14,6 +14,7 @@ from typing import Any, ClassVar, NoReturn
 from gunicorn.arbiter import Arbiter
 from uvicorn_worker import UvicornWorker
 
+from coachman.backoff import JUST_READY_SECONDS
 from coachman.deadline import Deadline
 from coachman.event_loop import uvicorn_loop
 from coachman.heartbeat import Heartbeat
@@ -106,7 +107,7 @@ class Worker(UvicornWorker):
     async def _serve(self) -> None:
         public, ops = self._listeners()
         application = Deadline(self.wsgi, settings.request_seconds) if settings.request_seconds else self.wsgi
-        self.config.app = ReadableStartup(application)
+        self.config.app = ReadableStartup(application, self._hold_seconds())
         if self.slot is not None:
             self.config.limit_max_requests = None  # the master recycles, one at a time
         ops_server = OpsServer(self.scoreboard)
@@ -117,6 +118,11 @@ class Worker(UvicornWorker):
                 await server.serve(sockets=public)
         finally:
             beating.cancel()
+
+    def _hold_seconds(self) -> float:
+        """A generation on trial takes no request before a release that ends at once has ended."""
+        is_on_trial = self.scoreboard is not None and self.scoreboard.is_on_trial
+        return JUST_READY_SECONDS if is_on_trial else 0.0
 
     def _listeners(self) -> tuple[list[socket.socket], list[socket.socket]]:
         """The public sockets and the ops listener's."""
