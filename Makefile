@@ -24,10 +24,10 @@ demo-data: $(VENV)/runtime ## Fill the database with thousands of real items
 	@$(BIN)/python -m app demo-data
 
 ##@ Work on it
-test: $(VENV)/development ## Run all tests, with coverage
+test: $(VENV)/development $(VENV)/loadtests ## Run all tests, with coverage
 	@$(BIN)/python -m pytest --cov --cov-report=term-missing:skip-covered $(ARGS)
 
-check: $(VENV)/development ## Types, style and walls; changes nothing
+check: $(VENV)/development $(VENV)/loadtests ## Types, style and walls; changes nothing
 	@$(BIN)/ruff check .
 	@$(BIN)/ruff format --check .
 	@$(BIN)/mypy
@@ -57,4 +57,9 @@ $(VENV)/runtime: requirements.txt | $(BIN)/python
 $(VENV)/development: requirements-dev.txt $(VENV)/runtime
 	@echo "Installing what the tests need..."
 	@$(BIN)/python -m pip install $(PIP_FLAGS) -r requirements-dev.txt
+	@touch $@
+
+$(VENV)/loadtests: loadtests/requirements.txt | $(BIN)/python
+	@echo "Installing what the load tests need..."
+	@$(BIN)/python -m pip install $(PIP_FLAGS) -r loadtests/requirements.txt
 	@touch $@

@@ -1,0 +1,70 @@
+"""The raw requests of one generator run, and what is read from them."""
+
+from collections import Counter
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Self
+
+import numpy as np
+from numpy.typing import NDArray
+
+ROW = np.dtype([("due", "f8"), ("start", "f8"), ("end", "f8"), ("name", "u2"), ("kind", "u2")])
+LEAST_REQUESTS = {50: 1, 95: 100, 99: 1000, 99.9: 10_000}  # fewer say nothing about that percentile
+
+Floats = NDArray[np.float64]
+
+
+@dataclass(frozen=True)
+class Samples:
+    """Times are seconds on the machine's monotonic clock."""
+
+    rows: NDArray[np.void]
+    names: list[str]
+    kinds: list[str]
+
+    @classmethod
+    def read(cls, path: Path, names: list[str], kinds: list[str]) -> Self:
+        return cls(np.fromfile(path, dtype=ROW), names, kinds)
+
+    def __len__(self) -> int:
+        return len(self.rows)
+
+    def between(self, begin: float, end: float, *, by: str) -> Self:
+        """Those that fell due (an open loop), or ended (a closed one), in the window."""
+        times = self.rows[by]
+        return type(self)(self.rows[(times >= begin) & (times < end)], self.names, self.kinds)
+
+    @property
+    def failures(self) -> Counter[str]:
+        found, counts = np.unique(self.rows["kind"], return_counts=True)
+        return Counter({self.kinds[kind]: int(n) for kind, n in zip(found, counts, strict=True) if kind})
+
+    @property
+    def answered(self) -> NDArray[np.void]:
+        answered: NDArray[np.void] = self.rows[self.rows["kind"] == 0]
+        return answered
+
+    def latency_ms(self) -> Floats:
+        """Of what was answered, from the moment that it fell due."""
+        latency: Floats = (self.answered["end"] - self.answered["due"]) * 1000
+        return latency
+
+    def service_ms(self) -> Floats:
+        """Of what was answered, from the moment that it was sent."""
+        service: Floats = (self.answered["end"] - self.answered["start"]) * 1000
+        return service
+
+
+def percentile(values: Floats, share: float) -> float | None:
+    """None where there are too few values for it."""
+    if len(values) < LEAST_REQUESTS[share]:
+        return None
+    return float(np.percentile(values, share))
+
+
+def read_lag_ms(path: Path, begin: float, end: float) -> float | None:
+    """The 99th percentile of how late the generator's loop was, in the window."""
+    both: Floats = np.fromfile(path, dtype="f8")
+    times, overshoots = np.split(both, 2)
+    inside: Any = overshoots[(times >= begin) & (times < end)]
+    return float(np.percentile(inside, 99) * 1000) if len(inside) else None
