@@ -1,0 +1,174 @@
+"""How many workers to run. Pure: from what was measured to one sentence, or to why there is none."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from enum import Enum
+
+from loadtests.intervals import LEAST_REPEATS, Interval, interval, more_repeats, paired_ratio
+
+
+@dataclass(frozen=True)
+class Measured:
+    """One number of workers: figures by block, those of dirty cells left out."""
+
+    rates: Mapping[int, float]
+    p99_ms: Mapping[int, float] = field(default_factory=dict)  # at the fixed rate
+    memory_mib: float = 0.0
+    dirty: int = 0  # cells left out
+    failures: int = 0
+    generator_limited: bool = False
+    behind: bool = False  # at the fixed rate the requests piled up
+
+
+@dataclass(frozen=True)
+class Wishes:
+    within: float = 0.05  # of the best
+    p99_ms: float | None = None
+    memory_mib: float | None = None
+    rate: float | None = None  # requests/s that have to be carried while one worker is replaced
+    crash_margin: bool = True
+
+
+class Verdict(Enum):
+    FITS = "fits"
+    UNSURE = "cannot tell"
+    SLOWER = "slower"
+    LATE = "misses the p99"
+    HEAVY = "needs too much memory"
+    BARE = "no margin for a crash"
+
+
+@dataclass(frozen=True)
+class Answer:
+    """`smallest` to `largest`; the same number when it is sure, None when there is no answer."""
+
+    smallest: int | None
+    largest: int | None
+    sentence: str
+    verdicts: Mapping[int, Verdict] = field(default_factory=dict)
+    best: int | None = None
+
+    @property
+    def is_sure(self) -> bool:
+        return self.smallest is not None and self.smallest == self.largest
+
+
+def recommend(by_workers: Mapping[int, Measured], wishes: Wishes) -> Answer:
+    if reason := _refusal(by_workers):
+        return Answer(None, None, f"No answer: {reason}.")
+    best = best_of(by_workers)
+    ratios = {n: paired_ratio(one.rates, by_workers[best].rates) for n, one in by_workers.items()}
+    verdicts = {n: _verdict(n, by_workers, ratios[n], wishes, is_best=n == best) for n in sorted(by_workers)}
+    sure = [n for n, verdict in verdicts.items() if verdict is Verdict.FITS]
+    unsure = [n for n, verdict in verdicts.items() if verdict is Verdict.UNSURE]
+    if not sure and not unsure:
+        return Answer(None, None, _none_fits(verdicts, wishes), verdicts, best)
+    smallest = min(sure + unsure)
+    largest = min(sure) if sure else max(unsure)
+    if smallest == largest and sure:
+        sentence = _sentence(smallest, by_workers, ratios[smallest], verdicts, wishes, best)
+    else:
+        sentence = _undecided(smallest, largest, ratios[smallest], wishes)
+    return Answer(smallest, largest, sentence, verdicts, best)
+
+
+def best_of(by_workers: Mapping[int, Measured]) -> int:
+    """The number with the highest throughput: a maximum of noisy figures, so a little too good."""
+    return max(by_workers, key=lambda n: (interval(list(by_workers[n].rates.values())).mid, -n))
+
+
+def _refusal(by_workers: Mapping[int, Measured]) -> str | None:
+    """The dirt first: a neighbour spoils what would be said of failures and of the generator."""
+    few = [n for n, one in by_workers.items() if len(one.rates) < LEAST_REPEATS]
+    cells = sum(len(one.rates) + one.dirty for one in by_workers.values())
+    if not cells:
+        return "nothing was measured"
+    dirty = sum(one.dirty for one in by_workers.values())
+    if dirty > cells / 3:
+        return f"{dirty} of {cells} measurements were disturbed by other processes; repeat on a quiet machine"
+    if few:
+        return (
+            f"too few repeats for {_workers(few[0])}: {len(by_workers[few[0]].rates)}, "
+            f"and {LEAST_REPEATS} are the least"
+        )
+    if failed := sum(one.failures for one in by_workers.values()):
+        return f"{failed} requests failed, and a server that refuses work looks fast; the table says how"
+    best = best_of(by_workers)
+    if by_workers[best].generator_limited:
+        return f"with {_workers(best)} the load generator was the limit, not the server"
+    return None
+
+
+def _verdict(
+    n: int, by_workers: Mapping[int, Measured], ratio: Interval, wishes: Wishes, *, is_best: bool
+) -> Verdict:
+    one, floor = by_workers[n], 1 - wishes.within
+    if wishes.memory_mib is not None and one.memory_mib > wishes.memory_mib:
+        return Verdict.HEAVY
+    p99 = interval(list(one.p99_ms.values()))
+    if wishes.p99_ms is not None and (one.behind or p99.low > wishes.p99_ms):
+        return Verdict.LATE
+    if not is_best and ratio.high < floor:
+        return Verdict.SLOWER
+    if wishes.crash_margin and not _has_margin(n, by_workers, wishes):
+        return Verdict.BARE
+    if not is_best and ratio.low < floor:
+        return Verdict.UNSURE
+    if wishes.p99_ms is not None and not p99.high <= wishes.p99_ms:
+        return Verdict.UNSURE
+    return Verdict.FITS
+
+
+def _has_margin(n: int, by_workers: Mapping[int, Measured], wishes: Wishes) -> bool:
+    """Whether those left carry the load while one is replaced. One alone leaves nobody."""
+    if n == 1:
+        return max(by_workers) == 1  # then there is nothing to compare it with
+    left = by_workers.get(n - 1)
+    if wishes.rate is None or left is None:
+        return True
+    return interval(list(left.rates.values())).low >= wishes.rate
+
+
+def _sentence(
+    n: int,
+    by_workers: Mapping[int, Measured],
+    ratio: Interval,
+    verdicts: Mapping[int, Verdict],
+    wishes: Wishes,
+    best: int,
+) -> str:
+    rate = interval(list(by_workers[n].rates.values())).mid
+    if n == best:
+        parts = [f"Run {_workers(n)}: no other number measured does more than its {rate:,.0f} requests/s"]
+    else:
+        share = f"{ratio.mid:.0%} of what {best} workers do, the most measured"
+        parts = [f"Run {_workers(n)}: {rate:,.0f} requests/s, {share}"]
+    if wishes.p99_ms is not None:
+        p99 = interval(list(by_workers[n].p99_ms.values())).mid
+        parts.append(f"p99 {p99:.0f} ms of {wishes.p99_ms:g} allowed")
+    smaller = [(m, verdict) for m, verdict in verdicts.items() if m < n]
+    if smaller:
+        m, verdict = smaller[-1]
+        parts.append(
+            f"{_workers(m)} would do, but leave{'s' if m == 1 else ''} none or too few while one is replaced"
+            if verdict is Verdict.BARE
+            else f"{_workers(m)}: {verdict.value}"
+        )
+    return "; ".join(parts) + "."
+
+
+def _undecided(smallest: int, largest: int, ratio: Interval, wishes: Wishes) -> str:
+    more = more_repeats(ratio, 1 - wishes.within)
+    cure = f"about {more} more repeats would" if more and more <= 50 else "more repeats hardly will"
+    if smallest == largest:
+        return f"Perhaps {_workers(smallest)}: this run cannot tell yet whether it is enough; {cure}."
+    return f"{smallest} to {largest} workers: this run cannot tell them apart; {cure}. Lean to {smallest}."
+
+
+def _none_fits(verdicts: Mapping[int, Verdict], wishes: Wishes) -> str:
+    why = "; ".join(f"{_workers(n)}: {verdict.value}" for n, verdict in verdicts.items())
+    return f"No answer: no number measured meets what was asked for ({why})."
+
+
+def _workers(n: int) -> str:
+    return f"{n} worker" + ("s" if n != 1 else "")

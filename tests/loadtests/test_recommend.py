@@ -1,0 +1,128 @@
+"""On synthetic runs, where the right answer is known."""
+
+import math
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+import pytest
+
+from loadtests.recommend import Measured, Verdict, Wishes, recommend
+
+THROUGHPUT_ONLY = Wishes(crash_margin=False)
+
+
+def run(
+    truth: Callable[[int], float], *, workers: int = 4, repeats: int = 5, noise: float = 0.05, seed: int = 0
+) -> dict[int, Measured]:
+    random = np.random.default_rng(seed)
+    blocks = [random.normal(0, 0.1) for _ in range(repeats)]  # a neighbour, the same for a whole block
+    return {
+        n: Measured(
+            {block: truth(n) * math.exp(slow + random.normal(0, noise)) for block, slow in enumerate(blocks)},
+            memory_mib=40.0 + 20 * n,
+        )
+        for n in range(1, workers + 1)
+    }
+
+
+def changed(run: dict[int, Measured], n: int, **changes: Any) -> dict[int, Measured]:
+    return run | {n: Measured(**(vars(run[n]) | changes))}
+
+
+def test_two_cores_never_ask_for_more_than_two_workers() -> None:
+    answers = [recommend(run(lambda n: 700 * min(n, 2), seed=seed), Wishes()) for seed in range(60)]
+
+    assert {answer.smallest for answer in answers} == {2}
+    assert sum(answer.is_sure for answer in answers) > 20
+
+
+def test_a_flat_line_asks_for_one_worker_and_a_second_for_the_crash() -> None:
+    flat = run(lambda n: 620, noise=0.005)
+
+    assert recommend(flat, THROUGHPUT_ONLY).smallest == 1
+    answer = recommend(flat, Wishes())
+
+    assert (answer.smallest, answer.verdicts[1]) == (2, Verdict.BARE)
+    assert "while one is replaced" in answer.sentence
+
+
+def test_equals_end_in_the_smaller_or_in_a_range_with_the_repeats_it_takes() -> None:
+    for seed in range(40):
+        answer = recommend(run(lambda n: 1000 if n > 1 else 500, workers=3, noise=0.06, seed=seed), Wishes())
+
+        assert answer.smallest == 2
+        if not answer.is_sure:
+            assert answer.largest == 3
+            assert "2 to 3 workers: this run cannot tell them apart" in answer.sentence
+            assert answer.sentence.endswith("Lean to 2.")
+
+
+def test_two_repeats_are_too_few() -> None:
+    answer = recommend(run(lambda n: 700 * min(n, 2), repeats=2), Wishes())
+
+    assert answer.sentence == "No answer: too few repeats for 1 worker: 2, and 3 are the least."
+
+
+@pytest.mark.parametrize(
+    ("changes", "reason"),
+    [
+        ({"generator_limited": True}, "the load generator was the limit, not the server"),
+        ({"failures": 7}, "7 requests failed"),
+        ({"dirty": 11}, "11 of 31 measurements were disturbed"),
+    ],
+)
+def test_what_is_not_about_the_server_is_no_answer(changes: dict[str, Any], reason: str) -> None:
+    clean = run(lambda n: 700 * n, noise=0.01)
+
+    answer = recommend(changed(clean, 4, **changes), Wishes())
+
+    assert answer.smallest is None
+    assert reason in answer.sentence
+
+
+def test_a_limited_generator_elsewhere_than_at_the_best_does_no_harm() -> None:
+    clean = run(lambda n: 700 * min(n, 2), noise=0.01)
+
+    assert recommend(changed(clean, 1, generator_limited=True), Wishes()).smallest == 2
+
+
+def test_the_p99_asks_for_more_workers_than_the_throughput() -> None:
+    measured = run(lambda n: 620, noise=0.005)
+    for n, ms in ((1, 300.0), (2, 240.0), (3, 60.0), (4, 55.0)):
+        measured = changed(measured, n, p99_ms={block: ms + block for block in range(5)})
+
+    answer = recommend(measured, Wishes(p99_ms=100))
+
+    assert answer.smallest == answer.largest == 3
+    assert answer.verdicts[2] is Verdict.LATE
+    assert "p99 62 ms of 100 allowed" in answer.sentence
+
+
+def test_requests_that_pile_up_miss_any_p99() -> None:
+    measured = run(lambda n: 620, workers=2, noise=0.005)
+    measured = changed(measured, 2, p99_ms=dict.fromkeys(range(5), 50.0), behind=True)
+
+    assert recommend(measured, Wishes(p99_ms=100)).verdicts[2] is Verdict.LATE
+
+
+def test_the_memory_budget_bounds_the_answer() -> None:
+    measured = run(lambda n: 700 * n, noise=0.01)
+
+    answer = recommend(measured, Wishes(memory_mib=90))
+
+    assert answer.smallest is None
+    assert answer.verdicts == {
+        1: Verdict.SLOWER,
+        2: Verdict.SLOWER,
+        3: Verdict.HEAVY,
+        4: Verdict.HEAVY,
+    }
+    assert "no number measured meets what was asked for" in answer.sentence
+
+
+def test_those_left_after_a_crash_have_to_carry_the_stated_rate() -> None:
+    measured = run(lambda n: 700 * min(n, 2), noise=0.005)
+
+    assert recommend(measured, Wishes(rate=500)).smallest == 2
+    assert recommend(measured, Wishes(rate=1000)).smallest == 3
