@@ -2,10 +2,13 @@
 
 from coachman import hooks, output
 from coachman.capacity import default_workers
+from coachman.ops import store
 from coachman.settings import load_settings
 
 settings = load_settings()
 output.never_block()
+if settings.metrics:
+    store.keep(settings.runtime_dir)
 
 wsgi_app = f"coachman.application:load({settings.app!r})"
 worker_class = "coachman.worker.Worker"

@@ -18,9 +18,11 @@ from coachman import backoff, hangs, stopping
 from coachman import handover as handovers
 from coachman.capacity import MOST_WORKERS
 from coachman.handover import Handover
+from coachman.ops import store
+from coachman.ops.metrics import Metrics
 from coachman.process import leave
 from coachman.recycling import Lifetime, Recycling
-from coachman.report import Report, name_of
+from coachman.report import Report, name_of, words
 from coachman.scoreboard import SLOTS, Reason, Scoreboard, Slot, State
 from coachman.settings import ServerSettings
 from coachman.succession import Succession
@@ -38,6 +40,7 @@ SPARE_SECONDS = 1.0  # ten heartbeats
 class Supervisor(Arbiter):
     scoreboard: Scoreboard
     settings: ServerSettings
+    metrics: Metrics | None
     listener_kinds: list[str]  # of LISTENERS, in their order
     LISTENERS: list[Any]
     reexec_pid: int  # of the master that is to take over, or has
@@ -48,7 +51,9 @@ class Supervisor(Arbiter):
         self.scoreboard, self.settings = scoreboard, settings
         self.has_handed_over = False
         self.handover: Handover | None = None
-        self._report = Report(scoreboard, lambda: succession.is_accepted() and not self.has_handed_over)
+        self._report = Report(
+            scoreboard, lambda: succession.is_accepted() and not self.has_handed_over, self.metrics
+        )
         self.is_stopping = False
         self._due: dict[int, float] = {}  # slot number -> when its next worker may be forked, monotonic
         self._recycling = Recycling(self)
@@ -245,6 +250,7 @@ class Supervisor(Arbiter):
         """Called by the pre_fork hook: the worker gets its slot, and the slot's row says so."""
         slot = self._free_slot
         worker.scoreboard, worker.slot, worker.listener_kinds = self.scoreboard, slot, self.listener_kinds
+        worker.metrics = self.metrics
         worker.forked_at = time.monotonic()
         if self.scoreboard.is_on_trial:
             worker.forked_at += backoff.JUST_READY_SECONDS  # which it keeps back: see Worker._hold_seconds
@@ -284,6 +290,7 @@ class Supervisor(Arbiter):
         reason = worker.lost or worker.leaving or unasked
         slot.write(row.at_end(now, code, reason, failures=failures, backs_off=bool(delay)))
         self._report.count_in(row)
+        self._count_end(slot, reason)
         self._recycling.has_ended(worker)
         if worker.leaving is None:
             self._due[slot.number] = time.monotonic() + delay
@@ -291,6 +298,12 @@ class Supervisor(Arbiter):
         self.cfg.child_exit(self, worker)
         if failed and not self.scoreboard.was_ready and not self.is_stopping:
             raise HaltServer("A worker did not start, and the service had never been ready.", START_FAILED)
+
+    def _count_end(self, slot: Slot, reason: Reason) -> None:
+        if self.metrics is not None:
+            self.metrics.exits.labels(words(reason)).inc()
+        if (counts := store.kept()) is not None:
+            counts.forget(slot.number, self.scoreboard.service.generation)
 
     def _successor_has_ended(self, code: int) -> None:
         self.reexec_pid = 0

@@ -12,7 +12,7 @@ import time
 from typing import TYPE_CHECKING
 
 from coachman import runtime_dir, succession, systemd
-from coachman.report import signal_name
+from coachman.report import signal_name, words
 from coachman.scoreboard import Phase, Reason, Row, Scoreboard
 from coachman.succession import CHECK_SECONDS, log_path
 
@@ -120,6 +120,8 @@ class Handover:
         raise StopIteration
 
     def _set_phase(self, phase: Phase) -> None:
+        if self._arbiter.metrics is not None and phase in (Phase.ACCEPTED, Phase.REFUSED):
+            self._arbiter.metrics.handovers.labels(words(phase)).inc()
         self._arbiter.scoreboard.update_service(handover=phase, successor=self.pid)
 
     def _say_refused(self, reason: str) -> None:
@@ -169,6 +171,8 @@ def begin(arbiter: "Supervisor") -> Handover | None:
         arbiter.log.error(sentence)
         succession.note(sentence, arbiter.settings.runtime_dir)
         arbiter.scoreboard.update_service(handover=Phase.REFUSED)
+        if arbiter.metrics is not None:
+            arbiter.metrics.handovers.labels(words(Phase.REFUSED)).inc()
         systemd.notify("READY=1")
         return None
     return Handover(arbiter)

@@ -8,6 +8,8 @@ from typing import Any
 
 from coachman import output
 from coachman.backoff import QUIET_SECONDS
+from coachman.observer import Observer
+from coachman.ops.metrics import Metrics
 from coachman.process import rss_bytes
 from coachman.scoreboard import Slot, State
 from coachman.server import Server
@@ -19,9 +21,19 @@ TICKS_PER_SAMPLE = 10
 class Heartbeat:
     """From before the application's start-up to after its shutdown."""
 
-    def __init__(self, slot: Slot | None, server: Server, master_pid: int) -> None:
+    def __init__(
+        self,
+        slot: Slot | None,
+        server: Server,
+        master_pid: int,
+        observer: Observer | None = None,
+        metrics: Metrics | None = None,
+    ) -> None:
         self._slot, self._server, self._master_pid = slot, server, master_pid
+        self._observer, self._metrics = observer, metrics
         self._pool = _ThreadPool()
+        self._lag = _Lag(metrics)
+        self._cpu_seconds = self._lines_dropped = 0.0
 
     async def run(self) -> None:
         tick = 0
@@ -33,7 +45,7 @@ class Heartbeat:
                     **self._counts(), **(self._sample() if tick % TICKS_PER_SAMPLE == 0 else {})
                 )
             tick += 1
-            await asyncio.sleep(TICK_SECONDS)
+            await self._lag.sleep()
 
     def _counts(self) -> dict[str, Any]:
         state = self._server.server_state
@@ -42,19 +54,53 @@ class Heartbeat:
             "requests": state.total_requests,
             "in_flight": len(state.tasks),
             "connections": len(state.connections),
+            "busy_seconds": self._observer.busy_seconds if self._observer else 0.0,
         }
 
     def _sample(self) -> dict[str, Any]:
         """What changes slowly or costs more to find out."""
         assert self._slot is not None
         row = self._slot.read()
+        self._count()
         quiet = row.state == State.READY and time.time() - row.since > QUIET_SECONDS
         return {
             "rss": rss_bytes(),
+            "cpu_seconds": self._cpu_seconds,
+            "loop_lag": self._lag.worst(),
             "pool_stuck_since": self._pool.stuck_since(),
+            **self._pool.use(),
             "lines_dropped": output.lines_dropped(),
             "failures": 0 if quiet else row.failures,
         }
+
+    def _count(self) -> None:
+        """Adds what has been used since the last sample to the counts of the slot."""
+        assert self._slot is not None
+        cpu_seconds, lines_dropped = time.process_time(), output.lines_dropped()
+        if self._metrics is not None:
+            self._metrics.cpu.labels(str(self._slot.number)).inc(cpu_seconds - self._cpu_seconds)
+            self._metrics.lines_dropped.inc(lines_dropped - self._lines_dropped)
+        self._cpu_seconds, self._lines_dropped = cpu_seconds, lines_dropped
+
+
+class _Lag:
+    """How much later than it was asked to the event loop turns."""
+
+    def __init__(self, metrics: Metrics | None) -> None:
+        self._metrics, self._worst = metrics, 0.0
+
+    async def sleep(self) -> None:
+        due = time.monotonic() + TICK_SECONDS
+        await asyncio.sleep(TICK_SECONDS)
+        lag = max(0.0, time.monotonic() - due)
+        self._worst = max(self._worst, lag)
+        if self._metrics is not None:
+            self._metrics.lag.observe(lag)
+
+    def worst(self) -> float:
+        """Since it was last asked for."""
+        worst, self._worst = self._worst, 0.0
+        return worst
 
 
 class _ThreadPool:
@@ -80,6 +126,16 @@ class _ThreadPool:
             self._holders, self._since = holders, now
         self._looked_at = now
         return self._since
+
+    def use(self) -> dict[str, int]:
+        statistics = self._statistics()
+        if statistics is None:
+            return {"threads": 0, "threads_busy": 0, "threads_waiting": 0}
+        return {
+            "threads": int(statistics.total_tokens),
+            "threads_busy": statistics.borrowed_tokens,
+            "threads_waiting": statistics.tasks_waiting,
+        }
 
     def _statistics(self) -> Any:
         if "anyio" not in sys.modules:  # an application without it

@@ -15,6 +15,8 @@ from gunicorn.util import parse_address
 from coachman import listeners, runtime_dir, succession
 from coachman.arbiter import Supervisor
 from coachman.capacity import MOST_WORKERS, default_workers
+from coachman.ops import store
+from coachman.ops.metrics import Metrics
 from coachman.scoreboard import Scoreboard
 from coachman.settings import ServerSettings, load_settings
 from coachman.worker import Worker
@@ -41,6 +43,7 @@ def on_starting(server: Supervisor) -> None:
     scoreboard = _make_scoreboard(server, parent)
     scoreboard.update_service(pid=os.getpid(), workers=server.num_workers, generation=line.generation)
     server.__class__ = Supervisor
+    server.metrics = _make_metrics(line.generation)
     server.adopted(scoreboard, settings, line)
     server.listener_kinds = listeners.kinds(server.cfg, settings, names)
 
@@ -69,6 +72,8 @@ def post_fork(server: Supervisor, worker: Worker) -> None:
     """Runs in the new worker."""
     assert worker.slot is not None
     worker.slot.update(pid=os.getpid())
+    if (counts := store.kept()) is not None:
+        counts.become_worker(worker.slot.number, server.scoreboard.service.generation)
 
 
 def pre_exec(server: Supervisor) -> None:
@@ -98,6 +103,15 @@ def _make_scoreboard(server: Arbiter, parent: int) -> Scoreboard:
             _reason(error),
         )
         return Scoreboard.create()
+
+
+def _make_metrics(generation: int) -> Metrics | None:
+    if (counts := store.kept()) is None:
+        return None
+    counts.become_master(generation)
+    metrics = Metrics()
+    metrics.begin_at_zero()
+    return metrics
 
 
 def _import_what_workers_need(server: Arbiter) -> None:

@@ -7,6 +7,7 @@ import os
 import signal
 import sys
 import threading
+from pathlib import Path
 from typing import NoReturn
 
 _PR_SET_PDEATHSIG = 1
@@ -38,6 +39,11 @@ def leave(end: SystemExit) -> NoReturn:
         sys.stdout.flush()
         sys.stderr.flush()
     os._exit(end.code if isinstance(end.code, int) else bool(end.code))
+
+
+def release_name() -> str:
+    """The folder that the master was started in: with releases, the release's own."""
+    return Path.cwd().name
 
 
 def rss_bytes() -> int:

@@ -10,6 +10,7 @@ from coachman import output, systemd
 from coachman.scoreboard import Phase, Reason, Row, Scoreboard, State
 
 if TYPE_CHECKING:
+    from coachman.ops.metrics import Metrics
     from coachman.worker import Worker
 
 
@@ -18,7 +19,7 @@ def name_of(worker: "Worker") -> str:
     return f"Worker in slot {worker.slot.number} (pid {worker.pid})"
 
 
-def words(member: Reason | State) -> str:
+def words(member: Reason | State | Phase) -> str:
     """As people and programs read it: "blocked-loop"."""
     return member.name.lower().replace("_", "-")
 
@@ -54,8 +55,13 @@ def status_line(scoreboard: Scoreboard) -> str:
 class Report:
     """Runs in the master."""
 
-    def __init__(self, scoreboard: Scoreboard, speaks: Callable[[], bool] = lambda: True) -> None:
-        self._scoreboard = scoreboard
+    def __init__(
+        self,
+        scoreboard: Scoreboard,
+        speaks: Callable[[], bool] = lambda: True,
+        metrics: "Metrics | None" = None,
+    ) -> None:
+        self._scoreboard, self._metrics = scoreboard, metrics
         self._speaks = speaks  # a master that is to take over is silent until it has
         self._told_at = 0.0
         self._told_status = ""
@@ -117,5 +123,7 @@ class Report:
         new = output.lines_dropped() - self._lines_dropped
         if new:
             self._lines_dropped += new
+            if self._metrics is not None:
+                self._metrics.lines_dropped.inc(new)
             service = self._scoreboard.service
             self._scoreboard.update_service(lines_dropped=service.lines_dropped + new)

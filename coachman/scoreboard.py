@@ -74,6 +74,12 @@ class Row(NamedTuple):
     exit_code: int = 0  # of the worker before, as subprocess has it: a signal is negative
     exit_reason: int = Reason.NONE
     exited_at: float = 0.0
+    busy_seconds: float = 0.0  # of the present worker: the sum of its requests' durations
+    cpu_seconds: float = 0.0  # of the present worker
+    loop_lag: float = 0.0  # seconds, the worst of the last second
+    threads: int = 0  # of the pool for plain `def` endpoints
+    threads_busy: int = 0
+    threads_waiting: int = 0  # calls that wait for one
 
     def at_fork(self, now: float) -> "Row":
         """For the next worker of the slot: it keeps what is known of those before."""
@@ -115,7 +121,7 @@ class Service(NamedTuple):
     successor: int = 0  # pid of the master that it is to
 
 
-_ROW = struct.Struct("=BIdddddQIIQIIIhBd")
+_ROW = struct.Struct("=BIdddddQIIQIIIhBddddIII")
 _SERVICE = struct.Struct("=IIIIQQBII")
 _SEAL = struct.Struct("=QI")
 _CELL_BYTES = 2 * (_SEAL.size + _ROW.size)

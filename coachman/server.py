@@ -11,8 +11,8 @@ from typing import Any
 
 import uvicorn
 
+from coachman.asgi import Application
 from coachman.drain import QUICK_STOP_SECONDS, Drain
-from coachman.ops.health import HealthApp
 from coachman.scoreboard import Scoreboard, Slot, State
 from coachman.settings import ServerSettings
 
@@ -103,10 +103,10 @@ class OpsServer(uvicorn.Server):
 
     DRAIN_SECONDS, KEEPALIVE_SECONDS = 2, 1
 
-    def __init__(self, scoreboard: Scoreboard | None) -> None:
+    def __init__(self, application: Application, scoreboard: Scoreboard | None) -> None:
         super().__init__(
             uvicorn.Config(
-                HealthApp(scoreboard),
+                application,
                 lifespan="off",
                 log_config=None,
                 access_log=False,

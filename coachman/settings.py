@@ -81,6 +81,7 @@ class ServerSettings(BaseSettings):
     log_level: Annotated[LogLevel, BeforeValidator(str.lower)] = Field(
         "info", description="debug, info, warning, error or critical"
     )
+    metrics: bool = Field(True, description="true or false")
     runtime_dir: Path = Field(default_factory=_runtime_dir, description="a folder")
 
     # The order in which these end each other: docs/timeouts.md.

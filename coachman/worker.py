@@ -19,6 +19,10 @@ from coachman.deadline import Deadline
 from coachman.event_loop import uvicorn_loop
 from coachman.heartbeat import Heartbeat
 from coachman.listeners import OPS, kinds
+from coachman.observer import Observer
+from coachman.ops import store
+from coachman.ops.metrics import Metrics
+from coachman.ops.router import OpsApp
 from coachman.process import end_with_master
 from coachman.recycling import Lifetime
 from coachman.scoreboard import Reason, Scoreboard, Slot, State
@@ -51,6 +55,7 @@ class Worker(UvicornWorker):
 
     scoreboard: Scoreboard | None = None
     slot: Slot | None = None
+    metrics: Metrics | None = None
     listener_kinds: list[str] | None = None
 
     # What the master knows of the worker: see coachman/arbiter.py. Times are monotonic.
@@ -107,12 +112,13 @@ class Worker(UvicornWorker):
     async def _serve(self) -> None:
         public, ops = self._listeners()
         application = Deadline(self.wsgi, settings.request_seconds) if settings.request_seconds else self.wsgi
-        self.config.app = ReadableStartup(application, self._hold_seconds())
+        observer = Observer(application, self.metrics) if self.metrics else None
+        self.config.app = ReadableStartup(observer or application, self._hold_seconds())
         if self.slot is not None:
             self.config.limit_max_requests = None  # the master recycles, one at a time
-        ops_server = OpsServer(self.scoreboard)
+        ops_server = OpsServer(OpsApp(self.scoreboard, store.kept(), public), self.scoreboard)
         server = Server(self.config, settings, self.slot, ops_server)
-        beating = asyncio.create_task(Heartbeat(self.slot, server, self.ppid).run())
+        beating = asyncio.create_task(Heartbeat(self.slot, server, self.ppid, observer, self.metrics).run())
         try:
             async with ops_server.running(ops):
                 await server.serve(sockets=public)

@@ -156,8 +156,11 @@ class Generations(Service):
         assert master.service.generation == 1
         assert self.worker_pids() == workers, f"the old workers were touched\n{self.log()}"
         assert wait_until(lambda: self.pids() == {self.process.pid, *workers}), f"{self.pids()}\n{self.log()}"
-        files = {path.name for path in self.runtime_dir.iterdir()}
-        assert files <= {f"scoreboard.{self.process.pid}", "handover.log"}, files
+        assert set(self.files()) <= {f"scoreboard.{self.process.pid}", "handover.log"}, self.files()
+
+    def files(self) -> list[str]:
+        """In the runtime directory, but for the folder of what goes on from generation to generation."""
+        return sorted(path.name for path in self.runtime_dir.iterdir() if path.name != "ops")
 
     def signal_master(self, signum: int) -> None:
         os.kill(self.masters()[-1].service.pid, signum)

@@ -330,5 +330,5 @@ def test_a_disk_without_room_for_the_new_environment_begins_no_handover(service:
     )
     assert (command.returncode, command.stderr.count("\n")) == (1, 1), command.stderr
     assert "(File too large): no handover." in command.stderr
-    assert [path.name for path in service.runtime_dir.iterdir()] == [f"scoreboard.{service.process.pid}"]
+    assert service.files() == [f"scoreboard.{service.process.pid}"]
     assert service.masters()[0].service.handovers == 0

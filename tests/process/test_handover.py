@@ -45,7 +45,7 @@ def test_releases_follow_each_other_under_load_with_code_and_settings_and_no_fai
         report = service.report()
         assert (report["status"], report["generation"], report["workers"]) == ("ready", 4, 3)
     service.assert_no_failure(*loads, probes)
-    assert [path.name for path in service.runtime_dir.iterdir()] == [f"scoreboard.{fourth}"]
+    assert service.files() == [f"scoreboard.{fourth}"]
 
 
 # Each a release that does not come up, and what the operator reads of it.

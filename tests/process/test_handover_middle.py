@@ -71,7 +71,7 @@ def test_a_stop_ends_both_masters_and_answers_every_request_that_a_worker_has(
             f"{load.failures}\n{service.log()}"
         )
         assert set(load.outcomes) <= {"success", "refused", "reset"}, f"{load.outcomes}\n{service.log()}"
-    assert [path.name for path in service.runtime_dir.iterdir()] == ["handover.log"]
+    assert service.files() == ["handover.log"]
     told = (service.runtime_dir / "handover.log").read_text().splitlines()[-1]
     assert told == "The service was stopped in the middle of the handover."
     assert "The handover is refused" not in service.log(), service.log()
@@ -156,7 +156,7 @@ def test_a_stop_right_after_a_handover_answers_what_the_old_generation_still_has
         assert int(held.getresponse().read()) in old, service.log()
     assert service.wait_end() == 0, service.log()
     assert wait_until(lambda: not service.pids()), service.log()
-    assert not list(service.runtime_dir.iterdir())
+    assert not service.files()
 
 
 def test_a_new_master_that_is_killed_after_it_took_over_ends_the_service(service: Generations) -> None:

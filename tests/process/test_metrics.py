@@ -1,0 +1,155 @@
+"""/metrics tells what has happened, whatever has been killed or handed over meanwhile."""
+
+import os
+import re
+import signal
+from pathlib import Path
+
+import httpx2
+
+from tests.process.conftest import APPS
+from tests.process.generations import Generations
+from tests.process.load import Load
+from tests.process.notifications import Notifications
+from tests.process.scrape import fallen, scrape
+from tests.process.service import REPOSITORY, Service, running, wait_until
+
+REQUESTS = "coachman_http_requests_total"
+
+
+def test_known_traffic_is_told_alike_by_metrics_status_readyz_and_systemd(tmp_path: Path) -> None:
+    with Notifications(tmp_path) as systemd:
+        service = Generations(tmp_path, COACHMAN_WORKERS="3", NOTIFY_SOCKET=systemd.address)
+        with running(service):
+            with httpx2.Client(base_url=service.url) as client:
+                for _ in range(30):
+                    client.get("/pid")
+            for path in [*["/release"] * 12, "/nothing-here", "/nor-here"]:
+                httpx2.get(f"{service.url}{path}")
+            scraped = scrape(service)
+
+            assert scraped.sum(REQUESTS, route="/pid", method="GET", status="200") == 30
+            assert scraped.sum(REQUESTS, route="/release") == 12
+            assert scraped.sum(REQUESTS, route="unmatched", status="404") == 2
+            assert scraped.sum("coachman_http_request_duration_seconds_count") == 44
+
+            def agree() -> bool:
+                now, report = scrape(service), service.report()
+                told = re.search(r"(\d+)/3 workers ready, ([\d,]+) requests", systemd.status())
+                assert told, systemd.status()
+                _, printed = service.coachman("status")
+                return (
+                    now.sum("coachman_generation_requests")
+                    == now.sum("coachman_worker_requests")
+                    == report["requests"]
+                    == int(told[2].replace(",", ""))
+                    == 44
+                    and now.sum("coachman_workers", state="ready") == report["ready"] == int(told[1]) == 3
+                    and "3/3 workers ready, 44 requests" in printed
+                )
+
+            assert wait_until(agree), f"{service.report()} {systemd.status()}\n{service.log()}"
+
+
+def test_no_counter_goes_backwards_while_workers_are_killed(tmp_path: Path) -> None:
+    service = Generations(tmp_path, COACHMAN_WORKERS="2")
+    with running(service), Load(service.port, "/pid", clients=4, pause=0.005) as load:
+        assert wait_until(lambda: load.served() > 50), service.log()
+        before = first = scrape(service)
+        for _ in range(6):
+            service.wait_settled()
+            seen, victims = load.served(), service.worker_pids()
+            os.kill(min(victims), signal.SIGKILL)
+            assert wait_until(lambda: load.served() > seen + 50), service.log()  # noqa: B023
+            after = scrape(service)
+            assert not fallen(before, after), service.log()
+            before = after
+        service.wait_ready()
+        after = scrape(service)
+
+    assert after.sum("coachman_worker_exits_total", reason="crashed") == 6
+    assert after.sum("coachman_worker_exits_total") == 6
+    assert after.sum(REQUESTS, route="/pid") > first.sum(REQUESTS, route="/pid") + 300
+    kinds = {path.name.split("_")[0] for path in (service.runtime_dir / "ops").iterdir()}
+    files = {path.name for path in (service.runtime_dir / "ops").iterdir()}
+    assert files == {f"{kind}_{slot}-1.db" for kind in kinds for slot in ("0", "1", "master")}
+
+
+def test_counters_go_on_through_handovers_and_outcomes_are_counted(tmp_path: Path) -> None:
+    service = Generations(tmp_path)
+    with running(service):
+        with service.loaded() as loads:
+            assert wait_until(lambda: loads[0].served() > 50), service.log()
+            before = scrape(service)
+            for number in range(2, 5):
+                service.release(str(number))
+                code, said = service.coachman("handover")
+                assert code == 0, f"{said}\n{service.log()}"
+                after = scrape(service)
+                assert not fallen(before, after), f"generation {number}\n{service.log()}"
+                before = after
+            service.release("5", at_import="raise ImportError")
+            assert service.coachman("handover")[0] == 1
+        service.assert_no_failure(*loads)
+        files = {path.name for path in (service.runtime_dir / "ops").iterdir()}
+        served = sum(load.served() for load in loads)
+
+        def all_counted() -> bool:
+            return scrape(service).sum(REQUESTS, route="/pid", status="200") == served
+
+        assert wait_until(all_counted), f"{scrape(service).sum(REQUESTS)} of {served}\n{service.log()}"
+        after = scrape(service)
+    assert after.sum("coachman_generation") == 4
+    assert after.sum("coachman_handovers_total", outcome="accepted") == 3
+    assert after.sum("coachman_handovers_total", outcome="refused") == 1
+    assert files == {
+        f"{kind}_{name}-{parity}.db"
+        for kind in ("counter", "histogram")
+        for name in ("0", "1", "master")
+        for parity in (0, 1)
+    }
+
+
+def test_a_blocked_event_loop_and_a_full_thread_pool_are_seen(tmp_path: Path) -> None:
+    service = Service(tmp_path, COACHMAN_APP="acts:app", COACHMAN_WORKERS="1", THREADS="2", PYTHONPATH=APPS)
+    with running(service):
+        with service.asked("/thread/3"), service.asked("/thread/3"), service.asked("/thread/3"):
+
+            def is_seen() -> bool:
+                now = scrape(service)
+                names = ("worker_threads", "worker_threads_busy", "worker_threads_waiting")
+                return [now.sum(f"coachman_{name}") for name in (*names, "worker_requests_in_flight")] == [
+                    *(2, 2, 1),
+                    3,
+                ]
+
+            assert wait_until(is_seen, seconds=3), service.log()
+        assert wait_until(lambda: scrape(service).sum("coachman_worker_requests_in_flight") == 0)
+        httpx2.get(f"{service.url}/block/0.7")
+        assert wait_until(
+            lambda: (
+                scrape(service).sum("coachman_event_loop_lag_seconds_count")
+                > scrape(service).sum("coachman_event_loop_lag_seconds_bucket", le="0.25")
+            )
+        ), service.log()
+
+
+def test_every_metric_is_documented_and_every_documented_metric_is_there(service: Service) -> None:
+    httpx2.get(f"{service.url}/items")
+    found = {
+        family.name + ("_total" if family.type == "counter" else "")
+        for family in scrape(service).families
+        if family.name.startswith("coachman_")
+    }
+    text = (REPOSITORY / "docs" / "operations.md").read_text()
+
+    assert set(re.findall(r"^\| `(coachman_\w+)`", text, re.MULTILINE)) == found
+
+
+def test_metrics_can_be_switched_off(tmp_path: Path) -> None:
+    service = Generations(tmp_path, COACHMAN_METRICS="false")
+    with running(service):
+        assert httpx2.get(f"{service.url}/pid").status_code == 200
+        answer = httpx2.get(f"{service.ops_url}/metrics")
+        assert (answer.status_code, "COACHMAN_METRICS" in answer.text) == (503, True)
+        assert not (service.runtime_dir / "ops").exists()

@@ -1,0 +1,147 @@
+import asyncio
+from collections.abc import Callable
+
+import pytest
+from fastapi import APIRouter, BackgroundTasks, FastAPI
+from fastapi.testclient import TestClient
+from prometheus_client import CollectorRegistry, Counter, Histogram
+from starlette.applications import Starlette
+from starlette.responses import PlainTextResponse
+from starlette.routing import Mount, Route
+
+from coachman.asgi import Application
+from coachman.observer import CLIENT_GONE, MOST_ROUTES, Observer, route_of
+
+
+class FakeMetrics:
+    """The two series that an observer counts in, in a registry of their own."""
+
+    def __init__(self) -> None:
+        self.registry = CollectorRegistry()
+        self.requests = Counter("requests", "-", ["route", "method", "status"], registry=self.registry)
+        self.seconds = Histogram("seconds", "-", ["route", "method"], registry=self.registry)
+
+    def counted(self) -> dict[tuple[str, str, str], float]:
+        return {
+            (sample.labels["route"], sample.labels["method"], sample.labels["status"]): sample.value
+            for metric in self.registry.collect()
+            for sample in metric.samples
+            if sample.name == "requests_total"
+        }
+
+
+def observed(application: Application) -> tuple[TestClient, FakeMetrics]:
+    metrics = FakeMetrics()
+    return TestClient(Observer(application, metrics), raise_server_exceptions=False), metrics
+
+
+def shop() -> FastAPI:
+    router, inner, app = APIRouter(prefix="/items"), FastAPI(), FastAPI()
+
+    @router.get("/{item_id}")
+    def item(item_id: int) -> int:
+        return item_id
+
+    @inner.get("/{label}")
+    def label(label: str) -> str:
+        return label
+
+    @app.get("/crash")
+    def crash() -> None:
+        raise RuntimeError
+
+    app.include_router(router, prefix="/v1")
+    app.mount("/labels", inner)
+    app.mount("/plain", Starlette(routes=[Route("/{name}", lambda _: PlainTextResponse("plain"))]))
+    return app
+
+
+@pytest.mark.parametrize(
+    ("method", "path", "route", "status"),
+    [
+        ("GET", "/v1/items/7", "/v1/items/{item_id}", "200"),
+        ("GET", "/v1/items/seven", "/v1/items/{item_id}", "422"),
+        ("POST", "/v1/items/7", "/v1/items/{item_id}", "405"),
+        ("GET", "/labels/a", "/labels/{label}", "200"),
+        ("GET", "/plain/a", "/plain/{name}", "200"),
+        ("GET", "/crash", "/crash", "500"),
+        ("GET", "/docs", "/docs", "200"),
+        ("GET", "/wp-login.php", "unmatched", "404"),
+    ],
+)
+def test_a_request_counts_for_the_template_that_it_matched(
+    method: str, path: str, route: str, status: str
+) -> None:
+    client, metrics = observed(shop())
+    client.request(method, path)
+
+    assert metrics.counted() == {(route, method, status): 1}
+
+
+def test_a_mounted_application_that_names_no_route_counts_as_one() -> None:
+    async def files(scope, receive, send) -> None:
+        await PlainTextResponse("file")(scope, receive, send)
+
+    client, metrics = observed(Starlette(routes=[Mount("/static", files)]))
+    client.get("/static/a.css")
+    client.get("/static/deep/b.css")
+
+    assert metrics.counted() == {("/static/{path}", "GET", "200"): 2}
+
+
+def test_what_a_client_makes_up_makes_no_series() -> None:
+    client, metrics = observed(shop())
+    for number in range(20):
+        client.request(f"BREW{number}", f"/{number}")
+
+    assert metrics.counted() == {("unmatched", "other", "404"): 20}
+
+
+def test_routes_beyond_the_limit_count_as_one() -> None:
+    async def anything(scope, receive, send) -> None:
+        scope["endpoint"] = anything  # a framework that tells each path as a route of its own
+        await PlainTextResponse("")(scope, receive, send)
+
+    client, metrics = observed(anything)
+    for number in range(MOST_ROUTES + 5):
+        client.get(f"/{number}")
+
+    assert len(metrics.counted()) == MOST_ROUTES + 1
+    assert metrics.counted()["other", "GET", "200"] == 5
+
+
+def test_a_request_is_counted_before_its_answer_has_gone_and_without_what_runs_after_it() -> None:
+    app, seen = FastAPI(), []
+
+    @app.get("/")
+    def root(tasks: BackgroundTasks) -> None:
+        tasks.add_task(lambda: seen.append(metrics.counted()))
+
+    client, metrics = observed(app)
+    client.get("/")
+
+    assert seen == [{("/", "GET", "200"): 1}] == [metrics.counted()]
+
+
+@pytest.mark.parametrize("error", [asyncio.CancelledError, None])
+def test_a_request_whose_client_left_counts_as_499(error: type[BaseException] | None) -> None:
+    async def silent(scope, receive, send) -> None:
+        if error is not None:
+            raise error
+
+    metrics = FakeMetrics()
+    call: Callable[..., object] = Observer(silent, metrics)
+    scope = {"type": "http", "method": "GET", "path": "/", "root_path": ""}
+    try:
+        asyncio.run(call(scope, None, None))
+    except asyncio.CancelledError:
+        assert error is not None
+
+    assert metrics.counted() == {("unmatched", "GET", str(CLIENT_GONE)): 1}
+
+
+def test_the_servers_own_root_path_is_no_part_of_a_route() -> None:
+    scope = {"path": "/shop/x", "root_path": "/shop", "endpoint": None, "path_params": {}}
+
+    assert route_of(scope, root="/shop") == "/shop/x"
+    assert route_of({**scope, "route": type("Route", (), {"path": "/x"})}, root="/shop") == "/x"

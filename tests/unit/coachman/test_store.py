@@ -1,0 +1,139 @@
+"""Counts in files, and what of prometheus_client they rely on."""
+
+import errno
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import prometheus_client.values
+import pytest
+from prometheus_client.metrics_core import Metric
+from prometheus_client.mmap_dict import MmapedDict
+from prometheus_client.multiprocess import MultiProcessCollector
+
+from coachman.ops.store import Store, _AllocatedDict
+
+# In a process of its own: the place of all metrics can be chosen only once.
+PROGRAM = """
+import os, sys
+from pathlib import Path
+from coachman.ops import store
+store.keep(Path(sys.argv[1]))
+from prometheus_client import Counter, Gauge
+hits = Counter("hits", "Hits.", ["of"])
+once = Counter("once", "Without labels: there from the start.")
+busy = Gauge("busy", "Busy.", multiprocess_mode="livesum")
+kept = store.kept()
+kept.become_master(1)
+for slot, generation in ((0, 1), (1, 1), (0, 2), (0, 3)):
+    if (child := os.fork()) == 0:
+        kept.become_worker(slot, generation)
+        hits.labels("a").inc()
+        once.inc()
+        busy.set(1)
+        if slot == 1:
+            if (grandchild := os.fork()) == 0:
+                hits.labels("not counted").inc()
+                os._exit(0)
+            os.waitpid(grandchild, 0)
+        os._exit(0)
+    os.waitpid(child, 0)
+if sys.argv[2:]:
+    kept.forget(1, 1)
+"""
+
+
+def samples(folder: Path) -> dict[str, float]:
+    found: list[Metric] = list(MultiProcessCollector.merge(Store(folder / "ops").files()))
+    return {
+        ",".join([sample.name, *sample.labels.values()]): sample.value
+        for metric in found
+        for sample in metric.samples
+    }
+
+
+def run(folder: Path, *arguments: str) -> set[str]:
+    """The names of the files that are left."""
+    subprocess.run([sys.executable, "-c", PROGRAM, folder, *arguments], check=True, timeout=30)
+    return {path.name for path in (folder / "ops").iterdir()}
+
+
+def test_a_slots_next_worker_and_the_next_generation_but_one_go_on_with_its_counts(tmp_path: Path) -> None:
+    files = run(tmp_path)
+
+    found = samples(tmp_path)
+    assert (found["hits_total,a"], found["once_total"]) == (4, 4)
+    counters = {name for name in files if name.startswith("counter")}
+    # What the application's import has made in the master's name of that time is gone.
+    assert {"counter_0-1.db", "counter_0-0.db", "counter_1-1.db"} <= counters
+    assert not any("start" in name for name in files), files
+
+
+def test_a_fork_of_the_application_does_not_write_into_the_files_of_its_worker(tmp_path: Path) -> None:
+    files = run(tmp_path)
+
+    assert any(name.startswith("counter_1-1.") and name != "counter_1-1.db" for name in files), files
+    assert "hits_total,not counted" not in samples(tmp_path)
+
+
+def test_what_was_true_of_a_worker_that_has_ended_is_forgotten(tmp_path: Path) -> None:
+    files = run(tmp_path, "forget")
+
+    assert "gauge_livesum_0-1.db" in files
+    assert "gauge_livesum_1-1.db" not in files
+    assert not any(name.startswith("counter_1-1.") and name != "counter_1-1.db" for name in files), files
+    assert samples(tmp_path)["busy"] == 2
+
+
+def test_a_first_generation_begins_at_zero(tmp_path: Path) -> None:
+    run(tmp_path)
+    run(tmp_path)
+
+    assert samples(tmp_path)["hits_total,a"] == 4
+
+
+def refuse(*_: object) -> None:
+    raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+
+def test_a_file_without_room_costs_the_counts_and_nothing_else(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = tmp_path / "counter_0-1.db"
+    full = _AllocatedDict(str(path))
+    full.write_value("before", 1.0, 0.0)
+    assert path.stat().st_blocks * 512 >= path.stat().st_size, "written without having the room"
+    monkeypatch.setattr("os.posix_fallocate", refuse)
+    for number in range(2000):  # more than the first 64 KiB take
+        full.write_value(f"key {number} {'x' * 50}", number, 0.0)
+
+    assert full.read_value(f"key 1999 {'x' * 50}")[0] == 1999
+    assert full.read_value("before")[0] == 1
+    stored = [key for key, *_ in MmapedDict.read_all_values_from_file(path)]
+    assert 100 < len(stored) < 2000
+    private = _AllocatedDict(str(tmp_path / "counter_1-1.db"))
+    private.write_value("key", 1.0, 0.0)
+    assert private.read_value("key")[0] == 1
+    private.close()
+    full.close()
+
+
+def test_prometheus_client_asks_for_its_identity_at_each_change_of_a_value(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("PROMETHEUS_MULTIPROC_DIR", str(tmp_path))
+    name = "one"
+    value = prometheus_client.values.MultiProcessValue(lambda: name)(
+        "counter", "hits", "hits_total", (), (), "Hits."
+    )
+    value.inc(1)
+    name = "two"
+    value.inc(5)
+    name = "one"
+    value.inc(1)
+
+    assert value.get() == 2
+    assert {path.name for path in tmp_path.iterdir()} == {"counter_one.db", "counter_two.db"}
+    # Which is replaced by one that has its room beforehand.
+    assert "MmapedDict" in vars(prometheus_client.values)
