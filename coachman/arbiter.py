@@ -103,6 +103,8 @@ class Supervisor(Arbiter):
 
     def reap_workers(self) -> None:
         """As Gunicorn's, whose `child_exit` hook does not get to know how the worker ended."""
+        # What /readyz has told holds, even if a worker was killed before the master's next turn.
+        self.scoreboard.note_readiness()
         with contextlib.suppress(ChildProcessError):
             while (ended := os.waitpid(-1, os.WNOHANG))[0]:
                 pid, status = ended
