@@ -14,7 +14,7 @@ from pydantic import (
     field_validator,
     model_validator,
 )
-from pydantic_settings import BaseSettings, SettingsConfigDict
+from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
 from coachman.event_loop import ALIASES
 
@@ -42,6 +42,16 @@ def _loop(value: str) -> str:
     if value in ALIASES or re.fullmatch(r"[\w.]+:[\w.]+", value):
         return value
     raise ValueError("no such loop")
+
+
+def _sizes(value: object) -> object:
+    """{"/uploads/": 104857600} of "/uploads/=104857600"."""
+    if not isinstance(value, str):
+        return value
+    pairs = [pair.strip().partition("=") for pair in value.split(",")]
+    if not all(prefix.startswith("/") and size.isdecimal() for prefix, _, size in pairs):
+        raise ValueError("not /PREFIX=BYTES")
+    return {prefix: int(size) for prefix, _, size in pairs}
 
 
 def _runtime_dir() -> Path:
@@ -91,6 +101,19 @@ class ServerSettings(BaseSettings):
     boot_seconds: float = Field(60, ge=1, le=3600, description="seconds, from 1 to 3600")
     hang_seconds: int = Field(30, ge=1, le=3600, description="whole seconds, from 1 to 3600")
     pool_seconds: float = Field(60, ge=0, le=3600, description="seconds, from 2 to 3600, or 0 for no limit")
+
+    # What a client may send, and how long it may take: docs/security.md.
+    connections: int = Field(1000, ge=4, le=100_000, description="a whole number from 4 to 100000")
+    head_seconds: float = Field(10, ge=1, le=3600, description="seconds, from 1 to 3600")
+    head_bytes: int = Field(32 * 1024, ge=1024, le=1024**2, description="bytes, from 1024 to 1048576")
+    head_fields: int = Field(100, ge=10, le=10_000, description="a whole number from 10 to 10000")
+    target_bytes: int = Field(8 * 1024, ge=256, le=65_535, description="bytes, from 256 to 65535")
+    body_seconds: float = Field(10, ge=1, le=3600, description="seconds, from 1 to 3600")
+    body_bytes: int = Field(1024**2, ge=1024, le=1024**4, description="bytes, from 1024")
+    body_bytes_below: Annotated[dict[str, int], NoDecode, BeforeValidator(_sizes)] = Field(
+        default_factory=dict, description="such as /uploads/=104857600, several parted by commas"
+    )
+    answer_seconds: float = Field(20, ge=1, le=3600, description="seconds, from 1 to 3600")
 
     max_requests: int = Field(0, ge=0, description="a whole number of requests, or 0 for no limit")
     max_age_seconds: float = Field(0, ge=0, description="seconds, or 0 for no limit")

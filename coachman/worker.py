@@ -3,6 +3,7 @@
 import asyncio
 import contextlib
 import faulthandler
+import functools
 import logging
 import os
 import signal
@@ -16,6 +17,11 @@ from uvicorn_worker import UvicornWorker
 
 from coachman.backoff import JUST_READY_SECONDS
 from coachman.deadline import Deadline
+from coachman.edge.http import HttpProtocol
+from coachman.edge.limits import Limits
+from coachman.edge.patrol import Patrol
+from coachman.edge.quiet import NoDisconnects
+from coachman.edge.refusal import Refusals
 from coachman.event_loop import uvicorn_loop
 from coachman.heartbeat import Heartbeat
 from coachman.listeners import OPS, kinds
@@ -44,7 +50,6 @@ class Worker(UvicornWorker):
 
     CONFIG_KWARGS: ClassVar[dict[str, Any]] = {
         "loop": uvicorn_loop(settings.loop),
-        "http": "httptools",
         "ws": "websockets-sansio",
         "interface": "asgi3",  # Uvicorn would guess from the shape of ReadableStartup
         "access_log": False,
@@ -98,6 +103,7 @@ class Worker(UvicornWorker):
         os._exit(0)
 
     def run(self) -> None:
+        logging.getLogger("uvicorn.error").addFilter(NoDisconnects())
         if settings.log_level != "debug":
             # Uvicorn tells each step of each start and stop; server.py says the same in two lines.
             logging.getLogger("uvicorn.error").setLevel(logging.WARNING)
@@ -116,14 +122,18 @@ class Worker(UvicornWorker):
         self.config.app = ReadableStartup(observer or application, self._hold_seconds())
         if self.slot is not None:
             self.config.limit_max_requests = None  # the master recycles, one at a time
+        patrol = Patrol(Limits.of(settings), Refusals(self.metrics.limits if self.metrics else None))
+        self.config.http = functools.partial(HttpProtocol, patrol=patrol)
         ops_server = OpsServer(OpsApp(self.scoreboard, store.kept(), public), self.scoreboard)
         server = Server(self.config, settings, self.slot, ops_server)
         beating = asyncio.create_task(Heartbeat(self.slot, server, self.ppid, observer, self.metrics).run())
+        patrolling = asyncio.create_task(patrol.run())
         try:
             async with ops_server.running(ops):
                 await server.serve(sockets=public)
         finally:
             beating.cancel()
+            patrolling.cancel()
 
     def _hold_seconds(self) -> float:
         """A generation on trial takes no request before a release that ends at once has ended."""

@@ -2,6 +2,7 @@
 
 from prometheus_client import Counter, Histogram
 
+from coachman.edge.refusal import Refusal, name_of
 from coachman.report import words
 from coachman.scoreboard import Phase, Reason
 
@@ -26,6 +27,9 @@ class Metrics:
             "How late event loops turned, ten times a second in each worker.",
             buckets=LAG_SECONDS,
         )
+        self.limits = Counter(
+            "coachman_limits_reached", "Requests and connections that a limit has ended.", ["limit"]
+        )
         self.cpu = Counter(
             "coachman_worker_cpu_seconds", "CPU time of the workers of a slot, user and system.", ["slot"]
         )
@@ -39,5 +43,7 @@ class Metrics:
         """Runs in the master: a rate can be told only of a series that was there before its first event."""
         for reason in set(Reason) - {Reason.NONE}:
             self.exits.labels(words(reason))
+        for refusal in Refusal:
+            self.limits.labels(name_of(refusal))
         for outcome in (Phase.ACCEPTED, Phase.REFUSED):
             self.handovers.labels(words(outcome))

@@ -71,6 +71,7 @@ class Service:
         }
         self._arguments = arguments
         self.output: int | None = None  # where the log goes instead of the file that log() reads
+        self.most_files: int | None = None  # its RLIMIT_NOFILE
         self.held_sockets: tuple[socket.socket, ...] = ()  # public and ops, as systemd holds them
 
     def migrate(self) -> None:
@@ -96,6 +97,8 @@ class Service:
 
     def _command(self) -> list[str]:
         command = [str(GUNICORN), *(argument.format(port=self.port) for argument in self._arguments)]
+        if self.most_files is not None:
+            command = ["prlimit", f"--nofile={self.most_files}", *command]
         if not self.held_sockets:
             return command
         files = ",".join(str(held.fileno()) for held in self.held_sockets)

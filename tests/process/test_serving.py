@@ -59,7 +59,9 @@ def test_readyz_says_degraded_while_a_worker_is_missing(tmp_path: Path) -> None:
 
         assert wait_until(lambda: httpx2.get(f"{service.ops_url}/readyz").status_code == 503), service.log()
         report = httpx2.get(f"{service.ops_url}/readyz").json()
-        assert (report["status"], report["ready"], report["workers"]) == ("degraded", 1, 2), f"{report}\n{service.log()}"
+        assert (report["status"], report["ready"], report["workers"]) == ("degraded", 1, 2), (
+            f"{report}\n{service.log()}"
+        )
 
         gate.unlink()
         service.wait_ready()

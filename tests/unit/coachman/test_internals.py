@@ -1,7 +1,9 @@
 """What coachman relies on inside Gunicorn and Uvicorn: a new version that changes it fails here first."""
 
 import asyncio
+import functools
 import inspect
+import re
 
 import uvicorn
 from gunicorn.arbiter import Arbiter
@@ -11,6 +13,7 @@ from uvicorn.protocols.websockets.websockets_sansio_impl import WebSocketsSansIO
 from uvicorn.server import ServerState
 
 from coachman.arbiter import Supervisor
+from coachman.edge.http import HttpProtocol
 
 
 async def nothing(scope: object, receive: object, send: object) -> None:
@@ -78,3 +81,37 @@ def test_uvicorn_takes_its_default_headers_anew_from_the_configuration_each_seco
 
     assert "self.server_state.default_headers = date_header + self.config.encoded_headers" in tick
     assert "counter % 10 == 0" in tick
+
+
+def test_uvicorns_protocol_calls_what_the_edge_overrides() -> None:
+    own = {name for name in vars(HttpProtocol) if not name.startswith("_")} - {
+        "waits_since",
+        "evict",
+        "check_deadlines",
+    }
+    source = inspect.getsource(HttpToolsProtocol)
+
+    assert own <= set(dir(HttpToolsProtocol)), own - set(dir(HttpToolsProtocol))
+    for step in (
+        "self.parser = httptools.HttpRequestParser(self)",
+        "self._start_asgi_task(cycle, app)",
+        "self.pipeline.appendleft((self.cycle, app))",
+        "cycle, app = self.pipeline.pop()",
+        "self._unset_keepalive_if_required()",
+        "self.flow = FlowControl(transport)",
+        "protocol.connection_made(self.transport)",
+    ):
+        assert step in source, step
+    assert {"disconnected", "response_started", "response_complete", "message_event"} <= set(
+        re.findall(r"self\.(\w+) =", inspect.getsource(RequestResponseCycle.__init__))
+    )
+
+
+def test_uvicorn_makes_a_connection_with_whatever_the_configuration_names() -> None:
+    """A partial is no class, as Config.http is documented to be."""
+    protocol = functools.partial(HttpProtocol, patrol=None)
+    config = uvicorn.Config(nothing, http=protocol)
+    config.load()
+
+    assert config.http_protocol_class is protocol
+    assert "config.http_protocol_class(" in inspect.getsource(uvicorn.Server.startup)

@@ -1,0 +1,335 @@
+"""Uvicorn's HTTP protocol with limits, deadlines and one write per answer."""
+
+import asyncio
+import contextlib
+import enum
+from typing import Any
+
+import httptools
+from uvicorn.config import Config
+from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol, RequestResponseCycle
+from uvicorn.server import ServerState
+
+from coachman.edge.cork import Cork
+from coachman.edge.flow import HeldFlow
+from coachman.edge.patrol import Patrol
+from coachman.edge.refusal import Refusal, RefusedError
+
+PIECE_BYTES = 16 * 1024
+STALLED_BYTES = 4096  # a client that takes fewer of its answer in the time does not read it
+LINGER_SECONDS = 2
+LINGER_BYTES = 8 * 1024 * 1024
+
+
+class Stage(enum.Enum):
+    HEAD = enum.auto()  # nothing of a request has come, or a part of its headers
+    BODY = enum.auto()
+    ANSWER = enum.auto()  # the request is complete
+    IDLE = enum.auto()  # kept alive
+    REFUSED = enum.auto()  # the refusal is being read, or an earlier request answered; then it ends
+
+
+class HttpProtocol(HttpToolsProtocol):
+    """Runs in a worker. What it relies on in Uvicorn: tests/unit/coachman/test_internals.py."""
+
+    def __init__(
+        self,
+        config: Config,
+        server_state: ServerState,
+        app_state: dict[str, Any],
+        _loop: asyncio.AbstractEventLoop | None = None,
+        *,
+        patrol: Patrol,
+    ) -> None:
+        super().__init__(config, server_state, app_state, _loop)
+        self._patrol, self._limits = patrol, patrol.limits
+        self._stage, self._since = Stage.HEAD, self.loop.time()
+        self._head_bytes = self._body_bytes = self._most_body_bytes = self._ignored_bytes = 0
+        self._body_at = 0.0
+        self._unread = b""  # has come, but too many requests before it wait for their answers
+        self._refusal: Refusal | None = None
+        self._running: RequestResponseCycle | None = None
+        self._is_without_upgrade = False
+        self._stall: tuple[float, int] | None = None  # since when, and with how much unsent
+        self._has_taken = False
+        self._linger: asyncio.TimerHandle | None = None
+
+    # The connection
+
+    def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
+        super().connection_made(Cork(transport, self.loop))  # type: ignore[arg-type]
+        self.flow = HeldFlow(self.transport)
+        self._patrol.watched.add(self)
+        if len(self.connections) > self._limits.connections:
+            self._patrol.make_room(len(self.connections), self.loop.time())
+            if len(self.connections) > self._limits.most_connections:
+                self._patrol.refusals.count(Refusal.CONNECTIONS)
+                transport.abort()
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        self._patrol.watched.discard(self)
+        self._unread = b""
+        if self._linger is not None:
+            self._linger.cancel()
+        super().connection_lost(exc)
+
+    def handle_websocket_upgrade(self) -> None:
+        self._patrol.watched.discard(self)
+        self.transport = self.transport.transport  # type: ignore[attr-defined]  # frames leave as they come
+        super().handle_websocket_upgrade()
+
+    # Reading
+
+    def data_received(self, data: bytes) -> None:
+        if self._stage is Stage.REFUSED:
+            self._ignore(data)
+        elif self._unread:
+            self._unread += data
+        else:
+            self._unset_keepalive_if_required()
+            if self._stage is Stage.IDLE:
+                self._begin_head()
+            self._read(data)
+
+    def _read(self, data: bytes) -> None:
+        """In pieces, so that a limit is noticed before much more than it allows has been kept."""
+        while data and self._stage is not Stage.REFUSED:
+            if len(self.pipeline) >= self._limits.pipelined:
+                self._unread = data
+                self.flow.hold()  # type: ignore[attr-defined]
+                return
+            piece, data = data[:PIECE_BYTES], data[PIECE_BYTES:]
+            self._head_bytes += len(piece)
+            body_bytes = self._body_bytes
+            try:
+                self.parser.feed_data(piece)
+            except httptools.HttpParserUpgrade as upgrade:
+                data = self._upgrade(piece[upgrade.args[0] :] + data)
+            except httptools.HttpParserError:
+                self._refuse(self._refusal or Refusal.MALFORMED)
+            # Chunk extensions and trailers are not body; the parser keeps the latter.
+            is_head = self._stage is Stage.HEAD or self._body_bytes == body_bytes
+            if not is_head:
+                self._head_bytes = 0
+            elif self._head_bytes > self._limits.head_bytes and self._stage in (Stage.HEAD, Stage.BODY):
+                self._refuse(Refusal.HEAD_BYTES)
+
+    def _read_on(self) -> None:
+        if not self.transport.is_closing() and self._stage is not Stage.REFUSED:
+            self._unset_keepalive_if_required()
+            data, self._unread = self._unread, b""
+            self._read(data)
+            if not self._unread:
+                self.flow.release()  # type: ignore[attr-defined]
+
+    def _ignore(self, data: bytes) -> None:
+        """What still comes is read: a close with unread bytes resets, and takes the refusal with it."""
+        self._ignored_bytes += len(data)
+        if self._ignored_bytes > LINGER_BYTES:
+            self.transport.abort()
+
+    def _upgrade(self, rest: bytes) -> bytes:
+        """What is to be read next. The parser has stopped behind the head, whether or not a body follows."""
+        if self._should_upgrade():
+            is_busy = self._running is not None and not self._running.response_complete
+            has_body = any(name in (b"content-length", b"transfer-encoding") for name, _ in self.headers)
+            if is_busy or has_body or self.parser.get_method() != b"GET":
+                self._refuse(Refusal.UPGRADE)
+            else:
+                self.handle_websocket_upgrade()
+            return b""
+        if self._is_without_upgrade or self.parser.get_method() == b"CONNECT":
+            self._refuse(Refusal.MALFORMED)
+            return b""
+        # To be ignored, says RFC 9110. But the parser skips the body, and what comes next of it would be
+        # read as a request of its own. So the same head is read again, without the Upgrade.
+        head = self._head_without_upgrade()
+        self._is_without_upgrade = True
+        self.parser = httptools.HttpRequestParser(self)
+        self.parser.set_dangerous_leniencies(lenient_data_after_close=True)
+        self._begin_head()
+        return head + rest
+
+    def _head_without_upgrade(self) -> bytes:
+        version = self.parser.get_http_version().encode()
+        lines = [b"%s %s HTTP/%s\r\n" % (self.parser.get_method(), self.url, version)]
+        for name, value in self.headers:
+            if name == b"connection":
+                tokens = (token.strip() for token in value.split(b","))
+                value = b", ".join(
+                    token for token in tokens if token.lower() not in (b"upgrade", b"http2-settings")
+                )
+            if name not in (b"upgrade", b"http2-settings") and (value or name != b"connection"):
+                lines.append(b"%s: %s\r\n" % (name, value))
+        return b"".join(lines) + b"\r\n"
+
+    # The parser's callbacks. An exception in one ends its feed_data with an HttpParserError.
+
+    def on_message_begin(self) -> None:
+        super().on_message_begin()
+        if self._stage is not Stage.HEAD:  # pipelined
+            self._begin_head()
+
+    def on_url(self, url: bytes) -> None:
+        super().on_url(url)
+        if len(self.url) > self._limits.target_bytes:
+            self._refuse_head(Refusal.TARGET_BYTES)
+
+    def on_header(self, name: bytes, value: bytes) -> None:
+        super().on_header(name, value)
+        if len(self.headers) > self._limits.head_fields:
+            self._refuse_head(Refusal.HEAD_FIELDS)
+
+    def on_headers_complete(self) -> None:
+        if self.parser.should_upgrade() and not self._should_upgrade():
+            return  # _upgrade comes next, and the head once more
+        self._check_head()
+        super().on_headers_complete()
+        self._stage, self._is_without_upgrade = Stage.BODY, False
+        self._since = self._body_at = self.loop.time()
+        self._body_bytes = self._head_bytes = 0
+
+    def on_body(self, body: bytes) -> None:
+        self._body_bytes += len(body)
+        self._body_at = self.loop.time()
+        if self._body_bytes > self._most_body_bytes:
+            self._refuse_head(Refusal.BODY_BYTES)
+        super().on_body(body)
+
+    def on_message_complete(self) -> None:
+        if self.parser.should_upgrade() and not self._should_upgrade():
+            return
+        super().on_message_complete()
+        self._stage = Stage.ANSWER
+        if self.cycle is not None and self.cycle.response_complete:  # answered before its body had come
+            self._become_idle()
+            self.timeout_keep_alive_task = self.loop.call_later(
+                self.timeout_keep_alive, self.timeout_keep_alive_handler
+            )
+
+    def _begin_head(self) -> None:
+        self._stage, self._since, self._head_bytes = Stage.HEAD, self.loop.time(), 0
+
+    def _check_head(self) -> None:
+        size, hosts, length = len(self.url), 0, 0
+        for name, value in self.headers:
+            size += len(name) + len(value) + 4
+            if name == b"host":
+                hosts += 1
+            elif name == b"content-length":
+                length = int(value)  # the parser has read it: digits that fit into 64 bits
+        if size > self._limits.head_bytes:
+            self._refuse_head(Refusal.HEAD_BYTES)
+        if hosts > 1 or (hosts == 0 and self.parser.get_http_version() == "1.1"):
+            self._refuse_head(Refusal.HOST)
+        self._most_body_bytes = self._limits.body_bytes_for(self.url.decode("latin-1"))
+        if length > self._most_body_bytes:
+            self._refuse_head(Refusal.BODY_BYTES)
+        if len(self.connections) > self._limits.connections:
+            self._refuse_head(Refusal.CONNECTIONS)
+
+    def _refuse_head(self, refusal: Refusal) -> None:
+        self._refusal = refusal
+        raise RefusedError(refusal)
+
+    # Answers
+
+    def _start_asgi_task(self, cycle: RequestResponseCycle, app: Any) -> None:
+        self._running = cycle
+        super()._start_asgi_task(cycle, app)
+
+    def on_response_complete(self) -> None:
+        self.transport.flush()  # type: ignore[attr-defined]
+        super().on_response_complete()
+        if self.transport.is_closing():
+            return
+        if self._stage is Stage.REFUSED:
+            if self._refusal is not None and self._running is not None and self._running.response_complete:
+                self._tell(self._refusal)
+        elif self._unread:
+            if len(self.pipeline) <= self._limits.pipelined // 2:
+                self.loop.call_soon(self._read_on)
+        elif self._stage is Stage.ANSWER and self.cycle.response_complete:
+            self._become_idle()
+
+    def _become_idle(self) -> None:
+        self._stage, self._since = Stage.IDLE, self.loop.time()
+
+    def _refuse(self, refusal: Refusal) -> None:
+        """The requests before it on the connection are answered first."""
+        self._patrol.refusals.count(refusal)
+        was, self._stage = self._stage, Stage.REFUSED
+        self._refusal, self._unread = refusal, b""
+        running = self._running
+        is_in_body = was is Stage.BODY
+        if running is None or (running.response_complete and not is_in_body):
+            self._tell(refusal)
+        elif not is_in_body:
+            pass  # on_response_complete tells
+        elif running is not self.cycle:
+            self.pipeline.popleft()  # the one that is refused came last
+        elif running.response_started:
+            self.transport.close()
+        else:
+            running.disconnected = True
+            running.message_event.set()
+            self._tell(refusal)
+
+    def _tell(self, refusal: Refusal) -> None:
+        self.transport.write(refusal.answer())
+        self.flow.release()  # type: ignore[attr-defined]
+        with contextlib.suppress(OSError, RuntimeError):  # the client has gone
+            self.transport.write_eof()
+        self._linger = self.loop.call_later(LINGER_SECONDS, self.transport.abort)
+
+    # What the patrol asks
+
+    def waits_since(self) -> float | None:
+        is_owed = self._unread or (self._running is not None and not self._running.response_complete)
+        return self._since if self._stage in (Stage.HEAD, Stage.IDLE) and not is_owed else None
+
+    def evict(self) -> None:
+        self.transport.close()
+
+    def check_deadlines(self, now: float) -> None:
+        if self._stage is Stage.HEAD:
+            self._check_head_deadline(now)
+        elif self._stage is Stage.BODY:
+            self._check_body_deadline(now)
+        self._check_answer_deadline(now)
+
+    def _check_head_deadline(self, now: float) -> None:
+        if self.waits_since() is None:  # for us
+            self._since = now
+        elif now - self._since > self._limits.head_seconds:
+            if self._head_bytes:
+                self._refuse(Refusal.HEAD_SECONDS)
+            else:
+                self._patrol.refusals.count(Refusal.HEAD_SECONDS)
+                self.transport.close()  # it has not asked anything: there is nothing to answer
+
+    def _check_body_deadline(self, now: float) -> None:
+        if self.flow.read_paused:  # by the application
+            self._body_at = now
+            return
+        seconds = now - self._since - self._limits.body_seconds
+        is_slow = seconds > 0 and self._body_bytes < self._limits.body_rate * seconds
+        if is_slow or now - self._body_at > self._limits.body_seconds:
+            self._refuse(Refusal.BODY_SECONDS)
+
+    def resume_writing(self) -> None:
+        self._has_taken = True
+        super().resume_writing()
+
+    def _check_answer_deadline(self, now: float) -> None:
+        unsent = self.transport.get_write_buffer_size()
+        if not unsent:
+            self._stall = None
+            return
+        since, before = self._stall or (now, unsent)
+        if now - since > self._limits.answer_seconds:
+            if not self._has_taken and before - unsent < STALLED_BYTES:
+                self._patrol.refusals.count(Refusal.ANSWER_SECONDS)
+                self.transport.abort()
+            since, before, self._has_taken = now, unsent, False
+        self._stall = (since, before)

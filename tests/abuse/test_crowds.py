@@ -1,0 +1,85 @@
+"""More connections than a worker takes."""
+
+import time
+from collections import Counter
+from pathlib import Path
+
+from tests.abuse.client import HEAD, Canary, crowd
+from tests.abuse.conftest import APPS
+from tests.process.service import Service, running, unmeasured, wait_until
+
+
+def target_with(folder: Path, **settings: str) -> Service:
+    return Service(
+        folder,
+        COACHMAN_APP="target:app",
+        COACHMAN_WORKERS="1",
+        COACHMAN_HEAD_SECONDS="5",
+        PYTHONPATH=APPS,
+        **settings,
+    )
+
+
+def ask_for(seconds: float, canary: Canary) -> Counter[str]:
+    outcomes: Counter[str] = Counter()
+    end = time.monotonic() + seconds
+    while time.monotonic() < end:
+        try:
+            canary.ask(seconds=3)
+            outcomes["success"] += 1
+        except (OSError, AssertionError) as error:
+            outcomes[repr(error)] += 1
+        time.sleep(0.01)
+    return outcomes
+
+
+def test_thousands_of_silent_and_slow_clients_do_not_keep_new_ones_out(tmp_path: Path) -> None:
+    service = target_with(tmp_path, COACHMAN_CONNECTIONS="1000")
+    canary = Canary(service.port)
+    with running(service), crowd(service.port, 2000), crowd(service.port, 200, HEAD):
+        assert wait_until(lambda: ask_for(0.5, canary)["success"] > 0), service.log()
+        outcomes = ask_for(2, canary)
+
+    assert outcomes["success"] / outcomes.total() > 0.9, f"{outcomes}\n{service.log()}"
+
+
+def test_a_crowd_that_asks_is_told_to_come_again(tmp_path: Path) -> None:
+    service = target_with(tmp_path, COACHMAN_CONNECTIONS="10")
+    with running(service), crowd(service.port, 11, HEAD) as members:
+        for member in members:
+            member.sendall(b"\r\n")
+        answers = [member.recv(65536) for member in members]
+
+    refused = [answer for answer in answers if answer.startswith(b"HTTP/1.1 503")]
+    assert refused, f"{answers}\n{service.log()}"
+    assert all(b"\r\nretry-after: 1\r\n" in answer for answer in refused)
+    assert any(answer.startswith(b"HTTP/1.1 200") for answer in answers)
+
+
+def test_the_ops_listener_answers_whatever_the_crowd(tmp_path: Path) -> None:
+    service = target_with(tmp_path, COACHMAN_CONNECTIONS="10")
+    with running(service), crowd(service.port, 40, HEAD):
+        assert service.is_ready(), service.log()
+
+
+def test_few_descriptors_are_neither_used_up_nor_spun_on(tmp_path: Path) -> None:
+    service = target_with(tmp_path)
+    service.environment = unmeasured(service.environment)
+    service.most_files = 160
+    canary = Canary(service.port)
+    with running(service), crowd(service.port, 300, HEAD):
+        pid = service.slots()[0]["pid"]
+        before = cpu_seconds(pid)
+        outcomes = ask_for(10, canary)
+        used = cpu_seconds(pid) - before
+        afterwards = ask_for(2, canary)
+
+    assert outcomes["success"] / outcomes.total() > 0.5, f"{outcomes}\n{service.log()}"
+    assert set(afterwards) == {"success"}, f"{afterwards}\n{service.log()}"
+    assert used < 5, f"{used:.1f} s of CPU in 10 s"
+    assert len(service.log().splitlines()) < 200, service.log()
+
+
+def cpu_seconds(pid: int) -> float:
+    fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
+    return (int(fields[11]) + int(fields[12])) / 100

@@ -1,0 +1,106 @@
+"""Nothing half-open lives longer than its deadline and two seconds."""
+
+import time
+
+import pytest
+
+from tests.abuse.client import HEAD, Attacker, Canary, crowd, still_open
+from tests.abuse.conftest import DEADLINE
+from tests.process.service import Service, wait_until
+
+POST = b"POST /length HTTP/1.1\r\nhost: here\r\n"
+# Deadline, a look each second, the linger after a refusal, and a machine four times as slow.
+PATIENCE = DEADLINE + 12
+
+
+@pytest.mark.parametrize(
+    ("sent", "status"),
+    [
+        (b"", 0),
+        (b"GET /pid HT", 408),
+        (HEAD, 408),
+        (HEAD + b"x: y\r\n", 408),
+        (POST + b"content-length: 10\r\n\r\n12345", 408),
+        (POST + b"transfer-encoding: chunked\r\n\r\n5\r\n12345\r\n", 408),
+    ],
+)
+def test_a_client_that_falls_silent_is_told_and_ended(target: Service, sent: bytes, status: int) -> None:
+    with Attacker(target.port) as attacker:
+        attacker.send(sent)
+        begun = time.monotonic()
+
+        assert attacker.status() == status, target.log()
+        assert time.monotonic() - begun > DEADLINE * 0.9
+
+
+def test_a_head_that_trickles_in_is_not_waited_for(target: Service) -> None:
+    with Attacker(target.port) as attacker:
+        attacker.send(HEAD)
+        begun = time.monotonic()
+        while attacker.send(b"x-more: x\r\n") and time.monotonic() - begun < PATIENCE:
+            time.sleep(0.2)  # the trickle itself
+
+        assert time.monotonic() - begun < PATIENCE
+
+
+def test_a_body_that_trickles_in_is_not_waited_for(target: Service) -> None:
+    with Attacker(target.port) as attacker:
+        attacker.send(POST + b"content-length: 100000\r\n\r\n")
+        begun = time.monotonic()
+        while attacker.send(b".") and time.monotonic() - begun < PATIENCE:
+            time.sleep(0.2)
+
+        assert time.monotonic() - begun < PATIENCE
+
+
+def test_a_slow_body_that_keeps_the_pace_is_taken(target: Service) -> None:
+    with Attacker(target.port) as attacker:
+        attacker.send(POST + b"connection: close\r\ncontent-length: 12000\r\n\r\n")
+        for _ in range(12):
+            assert attacker.send(b"." * 1000)
+            time.sleep(DEADLINE / 6)
+
+        assert attacker.read_to_end().endswith(b"12000"), target.log()
+
+
+@pytest.mark.parametrize("path", [b"/big", b"/stream"])
+def test_a_client_that_does_not_read_its_answer_is_ended(target: Service, path: bytes) -> None:
+    with Attacker(target.port) as attacker:
+        attacker.send(b"GET %s HTTP/1.1\r\nhost: here\r\n\r\n" % path)
+
+        assert wait_until(lambda: connections(target) >= 1), target.log()
+        assert wait_until(lambda: connections(target) == 0, seconds=PATIENCE), target.log()
+
+
+def test_a_client_that_reads_slowly_gets_its_answer(target: Service) -> None:
+    with Attacker(target.port) as attacker:
+        attacker.send(b"GET /big HTTP/1.1\r\nhost: here\r\nconnection: close\r\n\r\n")
+        begun, received = time.monotonic(), 0
+        while time.monotonic() - begun < 2 * DEADLINE:
+            received += len(attacker.socket.recv(128 * 1024))
+            time.sleep(0.05)
+        received += len(attacker.read_to_end(seconds=30))
+
+    assert received > 20 * 1024 * 1024, target.log()
+
+
+def test_hundreds_of_slow_clients_are_ended_while_others_are_served(target: Service) -> None:
+    canary = Canary(target.port)
+    usual = canary.median()
+    with crowd(target.port, 300, HEAD) as members:
+        meanwhile = canary.median()
+        assert wait_until(lambda: still_open(members) == 0, seconds=PATIENCE), target.log()
+
+    assert meanwhile < 10 * max(usual, 0.005), (meanwhile, usual)
+
+
+def test_an_idle_keep_alive_connection_may_ask_again_within_its_time(target: Service) -> None:
+    with Attacker(target.port) as attacker:
+        for _ in range(3):
+            attacker.send(HEAD + b"\r\n")
+            assert attacker.socket.recv(65536).startswith(b"HTTP/1.1 200")  # head and body leave in one write
+            time.sleep(DEADLINE * 0.6)  # in sum longer than a head may take
+
+
+def connections(service: Service) -> int:
+    return int(service.slots()[0]["connections"])

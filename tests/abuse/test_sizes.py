@@ -1,0 +1,153 @@
+"""One connection cannot make a worker hold much, and others do not notice that it tries."""
+
+import threading
+from collections.abc import Callable
+from pathlib import Path
+
+import httpx2
+import pytest
+
+from tests.abuse.client import HEAD, Attacker, Canary
+from tests.process.service import Service, wait_until
+
+MEGABYTE = 1024 * 1024
+CHUNKED = b"POST /length HTTP/1.1\r\nhost: here\r\ntransfer-encoding: chunked\r\n\r\n"
+GROWTH = 12 * MEGABYTE
+
+
+def many_headers(attacker: Attacker) -> None:
+    attacker.send(HEAD)
+    attacker.send_until_refused(
+        b"".join(b"x-%d: y\r\n" % number for number in range(5000)), most=200 * MEGABYTE
+    )
+
+
+def endless_value(attacker: Attacker) -> None:
+    attacker.send(HEAD + b"x: ")
+    attacker.send_until_refused(b"y" * MEGABYTE, most=200 * MEGABYTE)
+
+
+def endless_name(attacker: Attacker) -> None:
+    attacker.send(HEAD)
+    attacker.send_until_refused(b"y" * MEGABYTE, most=200 * MEGABYTE)
+
+
+def endless_target(attacker: Attacker) -> None:
+    attacker.send(b"GET /")
+    attacker.send_until_refused(b"y" * MEGABYTE, most=200 * MEGABYTE)
+
+
+def endless_body(attacker: Attacker) -> None:
+    attacker.send(CHUNKED)
+    attacker.send_until_refused(b"100000\r\n" + b"." * MEGABYTE + b"\r\n", most=1024 * MEGABYTE)
+
+
+def endless_chunk_extension(attacker: Attacker) -> None:
+    attacker.send(CHUNKED + b"5;")
+    attacker.send_until_refused(b"x" * MEGABYTE, most=100 * MEGABYTE)
+
+
+def endless_trailers(attacker: Attacker) -> None:
+    attacker.send(CHUNKED + b"0\r\n")
+    attacker.send_until_refused(b"x: " + b"y" * MEGABYTE + b"\r\n", most=100 * MEGABYTE)
+
+
+def pipeline_that_is_never_read(attacker: Attacker) -> None:
+    attacker.send((HEAD + b"\r\n") * (9 * MEGABYTE // len(HEAD)), seconds=2)
+
+
+@pytest.mark.parametrize(
+    "attack",
+    [
+        many_headers,
+        endless_value,
+        endless_name,
+        endless_target,
+        endless_body,
+        endless_chunk_extension,
+        endless_trailers,
+        pipeline_that_is_never_read,
+    ],
+)
+def test_an_endless_request_neither_fills_the_worker_nor_delays_others(
+    target: Service, attack: Callable[[Attacker], None]
+) -> None:
+    canary = Canary(target.port)
+    usual, before = canary.median(), rss(target)
+    with Attacker(target.port) as attacker:
+        thread = threading.Thread(target=attack, args=(attacker,), daemon=True)
+        thread.start()
+        meanwhile = canary.median(100)
+        assert wait_until(lambda: not thread.is_alive(), seconds=60), "the attack did not end"
+        after = rss(target)
+
+    assert after - before < GROWTH, f"{(after - before) / MEGABYTE:.0f} MiB more\n{target.log()}"
+    assert meanwhile < 10 * max(usual, 0.005), (meanwhile, usual)
+
+
+@pytest.mark.parametrize(
+    ("request_", "status"),
+    [
+        (HEAD + b"x: " + b"y" * 40_000 + b"\r\n\r\n", 431),
+        (HEAD + b"x: y\r\n" * 100 + b"\r\n", 431),
+        (HEAD + b"x: y\r\n" * 98 + b"connection: close\r\n\r\n", 200),
+        (b"GET /pid?" + b"y" * 9_000 + b" HTTP/1.1\r\nhost: here\r\n\r\n", 414),
+        (b"GET /pid?" + b"y" * 8_000 + b" HTTP/1.1\r\nhost: here\r\nconnection: close\r\n\r\n", 200),
+        (b"POST /length HTTP/1.1\r\nhost: here\r\ncontent-length: 1048577\r\n\r\n", 413),
+        (b"POST /length HTTP/1.1\r\nhost: here\r\ncontent-length: 99999999999999999999\r\n\r\n", 400),
+        (
+            CHUNKED + b"fffffffffffffffff\r\n",
+            400,
+        ),
+    ],
+)
+def test_what_is_too_large_is_refused_with_its_status(target: Service, request_: bytes, status: int) -> None:
+    with Attacker(target.port) as attacker:
+        attacker.send(request_)
+        assert attacker.status() == status, target.log()
+
+
+def test_a_body_without_length_is_counted_while_it_streams(target: Service) -> None:
+    chunk = b"40000\r\n" + b"." * 0x40000 + b"\r\n"
+    with Attacker(target.port) as attacker:
+        attacker.send(CHUNKED + 5 * chunk)
+        assert attacker.status() == 413, target.log()
+
+
+def test_a_path_may_have_a_body_limit_of_its_own(target: Service) -> None:
+    for size, status in ((8 * MEGABYTE, 200), (8 * MEGABYTE + 1, 413)):
+        with Attacker(target.port) as attacker:
+            attacker.send(b"POST /uploads/length HTTP/1.1\r\nhost: here\r\nconnection: close\r\n")
+            attacker.send(b"content-length: %d\r\n\r\n" % size + b"." * size)
+            assert attacker.status() == status, target.log()
+
+
+def test_pipelined_requests_are_all_answered_in_turn(target: Service) -> None:
+    with Attacker(target.port) as attacker:
+        attacker.send((HEAD + b"\r\n") * 999 + HEAD + b"connection: close\r\n\r\n")
+        answers = attacker.read_to_end(seconds=30)
+
+    assert answers.count(b"HTTP/1.1 200 OK") == 1000
+
+
+def rss(service: Service) -> int:
+    """Of the worker, bytes."""
+    slot = service.slots()[0]
+    pages = Path(f"/proc/{slot['pid']}/statm").read_text().split()[1]
+    return int(pages) * 4096
+
+
+def test_limits_that_were_reached_are_counted_in_the_metrics(target: Service) -> None:
+    def reached() -> str:
+        lines = httpx2.get(f"{target.ops_url}/metrics").text.splitlines()
+        return next(
+            line for line in lines if line.startswith('coachman_limits_reached_total{limit="target-bytes"}')
+        )
+
+    before = float(reached().split()[1])
+    for _ in range(3):
+        with Attacker(target.port) as attacker:
+            attacker.send(b"GET /" + b"y" * 10_000)
+            assert attacker.status() == 414, target.log()
+
+    assert reached() == before + 3
