@@ -23,7 +23,8 @@ graceful_timeout = settings.kill_seconds
 
 preload_app = True  # a respawn forks what is loaded already: fast, and memory is shared
 
-accesslog = None
+logger_class = "coachman.logger.Logger"
+accesslog = None  # Gunicorn's own, which its ASGI workers do not write: see COACHMAN_ACCESS_LOG
 loglevel = settings.log_level
 control_socket_disable = True  # its default path is one for all Gunicorns of a user
 

@@ -26,7 +26,7 @@ class Heartbeat:
         slot: Slot | None,
         server: Server,
         master_pid: int,
-        observer: Observer | None = None,
+        observer: Observer,
         metrics: Metrics | None = None,
     ) -> None:
         self._slot, self._server, self._master_pid = slot, server, master_pid
@@ -54,7 +54,7 @@ class Heartbeat:
             "requests": state.total_requests,
             "in_flight": len(state.tasks),
             "connections": len(state.connections),
-            "busy_seconds": self._observer.busy_seconds if self._observer else 0.0,
+            "busy_seconds": self._observer.busy_seconds,
         }
 
     def _sample(self) -> dict[str, Any]:

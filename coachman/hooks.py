@@ -12,7 +12,7 @@ import uvicorn
 from gunicorn.arbiter import Arbiter
 from gunicorn.util import parse_address
 
-from coachman import listeners, runtime_dir, succession
+from coachman import listeners, logs, runtime_dir, succession
 from coachman.arbiter import Supervisor
 from coachman.capacity import MOST_WORKERS, default_workers
 from coachman.ops import store
@@ -43,6 +43,7 @@ def on_starting(server: Supervisor) -> None:
     scoreboard = _make_scoreboard(server, parent)
     scoreboard.update_service(pid=os.getpid(), workers=server.num_workers, generation=line.generation)
     server.__class__ = Supervisor
+    logs.identify(generation=line.generation)
     server.metrics = _make_metrics(line.generation)
     server.adopted(scoreboard, settings, line)
     server.listener_kinds = listeners.kinds(server.cfg, settings, names)
@@ -72,6 +73,7 @@ def post_fork(server: Supervisor, worker: Worker) -> None:
     """Runs in the new worker."""
     assert worker.slot is not None
     worker.slot.update(pid=os.getpid())
+    logs.identify(slot=worker.slot.number)
     if (counts := store.kept()) is not None:
         counts.become_worker(worker.slot.number, server.scoreboard.service.generation)
 

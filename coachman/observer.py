@@ -2,94 +2,94 @@
 
 import asyncio
 import time
-from typing import Any
 
+from coachman import request_id
+from coachman.access_log import AccessLog
 from coachman.asgi import Application, Message, Receive, Send
 from coachman.ops.metrics import Metrics
+from coachman.request_counts import RequestCounts
+from coachman.routes import route_of
+from coachman.settings import ServerSettings
 
-METHODS = frozenset(("GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"))
-UNMATCHED, OTHER = "unmatched", "other"
-MOST_ROUTES = 500
 CLIENT_GONE = 499  # as nginx has it
 
 
 class Observer:
-    """ASGI: counts requests by route, method and status, and how long they took.
+    """ASGI: gives each request its id, counts it and tells the access log.
 
-    A request counts just before the last piece of its answer is sent: whoever has an answer finds it counted.
+    That is done just before the last piece of its answer is sent: whoever has an answer finds it counted.
     """
 
-    def __init__(self, application: Application, metrics: Metrics) -> None:
-        self._application, self._metrics = application, metrics
-        self._series: dict[tuple[str, str, int], tuple[Any, Any]] = {}
-        self._routes: set[str] = set()
+    def __init__(self, application: Application, settings: ServerSettings, metrics: Metrics | None) -> None:
+        self.application = application
         self.busy_seconds = 0.0
+        self._gives_ids = settings.request_ids
+        self._counts = RequestCounts(metrics) if metrics is not None else None
+        self._access = None
+        if settings.access_log != "off":
+            self._access = AccessLog(settings.access_log, settings.slow_seconds)
 
     async def __call__(self, scope: Message, receive: Receive, send: Send) -> None:
+        if scope["type"] == "lifespan":
+            return await self.application(scope, receive, send)
+        identifier = request_id.take(scope["headers"]) if self._gives_ids else ""
         if scope["type"] != "http":
-            return await self._application(scope, receive, send)
-        begun, root, status = time.perf_counter(), scope["root_path"], 0
-        is_counted = False
+            return await self.application(scope, receive, send)
+        return await _Observed(self, scope, send, identifier.encode()).run(receive)
 
-        async def observed(message: Message) -> None:
-            nonlocal status, is_counted
-            if message["type"] == "http.response.start":
-                status = message["status"]
-            elif not message.get("more_body") and not is_counted:
-                is_counted = True
-                self._count(scope, root, status, time.perf_counter() - begun)
-            await send(message)
+    def end(self, method: str, route: str, status: int, seconds: float, sent: int) -> None:
+        self.busy_seconds += seconds
+        if self._counts is not None:
+            self._counts.count(method, route, status, seconds)
+        if self._access is not None:
+            self._access.tell(method, route, status, seconds, sent)
 
+
+class _Observed:
+    """One request."""
+
+    __slots__ = ("_begun", "_has_ended", "_id", "_observer", "_root", "_scope", "_send", "_sent", "_status")
+
+    def __init__(self, observer: Observer, scope: Message, send: Send, identifier: bytes) -> None:
+        self._observer, self._scope, self._send, self._id = observer, scope, send, identifier
+        self._root: str = scope["root_path"]  # a mount makes it longer
+        self._status = self._sent = 0
+        self._has_ended = False
+        self._begun = time.perf_counter()
+
+    async def run(self, receive: Receive) -> None:
         try:
-            await self._application(scope, receive, observed)
+            await self._observer.application(self._scope, receive, self._observe)
         except asyncio.CancelledError:
-            status = status or CLIENT_GONE
+            self._status = self._status or CLIENT_GONE
             raise
         except Exception:
-            status = status or 500  # which Uvicorn answers then
+            self._status = self._status or 500  # which Uvicorn answers then
             raise
         finally:
-            if not is_counted:
-                self._count(scope, root, status or CLIENT_GONE, time.perf_counter() - begun)
+            self._end()
 
-    def _count(self, scope: Message, root: str, status: int, seconds: float) -> None:
-        self.busy_seconds += seconds
-        key = (self._bounded(route_of(scope, root)), scope["method"], status)
-        series = self._series.get(key)
-        if series is None:
-            series = self._open(*key)
-        requests, durations = series
-        requests.inc()
-        durations.observe(seconds)
+    async def _observe(self, message: Message) -> None:
+        if message["type"] == "http.response.start":
+            self._status = message["status"]
+            if self._id:
+                message = _with_id(message, self._id)
+        else:
+            self._sent += len(message.get("body", b""))
+            if not message.get("more_body"):
+                self._end()
+        await self._send(message)
 
-    def _open(self, route: str, method: str, status: int) -> tuple[Any, Any]:
-        label = method if method in METHODS else OTHER
-        series = (
-            self._metrics.requests.labels(route, label, str(status)),
-            self._metrics.seconds.labels(route, label),
-        )
-        if method in METHODS:  # a client may make up as many others as it likes
-            self._series[route, method, status] = series
-        return series
-
-    def _bounded(self, route: str) -> str:
-        if route in self._routes:
-            return route
-        if len(self._routes) >= MOST_ROUTES:
-            return OTHER
-        self._routes.add(route)
-        return route
+    def _end(self) -> None:
+        if not self._has_ended:
+            self._has_ended = True
+            seconds = time.perf_counter() - self._begun
+            route = route_of(self._scope, self._root)
+            self._observer.end(self._scope["method"], route, self._status or CLIENT_GONE, seconds, self._sent)
 
 
-def route_of(scope: Message, root: str = "") -> str:
-    """The template that matched, such as /items/{item_id}. `root` is the server's own root path."""
-    mounted = scope.get("root_path", "")[len(root) :]
-    context = (scope.get("fastapi") or {}).get("effective_route_context")  # knows include_router's prefix
-    matched = context or scope.get("route")
-    if matched is not None and hasattr(matched, "path") and not hasattr(matched, "routes"):
-        return f"{mounted}{matched.path}"
-    if "endpoint" not in scope:
-        return UNMATCHED
-    if "app_root_path" in scope:  # a mount, whose application says nothing of routes
-        return f"{mounted}/{{path}}"
-    return UNMATCHED if scope.get("path_params") else str(scope["path"])
+def _with_id(message: Message, identifier: bytes) -> Message:
+    headers = list(message.get("headers", ()))
+    if all(name != request_id.HEADER for name, _ in headers):  # else the application says it itself
+        headers.append((request_id.HEADER, identifier))
+    return {**message, "headers": headers}

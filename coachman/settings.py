@@ -91,6 +91,10 @@ class ServerSettings(BaseSettings):
     log_level: Annotated[LogLevel, BeforeValidator(str.lower)] = Field(
         "info", description="debug, info, warning, error or critical"
     )
+    log_format: Literal["auto", "json", "text"] = Field("auto", description="auto, json or text")
+    access_log: Literal["off", "on", "slow"] = Field("slow", description="off, on or slow")
+    slow_seconds: float = Field(1.0, ge=0, description="seconds, 0 or more")
+    request_ids: bool = Field(True, description="true or false")
     metrics: bool = Field(True, description="true or false")
     runtime_dir: Path = Field(default_factory=_runtime_dir, description="a folder")
 

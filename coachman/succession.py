@@ -15,7 +15,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, NoReturn
 
-from coachman import output, runtime_dir
+from coachman import logs, output, runtime_dir
 from coachman.process import end_with_master
 from coachman.scoreboard import Phase, Scoreboard
 
@@ -172,5 +172,6 @@ def _environment_draft(folder: Path) -> Path:
 def tail(folder: Path, lines: int = 20) -> str:
     """The last lines of the refused generation, empty when it said nothing."""
     with contextlib.suppress(OSError):
-        return "\n".join(log_path(folder).read_text(encoding="utf-8", errors="replace").splitlines()[-lines:])
+        said = log_path(folder).read_text(encoding="utf-8", errors="replace").splitlines()
+        return "\n".join(logs.readable(line) for line in said[-lines:])
     return ""

@@ -118,8 +118,8 @@ class Worker(UvicornWorker):
     async def _serve(self) -> None:
         public, ops = self._listeners()
         application = Deadline(self.wsgi, settings.request_seconds) if settings.request_seconds else self.wsgi
-        observer = Observer(application, self.metrics) if self.metrics else None
-        self.config.app = ReadableStartup(observer or application, self._hold_seconds())
+        observer = Observer(application, settings, self.metrics)
+        self.config.app = ReadableStartup(observer, self._hold_seconds())
         if self.slot is not None:
             self.config.limit_max_requests = None  # the master recycles, one at a time
         patrol = Patrol(Limits.of(settings), Refusals(self.metrics.limits if self.metrics else None))

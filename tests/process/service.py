@@ -67,6 +67,7 @@ class Service:
             "COACHMAN_OPS_BIND": f"127.0.0.1:{self.ops_port}",
             "COACHMAN_RUNTIME_DIR": f"{folder}/run",
             "COACHMAN_DATABASE_URL": f"sqlite:///{folder}/stock.db",
+            "COACHMAN_LOG_FORMAT": "text",  # a file would get JSON
             **settings,
         }
         self._arguments = arguments

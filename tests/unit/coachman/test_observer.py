@@ -9,8 +9,12 @@ from starlette.applications import Starlette
 from starlette.responses import PlainTextResponse
 from starlette.routing import Mount, Route
 
+from coachman import request_id
 from coachman.asgi import Application
-from coachman.observer import CLIENT_GONE, MOST_ROUTES, Observer, route_of
+from coachman.observer import CLIENT_GONE, Observer
+from coachman.request_counts import MOST_ROUTES
+from coachman.routes import route_of
+from coachman.settings import ServerSettings
 
 
 class FakeMetrics:
@@ -32,7 +36,8 @@ class FakeMetrics:
 
 def observed(application: Application) -> tuple[TestClient, FakeMetrics]:
     metrics = FakeMetrics()
-    return TestClient(Observer(application, metrics), raise_server_exceptions=False), metrics
+    observer = Observer(application, ServerSettings(), metrics)
+    return TestClient(observer, raise_server_exceptions=False), metrics
 
 
 def shop() -> FastAPI:
@@ -130,8 +135,8 @@ def test_a_request_whose_client_left_counts_as_499(error: type[BaseException] | 
             raise error
 
     metrics = FakeMetrics()
-    call: Callable[..., object] = Observer(silent, metrics)
-    scope = {"type": "http", "method": "GET", "path": "/", "root_path": ""}
+    call: Callable[..., object] = Observer(silent, ServerSettings(), metrics)
+    scope = {"type": "http", "method": "GET", "path": "/", "root_path": "", "headers": []}
     try:
         asyncio.run(call(scope, None, None))
     except asyncio.CancelledError:
@@ -145,3 +150,33 @@ def test_the_servers_own_root_path_is_no_part_of_a_route() -> None:
 
     assert route_of(scope, root="/shop") == "/shop/x"
     assert route_of({**scope, "route": type("Route", (), {"path": "/x"})}, root="/shop") == "/x"
+
+
+@pytest.mark.parametrize("sent", ["7", "0af7651916cd43dd8448eb211c80319c", "proxy:1/2", "a" * 128])
+def test_a_usable_request_id_is_kept_and_returned(sent: str) -> None:
+    client, _ = observed(shop())
+
+    assert client.get("/v1/items/7", headers={"X-Request-ID": sent}).headers.get_list("X-Request-ID") == [
+        sent
+    ]
+
+
+@pytest.mark.parametrize("sent", ["", "two words", "a" * 129, 'quo"te', "{}", "semi;colon", None])
+def test_any_other_is_replaced_by_a_new_one(sent: str | None) -> None:
+    client, _ = observed(shop())
+    headers = {} if sent is None else {"X-Request-ID": sent}
+    made = [client.get("/v1/items/7", headers=headers).headers["X-Request-ID"] for _ in range(2)]
+
+    assert all(len(one) == 16 and one != sent for one in made)
+    assert made[0] != made[1]
+
+
+def test_a_request_id_that_the_application_says_is_not_said_twice() -> None:
+    async def own(scope, receive, send) -> None:
+        await PlainTextResponse(request_id.current.get(), headers={"X-Request-ID": "mine"})(
+            scope, receive, send
+        )
+
+    answer = observed(own)[0].get("/", headers={"X-Request-ID": "sent"})
+
+    assert (answer.headers.get_list("X-Request-ID"), answer.text) == (["mine"], "sent")

@@ -1,0 +1,91 @@
+import json
+import logging
+import os
+import sys
+
+import pytest
+
+from coachman import logs, request_id
+from coachman.access_log import AccessLog
+from coachman.logs import FIELDS, JsonFormatter, TextFormatter, readable
+
+
+def record(message: str, *arguments: object, level: int = logging.INFO, **more: object) -> logging.LogRecord:
+    made = logging.LogRecord("shop.stock", level, __file__, 1, message, arguments, None)
+    made.__dict__.update(more)
+    return made
+
+
+@pytest.fixture
+def identified() -> object:
+    token = request_id.current.set("abc-1")
+    yield
+    request_id.current.reset(token)
+
+
+def test_a_json_line_has_what_a_search_needs(identified: object, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(logs, "_process", {"release": "r7", "generation": 3, "slot": 1})
+    line = json.loads(JsonFormatter().format(record("%s sold", "Tee", level=logging.WARNING)))
+
+    assert line.pop("time").endswith("+00:00")
+    assert line == {
+        "level": "warning",
+        "logger": "shop.stock",
+        "message": "Tee sold",
+        "release": "r7",
+        "generation": 3,
+        "slot": 1,
+        "pid": os.getpid(),
+        "request_id": "abc-1",
+    }
+
+
+def test_whatever_a_record_holds_stays_one_line() -> None:
+    try:
+        raise ValueError("first\nsecond")
+    except ValueError:
+        failed = record("a\nb \u2028 \x1b[31m %s", object(), exc_info=sys.exc_info())
+    text = JsonFormatter().format(failed)
+
+    assert len(text.split("\n")) == 1
+    assert "\x1b" not in text
+    assert json.loads(text)["exception"].startswith("Traceback")
+    assert "ValueError: first\nsecond" in json.loads(text)["exception"]
+
+
+def test_text_is_gunicorns_with_the_foreign_loggers_name_and_the_requests_id(identified: object) -> None:
+    text = TextFormatter().format(record("Tea sold"))
+
+    assert text.endswith(f"[{os.getpid()}] [INFO] shop.stock: Tea sold [abc-1]")
+
+
+def test_the_journal_is_told_the_priority(tmp_path, monkeypatch: pytest.MonkeyPatch) -> None:
+    found = os.fstat(2)
+    monkeypatch.setenv("JOURNAL_STREAM", f"{found.st_dev}:{found.st_ino}")
+    said = [JsonFormatter().format(record("", level=level))[:3] for level in (10, 20, 30, 40, 50)]
+    monkeypatch.setenv("JOURNAL_STREAM", "1:1")
+
+    assert said == ["<7>", "<6>", "<4>", "<3>", "<2>"]
+    assert JsonFormatter().format(record("")).startswith("{")
+
+
+@pytest.mark.parametrize("line", ["plain", "{", "[1]", '{"level": 1}', '{"other": "json"}', "x {}"])
+def test_a_line_of_another_form_is_left_as_it_is(line: str) -> None:
+    assert readable(line) == line
+
+
+def test_a_json_line_is_readable() -> None:
+    assert readable("<3>" + JsonFormatter().format(record("gone", level=40))) == "[ERROR] gone"
+
+
+@pytest.mark.parametrize(("mode", "told"), [("on", ["fast", "slow", "failed"]), ("slow", ["slow", "failed"])])
+def test_the_access_log_tells_what_it_is_asked_to(
+    mode: str, told: list[str], caplog: pytest.LogCaptureFixture
+) -> None:
+    access = AccessLog(mode, slow_seconds=0.5)
+    with caplog.at_level(logging.INFO, "coachman.access"):
+        access.tell("GET", "fast", 404, 0.1, 10)
+        access.tell("GET", "slow", 200, 0.5, 10)
+        access.tell("GET", "failed", 500, 0.1, 10)
+
+    assert [getattr(record, FIELDS)["route"] for record in caplog.records] == told
