@@ -5,6 +5,8 @@ import typer
 from coachman.cli.check import check
 from coachman.cli.handover import handover
 from coachman.cli.kill_worker import kill_worker
+from coachman.cli.migrate import migrate
+from coachman.cli.release import release, releases, rollback
 from coachman.cli.scale import scale
 from coachman.cli.status import status
 
@@ -19,3 +21,7 @@ cli.command()(status)
 cli.command()(handover)
 cli.command()(scale)
 cli.command()(kill_worker)
+cli.command()(migrate)
+cli.command()(release)
+cli.command()(rollback)
+cli.command()(releases)

@@ -1,0 +1,95 @@
+"""`coachman release`, `coachman rollback`, `coachman releases`: on a machine that install.sh has set up."""
+
+import json
+import os
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Annotated
+
+import typer
+from rich.console import Console
+from rich.table import Table
+
+from coachman.cli.services import refusal
+from coachman.releases import procedure
+from coachman.releases.layout import Layout, RefusedError, Release
+from coachman.releases.prune import KEPT
+
+Restart = Annotated[
+    bool, typer.Option("--restart", help="Restart instead of hand over: clients wait, nobody is refused.")
+]
+
+
+def release(
+    source: Annotated[Path, typer.Argument(metavar="[PATH|TARBALL|WHEEL-DIR]")] = Path(),
+    wheels: Annotated[
+        Path | None, typer.Option(help="A folder to install packages from, instead of the index.")
+    ] = None,
+    keep: Annotated[int, typer.Option(min=2, help="How many releases stay on the disk.")] = KEPT,
+    restart: Restart = False,
+) -> None:
+    """Make a release of a project and move the service to it, without losing a request.
+
+    It is built, checked and migrated beside the running one, which serves until the new one does. When
+    anything fails the running one stays.
+    """
+    origin = source.resolve()
+    _finish(
+        lambda layout: procedure.release(layout, origin, _Steps(), wheels=wheels, keep=keep, restart=restart)
+    )
+
+
+def rollback(
+    name: Annotated[str | None, typer.Argument(metavar="[ID]", help="By default the one before.")] = None,
+    restart: Restart = False,
+) -> None:
+    """Move the service back to an earlier release. The database stays as it is."""
+    _finish(lambda layout: procedure.rollback(layout, name, _Steps(), restart=restart))
+
+
+def releases(as_json: Annotated[bool, typer.Option("--json", help="A line for each.")] = False) -> None:
+    """List the releases on this machine."""
+    layout = Layout()
+    serving = layout.serving()
+    if as_json:
+        for one in layout.complete():
+            print(json.dumps({"id": one.id, "current": one == serving, **one.facts()}))
+        return
+    table = Table(box=None, pad_edge=False, header_style="bold")
+    for heading in ("release", "", "made at", "by", "of"):
+        table.add_column(heading, no_wrap=heading == "release")
+    for one in layout.complete():
+        facts = one.facts()
+        table.add_row(
+            one.id, "current" if one == serving else "", facts["made_at"], facts["by"], facts["source"]
+        )
+    Console().print(table)
+
+
+class _Steps:
+    """Prints each step with the seconds since the beginning."""
+
+    def __init__(self) -> None:
+        self._began = time.monotonic()
+
+    def __call__(self, step: str) -> None:
+        first, *rest = step.splitlines() or [""]
+        typer.echo(f"{time.monotonic() - self._began:7.1f} s  {first}")
+        for line in rest:
+            typer.echo(f"{'':11}{line}")
+
+
+def _finish(procedure: Callable[[Layout], Release]) -> None:
+    layout = Layout()
+    if os.geteuid():
+        raise refusal("Releases belong to root: run this with sudo.")
+    if not layout.root.is_dir():
+        raise refusal(f"There is no {layout.root}: run deploy/install.sh first.")
+    before = layout.serving()
+    try:
+        procedure(layout)
+    except RefusedError as error:
+        typer.echo(str(error), err=True)
+        stands = f"Release {before.id} is current as before" if before else "There is no release yet"
+        raise refusal(f"Refused. {stands}.") from None

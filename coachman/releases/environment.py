@@ -1,0 +1,86 @@
+"""The virtual environment of a release: what its requirements.txt names, and Coachman."""
+
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import coachman
+from coachman.releases.layout import Layout, RefusedError, Release
+from coachman.releases.source import CONFIGURATION, wheels_in
+
+INSTALL_SECONDS = 1800
+
+
+def build(layout: Layout, release: Release, source: Path, wheels: Path | None) -> None:
+    """`wheels`: a folder to install from instead of the package index."""
+    base = getattr(sys, "_base_executable", sys.executable)  # or the environment would stand on ours
+    _run([base, "-m", "venv", "--without-pip", str(release.folder / ".venv")])
+    own = wheels_in(source)
+    if own:
+        _install(release, source, "--no-deps", *map(str, own))
+    else:
+        _install(release, wheels, *_how_locked(release), "--requirement", "requirements.txt")
+    _add_coachman(layout, release, wheels or (source if own else None))
+    _pip(release, "check")
+
+
+def _how_locked(release: Release) -> list[str]:
+    """A lock with hashes names all there is to install."""
+    is_hashed = "--hash=" in (release.folder / "requirements.txt").read_text(encoding="utf-8")
+    return ["--no-deps", "--require-hashes"] if is_hashed else []
+
+
+def _add_coachman(layout: Layout, release: Release, wheels: Path | None) -> None:
+    """To an application that does not bring it. Packages that both need stay as the application has them."""
+    if not (release.folder / CONFIGURATION).exists():
+        shutil.copyfile(_shipped_configuration(), release.folder / CONFIGURATION)
+    if (release.folder / "coachman" / "worker.py").exists() or _has(release, "coachman"):
+        return
+    found = sorted(layout.wheels.glob("coachman-*.whl"))
+    if not found:
+        raise RefusedError(f"There is no wheel of Coachman in {layout.wheels}: run install.sh again.")
+    _install(release, wheels, str(found[-1]))
+
+
+def _shipped_configuration() -> Path:
+    """Beside the package in a checkout, in the package where it was built."""
+    package = Path(coachman.__file__).parent
+    places = [package / CONFIGURATION, package.parent / CONFIGURATION]
+    return next(place for place in places if place.exists())
+
+
+def _has(release: Release, module: str) -> bool:
+    look = f"import importlib.util as u, sys; sys.exit(u.find_spec({module!r}) is None)"
+    return subprocess.run([str(release.python), "-I", "-c", look], timeout=60).returncode == 0
+
+
+def _install(release: Release, wheels: Path | None, *arguments: str) -> None:
+    where = ["--no-index", "--find-links", str(wheels.resolve())] if wheels else []
+    _pip(release, "install", "--quiet", "--no-input", "--no-cache-dir", *where, *arguments)
+
+
+def _pip(release: Release, *arguments: str) -> None:
+    pip = [sys.executable, "-m", "pip", "--python", str(release.python), "--disable-pip-version-check"]
+    _run([*pip, *arguments], release.folder)
+
+
+def _run(command: list[str], folder: Path | None = None) -> None:
+    try:
+        done = subprocess.run(
+            command,
+            cwd=folder,
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
+            timeout=INSTALL_SECONDS,
+        )
+    except subprocess.TimeoutExpired:
+        raise RefusedError(f"{' '.join(command[2:4])} has not ended within {INSTALL_SECONDS} s.") from None
+    if done.returncode:
+        raise RefusedError(f"The packages cannot be installed:\n{_last_lines(done.stdout)}")
+
+
+def _last_lines(text: str, count: int = 12) -> str:
+    return "\n".join(text.strip().splitlines()[-count:])

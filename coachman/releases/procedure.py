@@ -1,0 +1,148 @@
+"""The steps of a release and of a rollback. Whatever fails, `current` is put back."""
+
+import contextlib
+import json
+import os
+import platform
+import shutil
+import signal
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+from coachman.releases import audit, environment, lock, service, source
+from coachman.releases.layout import Layout, RefusedError, Release
+from coachman.releases.prune import prune, require_space
+from coachman.releases.switch import point_current_at, sync
+
+Say = Callable[[str], None]
+
+
+def release(
+    layout: Layout, origin: Path, say: Say, *, wheels: Path | None, keep: int, restart: bool
+) -> Release:
+    """Makes a release of `origin` and moves the service to it. Raises RefusedError."""
+    os.umask(0o022)  # the service's user reads what root writes
+    layout.releases.mkdir(exist_ok=True)
+    with lock.held(layout.lock, "release"):
+        candidate = layout.release(_new_id(layout))
+        with _noted(layout, "release", candidate):
+            require_space(layout)
+            say(f"Release {candidate.id} of {origin}")
+            _build(layout, candidate, origin, say, wheels)
+            _check(candidate, say)
+            say(service.run_as_service(candidate, "migrate"))
+            _move(layout, candidate, say, restart=restart)
+        for gone in prune(layout, keep):
+            say(f"Removed release {gone.id}")
+    return candidate
+
+
+def rollback(layout: Layout, name: str | None, say: Say, *, restart: bool) -> Release:
+    """Moves the service back to a release that is still there. The database stays as it is."""
+    with lock.held(layout.lock, "rollback"):
+        target = layout.release(name) if name else _the_one_before(layout)
+        if not target.is_complete:
+            raise RefusedError(f"There is no release {target.id}: `coachman releases` lists them.")
+        with _noted(layout, "rollback", target):
+            say(f"Back to release {target.id}")
+            _check(target, say)
+            _move(layout, target, say, restart=restart)
+    return target
+
+
+def _build(layout: Layout, candidate: Release, origin: Path, say: Say, wheels: Path | None) -> None:
+    try:
+        source.copy(origin, candidate.folder)
+        say("Copied")
+        environment.build(layout, candidate, origin, wheels)
+        say("Installed its packages")
+    except BaseException:
+        shutil.rmtree(candidate.folder, ignore_errors=True)
+        raise
+    facts = {
+        "made_at": lock.now(),
+        "by": lock.who(),
+        "source": str(origin),
+        "python": platform.python_version(),
+    }
+    candidate.record.write_text(json.dumps(facts) + "\n", encoding="utf-8")
+    sync()
+    say("Synced it to disk")
+
+
+def _check(candidate: Release, say: Say) -> None:
+    say(service.run_as_service(candidate, "check"))
+
+
+def _move(layout: Layout, target: Release, say: Say, *, restart: bool) -> None:
+    before, was_active = layout.serving(), service.is_active()
+    generation = service.generation() if was_active and not restart else 0
+    with _not_interrupted():
+        point_current_at(layout, target)
+        sync()
+        say("Switched; waiting for the new generation")
+        try:
+            if was_active and not restart:
+                service.reload()
+            else:
+                service.restart()
+            answer = service.confirm(above=generation)
+        except RefusedError:
+            _put_back(layout, before, was_active=was_active, restart=restart)
+            raise
+        sync()
+    say(f"Release {target.id} serves: generation {answer['generation']}, {answer['workers']} workers ready")
+
+
+def _put_back(layout: Layout, before: Release | None, *, was_active: bool, restart: bool) -> None:
+    point_current_at(layout, before)
+    sync()
+    if not was_active:
+        service.stop()  # it would try again and again
+    elif restart:
+        service.restart()
+
+
+@contextlib.contextmanager
+def _not_interrupted() -> Iterator[None]:
+    """Between the switch and its outcome: systemd goes on with a reload that nobody waits for."""
+    signals = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
+    handlers = [signal.signal(signum, signal.SIG_IGN) for signum in signals]
+    try:
+        yield
+    finally:
+        for signum, handler in zip(signals, handlers, strict=True):
+            signal.signal(signum, handler)
+
+
+@contextlib.contextmanager
+def _noted(layout: Layout, what: str, target: Release) -> Iterator[None]:
+    before = layout.serving()
+    facts: dict[str, Any] = {"did": what, "release": target.id, "before": before.id if before else None}
+    try:
+        yield
+    except RefusedError as error:
+        audit.note(layout.audit, **facts, outcome="refused", reason=str(error))
+        raise
+    except BaseException as error:
+        audit.note(layout.audit, **facts, outcome="interrupted", reason=repr(error))
+        raise
+    audit.note(layout.audit, **facts, outcome="serves")
+
+
+def _new_id(layout: Layout) -> str:
+    while True:
+        name = time.strftime("%Y%m%d-%H%M%S", time.gmtime())
+        if not layout.release(name).folder.exists():
+            return name
+        time.sleep(0.1)  # its second is taken
+
+
+def _the_one_before(layout: Layout) -> Release:
+    serving = layout.serving()
+    older = [one for one in layout.complete() if serving is None or one.id < serving.id]
+    if not older:
+        raise RefusedError("There is no release before this one: `coachman releases` lists what there is.")
+    return older[-1]
