@@ -7,7 +7,7 @@ BIN := $(VENV)/bin
 PIP_FLAGS := --quiet --disable-pip-version-check --no-deps --require-hashes
 
 .DEFAULT_GOAL := help
-.PHONY: help run demo-data test check lint bench lock clean
+.PHONY: help run demo-data wheelhouse test test-vm check lint bench lock clean
 
 help: ## List these targets
 	@awk 'BEGIN {FS = ":.*## "} \
@@ -23,9 +23,15 @@ run: $(VENV)/runtime ## Migrate the database and serve on 127.0.0.1:8000; Ctrl-C
 demo-data: $(VENV)/runtime ## Fill the database with thousands of real items
 	@$(BIN)/python -m app demo-data
 
+wheelhouse: $(VENV)/development ## Collect in build/wheels what install.sh needs without a network
+	@scripts/wheelhouse build/wheels
+
 ##@ Work on it
 test: $(VENV)/development $(VENV)/loadtests ## Run all tests, with coverage
-	@$(BIN)/python -m pytest --cov --cov-report=term-missing:skip-covered $(ARGS)
+	@$(BIN)/python -m pytest --cov --cov-report=term-missing:skip-covered --ignore=tests/vm $(ARGS)
+
+test-vm: $(VENV)/development ## Run the tests on machines with a systemd of their own; as root
+	@$(BIN)/python -m pytest tests/vm $(ARGS)
 
 check: $(VENV)/development $(VENV)/loadtests ## Types, style and walls; changes nothing
 	@$(BIN)/ruff check .
