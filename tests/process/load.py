@@ -33,11 +33,12 @@ class Load:
         body: Body = None,
         timeout: float = 15,
         pause: float = 0.0,
+        connect: Callable[..., socket.socket] = socket.create_connection,
     ) -> None:
+        """`connect` opens the connections, for a service that is in another network."""
         headers = {} if keep_alive else {"Connection": "close"}
         self._clients = [
-            _Client(http.client.HTTPConnection("127.0.0.1", port, timeout=timeout), paths, headers, body)
-            for _ in range(clients)
+            _Client(_connection(port, timeout, connect), paths, headers, body) for _ in range(clients)
         ]
         self._end = threading.Event()
         self._threads = [
@@ -69,6 +70,14 @@ class Load:
     def answered_by(self) -> list[bytes | None]:
         """What each client's open connection answered last: for an application that says its pid, by whom."""
         return [client.answered_by for client in self._clients]
+
+
+def _connection(
+    port: int, timeout: float, connect: Callable[..., socket.socket]
+) -> http.client.HTTPConnection:
+    connection = http.client.HTTPConnection("127.0.0.1", port, timeout=timeout)
+    connection._create_connection = connect  # type: ignore[attr-defined]  # it has no other way to be told
+    return connection
 
 
 class _Client:

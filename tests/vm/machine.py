@@ -1,0 +1,242 @@
+"""A machine of its own for a test: systemd as PID 1 in a container, with its own network and process table.
+
+Its disk is an overlay on layers that are never written to. All of it ends with the process that started it.
+No limits are enforced in it (MemoryMax, TasksMax, IPAddressDeny): those need a kernel of their own.
+"""
+
+import contextlib
+import ctypes
+import os
+import shlex
+import shutil
+import signal
+import socket
+import subprocess
+import threading
+import time
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Self
+
+CLONE_NEWNET = 0x40000000
+ENVIRONMENT = {
+    "PATH": "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin",
+    "LANG": "C.UTF-8",
+    "COLUMNS": "110",
+    "SYSTEMD_PAGER": "",
+    "SYSTEMD_COLORS": "0",
+}
+_libc = ctypes.CDLL(None, use_errno=True)
+
+
+class Machine:
+    """`layers`: the lowest last. `work` keeps the disk over a reboot; it must not be on an overlay itself."""
+
+    def __init__(self, layers: Sequence[Path], work: Path, name: str) -> None:
+        self.name, self.disk = name, work / "disk"
+        self._layers, self._work, self._console = layers, work, work / "console.log"
+        self._netns = -1
+
+    def __enter__(self) -> Self:
+        self.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.stop()
+
+    def start(self, seconds: float = 60) -> None:
+        _clear_cgroups(self.name)
+        for folder in ("disk", "overlay", "root"):
+            (self._work / folder).mkdir(parents=True, exist_ok=True)
+        with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as notify, self._console.open("ab") as console:
+            address = f"coachman-{self.name}-{os.getpid()}"
+            notify.bind(f"\0{address}")
+            self._process = subprocess.Popen(
+                self._command(),
+                stdin=subprocess.DEVNULL,
+                stdout=console,
+                stderr=subprocess.STDOUT,
+                env=ENVIRONMENT | {"NOTIFY_SOCKET": f"@{address}"},
+            )
+            self._wait_for_systemd(notify, time.monotonic() + seconds)
+        # nspawn's own notion of the leader is a number of the PID namespace around it.
+        [leader, *_] = self._pids("payload/init.scope/cgroup.procs")
+        self.leader = leader
+        self._netns = os.open(f"/proc/{leader}/ns/net", os.O_RDONLY)
+        self.wait("test $(systemctl is-system-running) != starting", seconds=seconds)
+
+    def stop(self) -> None:
+        """As poweroff does; at once where that takes too long."""
+        if self._netns >= 0:
+            os.close(self._netns)
+            self._netns = -1
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(self.leader, signal.SIGRTMIN + 4)
+        try:
+            self._process.wait(90)
+        except subprocess.TimeoutExpired:
+            self._process.kill()
+            self._process.wait(10)
+        finally:
+            _clear_cgroups(self.name)
+
+    def reboot(self) -> None:
+        self.stop()
+        self.start()
+
+    def run(self, command: str, *, code: int | None = 0, seconds: float = 120) -> str:
+        """What a root shell prints. Fails when the exit code is not `code`; None takes any."""
+        done = subprocess.run(
+            [*self.enter(), "/bin/sh", "-c", command],
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
+            timeout=seconds,
+            env=ENVIRONMENT,
+        )
+        assert code is None or done.returncode == code, (
+            f"{command}: exit code {done.returncode}\n{done.stdout}\n{self.journal()}"
+        )
+        return done.stdout
+
+    def begin(self, command: str) -> "subprocess.Popen[str]":
+        return subprocess.Popen(
+            [*self.enter(), "/bin/sh", "-c", command],
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
+            env=ENVIRONMENT,
+        )
+
+    def wait(self, condition: str, *, seconds: float = 60) -> None:
+        """Until the shell says yes."""
+        deadline = time.monotonic() + seconds
+        while subprocess.run(
+            [*self.enter(), "/bin/sh", "-c", condition], capture_output=True, timeout=60, env=ENVIRONMENT
+        ).returncode:
+            assert time.monotonic() < deadline, f"{condition}: not within {seconds:g} s\n{self.journal()}"
+            time.sleep(0.05)  # between two looks
+
+    def enter(self) -> list[str]:
+        return ["nsenter", "--target", str(self.leader), "-m", "-u", "-i", "-n", "-p", "-C", "-r", "-w", "--"]
+
+    def put(self, source: Path, folder: str) -> None:
+        """Copies a file or a folder into a folder there."""
+        pack = ["tar", "-C", str(source.parent), "--owner=0", "--group=0", "-cf", "-", source.name]
+        unpack = f"mkdir -p {shlex.quote(folder)} && tar -C {shlex.quote(folder)} -xf -"
+        with subprocess.Popen(pack, stdout=subprocess.PIPE) as packing:
+            subprocess.run([*self.enter(), "sh", "-c", unpack], stdin=packing.stdout, check=True, timeout=120)
+        assert packing.returncode == 0
+
+    def write(self, path: str, text: str) -> None:
+        subprocess.run(
+            [*self.enter(), "sh", "-c", f"mkdir -p $(dirname {path}) && cat >{path}"],
+            input=text,
+            text=True,
+            check=True,
+            timeout=30,
+            env=ENVIRONMENT,
+        )
+
+    def show(self, what: str, unit: str = "coachman.service") -> str:
+        """A property that systemd has of a unit."""
+        return self.run(f"systemctl show --value -p {what} {unit}").strip()
+
+    def journal(self, unit: str = "coachman.service", lines: int = 60) -> str:
+        return subprocess.run(
+            [*self.enter(), "journalctl", "--no-pager", "-o", "cat", "-n", str(lines), "-u", unit],
+            capture_output=True,
+            text=True,
+            timeout=30,
+            env=ENVIRONMENT,
+        ).stdout
+
+    def connect(self, address: tuple[str, int], timeout: float = 15, *_: object) -> socket.socket:
+        """A connection made in the machine's network: a socket stays in the one where it was made."""
+        made: list[socket.socket | BaseException] = []
+
+        def make() -> None:
+            try:
+                if _libc.setns(self._netns, CLONE_NEWNET):
+                    raise OSError(ctypes.get_errno(), "setns")
+                made.append(socket.create_connection(address, timeout))
+            except BaseException as error:  # noqa: BLE001 - raised again by who asked
+                made.append(error)
+
+        thread = threading.Thread(target=make)  # of which the namespace ends with it
+        thread.start()
+        thread.join()
+        if isinstance(made[0], BaseException):
+            raise made[0]
+        return made[0]
+
+    def _command(self) -> list[str]:
+        """All in a PID namespace that ends with this process, and in mounts that nobody has to undo."""
+        nspawn = ["systemd-nspawn", "--directory", f"{self._work}/root", "--boot", "--machine", self.name]
+        nspawn += ["--register=no", "--keep-unit", "--notify-ready=yes", "--console=read-only"]
+        nspawn += ["--link-journal=no", "--resolv-conf=off", "--timezone=off", "--private-network"]
+        # A cgroup of its own: two machines in one would stop each other's units.
+        steps = [f"mkdir -p {group} && echo $$ >{group}/cgroup.procs" for group, _ in _cgroups(self.name)]
+        options = (
+            f"lowerdir={':'.join(map(str, self._layers))},upperdir={self.disk},workdir={self._work}/overlay"
+        )
+        steps += [f"mount -t overlay overlay -o {options} {self._work}/root", f"exec {shlex.join(nspawn)}"]
+        return [
+            *("setpriv", "--pdeathsig", "KILL"),
+            *("unshare", "--mount", "--propagation", "private"),
+            *("--pid", "--fork", "--kill-child=KILL", "--mount-proc"),
+            *("sh", "-ec", "\n".join(steps)),
+        ]
+
+    def _wait_for_systemd(self, notify: socket.socket, deadline: float) -> None:
+        notify.settimeout(0.2)
+        while True:
+            assert self._process.poll() is None, f"the machine ended\n{self._console.read_text()[-3000:]}"
+            assert time.monotonic() < deadline, f"systemd is not up\n{self._console.read_text()[-3000:]}"
+            with contextlib.suppress(TimeoutError):
+                if "READY=1" in notify.recv(8192).decode().splitlines():
+                    return
+
+    def _pids(self, pattern: str) -> list[int]:
+        for group, _ in _cgroups(self.name):
+            for file in group.glob(pattern):
+                return [int(pid) for pid in file.read_text().split()]
+        raise AssertionError(f"no {pattern} in the cgroup of {self.name}")
+
+
+def _cgroups(name: str) -> Iterator[tuple[Path, bool]]:
+    """Of the machine, in each hierarchy that systemd uses, and whether it is of version 2."""
+    for line in Path("/proc/self/mounts").read_text().splitlines():
+        _, place, kind, options, *_ = line.split()
+        if kind == "cgroup2" or (kind == "cgroup" and "name=systemd" in options.split(",")):
+            yield Path(place, name), kind == "cgroup2"
+
+
+def _clear_cgroups(name: str) -> None:
+    """Ends what a run that was killed may have left, by the machine's own cgroup."""
+    for group, _ in _cgroups(name):
+        deadline = time.monotonic() + 10
+        while (pids := _pids_below(group)) and time.monotonic() < deadline:
+            for pid in pids:
+                with contextlib.suppress(ProcessLookupError):
+                    os.kill(pid, signal.SIGKILL)
+            time.sleep(0.02)
+        folders = [path for path in group.rglob("*") if path.is_dir()] if group.exists() else []
+        for folder in [*sorted(folders, key=lambda path: -len(path.parts)), group]:
+            with contextlib.suppress(OSError):
+                folder.rmdir()
+
+
+def _pids_below(group: Path) -> list[int]:
+    found = []
+    for file in group.rglob("cgroup.procs") if group.exists() else ():
+        with contextlib.suppress(OSError):
+            found += [int(pid) for pid in file.read_text().split() if pid != "0"]
+    return found
+
+
+def remove(work: Path) -> None:
+    """The disk of a machine that has ended."""
+    shutil.rmtree(work, ignore_errors=True)
