@@ -6,6 +6,7 @@ and the loop itself stay Gunicorn's.
 """
 
 import contextlib
+import logging
 import os
 import signal
 import time
@@ -19,6 +20,8 @@ from coachman import handover as handovers
 from coachman.capacity import MOST_WORKERS
 from coachman.handover import Handover
 from coachman.ops import store
+from coachman.ops.events import Events
+from coachman.ops.history import History
 from coachman.ops.metrics import Metrics
 from coachman.process import leave
 from coachman.recycling import Lifetime, Recycling
@@ -54,6 +57,8 @@ class Supervisor(Arbiter):
         self._report = Report(
             scoreboard, lambda: succession.is_accepted() and not self.has_handed_over, self.metrics
         )
+        self.events = Events(settings.runtime_dir, succession.generation)
+        self._history = History(settings.runtime_dir, succession.generation)
         self.is_stopping = False
         self._due: dict[int, float] = {}  # slot number -> when its next worker may be forked, monotonic
         self._recycling = Recycling(self)
@@ -98,6 +103,8 @@ class Supervisor(Arbiter):
         self.fork_missing()
         self._recycling.look()
         self._report.tell_systemd(self.settings.hang_seconds)
+        self.events.look(self.scoreboard)
+        self._history.look(self.scoreboard)
         if self.handover is not None:
             self.handover.look()
 
@@ -116,6 +123,8 @@ class Supervisor(Arbiter):
 
     def stop(self, graceful: bool = True) -> None:
         self.is_stopping = True
+        if not self.has_handed_over:
+            self.events.note("stopping", f"Master {self.pid} stops")
         self._report.tell_systemd_of_stop()
         for worker in self.WORKERS.values():
             self._note_leaving(worker, Reason.STOPPED)
@@ -141,7 +150,7 @@ class Supervisor(Arbiter):
     def handle_usr2(self) -> None:
         obstacle = handovers.obstacle(self)
         if obstacle:
-            self.log.error("SIGUSR2 is ignored: %s", obstacle)
+            self.events.tell(logging.ERROR, "handover-ignored", "SIGUSR2 is ignored: %s", obstacle)
         else:
             self.handover = handovers.begin(self)
 
@@ -159,13 +168,14 @@ class Supervisor(Arbiter):
         except (OSError, RuntimeError) as error:
             os.umask(umask)  # Gunicorn has changed it for the file that it could not make
             if str(error) != self._fork_error:
-                self.log.error("Cannot fork a worker (%s); tried again every %g s", error, FORK_RETRY_SECONDS)
+                message = "Cannot fork a worker (%s); tried again every %g s"
+                self.events.tell(logging.ERROR, "fork-failed", message, error, FORK_RETRY_SECONDS)
             self._fork_error = str(error)
             return None
         finally:
             signal.pthread_sigmask(signal.SIG_UNBLOCK, STOP_SIGNALS)
         if self._fork_error:
-            self.log.info("Workers can be forked again")
+            self.events.tell(logging.INFO, "fork-restored", "Workers can be forked again")
             self._fork_error = ""
         return pid
 
@@ -276,7 +286,9 @@ class Supervisor(Arbiter):
 
     def _abort(self, worker: Worker, reason: Reason, limit: float) -> None:
         sentence = hangs.SENTENCES[reason].format(limit)
-        self.log.critical("%s %s: killed; its stacks follow where they can be had", name_of(worker), sentence)
+        message = "%s %s: killed; its stacks follow where they can be had"
+        number = _slot(worker).number
+        self.events.tell(logging.CRITICAL, "killed", message, name_of(worker), sentence, slot=number)
         worker.aborted, worker.aborted_at, worker.lost = True, time.monotonic(), reason
         self.kill_worker(worker.pid, signal.SIGABRT)
 
@@ -296,7 +308,8 @@ class Supervisor(Arbiter):
         self._recycling.has_ended(worker)
         if worker.leaving is None:
             self._due[slot.number] = time.monotonic() + delay
-        self.log.log(*self._report.ending(worker, row, code, reason, delay))
+        level, *told = self._report.ending(worker, row, code, reason, delay)
+        self.events.tell(level, words(reason), *told, slot=slot.number)
         self.cfg.child_exit(self, worker)
         if failed and not self.scoreboard.was_ready and not self.is_stopping:
             raise HaltServer("A worker did not start, and the service had never been ready.", START_FAILED)

@@ -6,6 +6,7 @@ service's main process and the old master drains. Else it is ended, and the old 
 """
 
 import contextlib
+import logging
 import os
 import signal
 import time
@@ -62,7 +63,8 @@ class Handover:
     def has_ended(self, code: int) -> None:
         """Called when the new master has been reaped, whoever ended it."""
         if self._arbiter.has_handed_over:  # too late to go on: systemd starts the service anew
-            self._arbiter.log.error("Master %s, which had taken over, has ended", self.pid)
+            message = "Master %s, which had taken over, has ended"
+            self._arbiter.events.tell(logging.ERROR, "crashed", message, self.pid)
             return
         if not self._sentence:
             how = f"was killed by {signal_name(code)}" if code < 0 else f"ended with exit code {code}"
@@ -111,7 +113,8 @@ class Handover:
         return time.monotonic() - self._serves_since >= PROBATION_SECONDS
 
     def _accept(self) -> None:
-        self._arbiter.log.info("Master %s has taken over; this one drains", self.pid)
+        message = "Master %s has taken over; this one drains"
+        self._arbiter.events.tell(logging.INFO, "handed-over", message, self.pid)
         self._arbiter.has_handed_over = True
         with contextlib.suppress(OSError):
             log_path(self._settings.runtime_dir).unlink()
@@ -127,7 +130,7 @@ class Handover:
     def _say_refused(self, reason: str) -> None:
         generation = self._arbiter.scoreboard.service.generation
         self._sentence = f"The handover is refused: {reason}. Generation {generation} serves on."
-        self._arbiter.log.error(self._sentence)
+        self._arbiter.events.tell(logging.ERROR, "refused", self._sentence)
         systemd.notify("READY=1")
 
 
@@ -158,6 +161,7 @@ def begin(arbiter: "Supervisor") -> Handover | None:
         log_path(arbiter.settings.runtime_dir).unlink(missing_ok=True)
     handovers = arbiter.scoreboard.service.handovers + 1
     arbiter.scoreboard.update_service(handover=Phase.UNDER_WAY, handovers=handovers, successor=0)
+    arbiter.events.note("handover", "A handover begins: the new generation is checked, loaded and started")
     systemd.notify("RELOADING=1", f"MONOTONIC_USEC={time.monotonic_ns() // 1000}")
     try:
         arbiter.reexec()
@@ -168,7 +172,7 @@ def begin(arbiter: "Supervisor") -> Handover | None:
         if not isinstance(error, OSError):
             raise
         sentence = f"The handover is refused: cannot fork ({error})."
-        arbiter.log.error(sentence)
+        arbiter.events.tell(logging.ERROR, "refused", sentence)
         succession.note(sentence, arbiter.settings.runtime_dir)
         arbiter.scoreboard.update_service(handover=Phase.REFUSED)
         if arbiter.metrics is not None:

@@ -4,6 +4,7 @@ import contextlib
 import errno
 import gc
 import importlib
+import logging
 import os
 import socket
 from typing import Any
@@ -165,10 +166,11 @@ def _reason(error: OSError) -> str:
 
 def _announce(server: Supervisor) -> None:
     held_by = "as told" if settings.workers else default_workers()[1]
-    server.log.info("%s workers (%s), master pid %s", server.num_workers, held_by, os.getpid())
+    message = "%s workers (%s), master pid %s"
+    server.events.tell(logging.INFO, "started", message, server.num_workers, held_by, os.getpid())
     for kind, listener in zip(server.listener_kinds, server.LISTENERS, strict=True):
         if kind == listeners.OPS:
-            server.log.info("Operations: %s/readyz", listener)
+            server.log.info("Status page: %s/ (also /readyz, /metrics)", listener)
         else:
             server.log.info("Serving on: %s%s", listener, _docs(server.app.wsgi(), listener))
 

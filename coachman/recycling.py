@@ -1,5 +1,6 @@
 """Which worker has served long enough: by requests, by age, by memory."""
 
+import logging
 import random
 import time
 from typing import TYPE_CHECKING
@@ -78,6 +79,7 @@ class Recycling:
         for worker, reason in worn:
             if reason is not None and may:
                 self._outgoing, self._reason = worker, reason
-                arbiter.log.info("%s is to be replaced: %s", name_of(worker), words(reason))
+                message = "%s is to be replaced: %s"
+                arbiter.events.tell(logging.INFO, "recycling", message, name_of(worker), words(reason))
                 arbiter.fork_missing()
                 return

@@ -11,8 +11,8 @@ from typing import Any
 
 import uvicorn
 
-from coachman.asgi import Application
 from coachman.drain import QUICK_STOP_SECONDS, Drain
+from coachman.ops.router import OpsApp
 from coachman.scoreboard import Scoreboard, Slot, State
 from coachman.settings import ServerSettings
 
@@ -103,7 +103,7 @@ class OpsServer(uvicorn.Server):
 
     DRAIN_SECONDS, KEEPALIVE_SECONDS = 2, 1
 
-    def __init__(self, application: Application, scoreboard: Scoreboard | None) -> None:
+    def __init__(self, application: OpsApp, scoreboard: Scoreboard | None) -> None:
         super().__init__(
             uvicorn.Config(
                 application,
@@ -114,8 +114,8 @@ class OpsServer(uvicorn.Server):
                 timeout_keep_alive=self.KEEPALIVE_SECONDS,
             )
         )
+        self._application, self._scoreboard = application, scoreboard
         self._is_hurried = False
-        self._scoreboard = scoreboard
 
     @contextlib.contextmanager
     def capture_signals(self) -> Generator[None]:
@@ -129,6 +129,7 @@ class OpsServer(uvicorn.Server):
     async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
         for server in self.servers:
             server.close()
+        self._application.stop()
         drain = Drain(self, self.DRAIN_SECONDS, self.KEEPALIVE_SECONDS)
         if self._is_hurried:
             drain.hurry()

@@ -124,7 +124,9 @@ class Worker(UvicornWorker):
             self.config.limit_max_requests = None  # the master recycles, one at a time
         patrol = Patrol(Limits.of(settings), Refusals(self.metrics.limits if self.metrics else None))
         self.config.http = functools.partial(HttpProtocol, patrol=patrol)
-        ops_server = OpsServer(OpsApp(self.scoreboard, store.kept(), public), self.scoreboard)
+        ops_server = OpsServer(
+            OpsApp(self.scoreboard, store.kept(), public, settings.runtime_dir), self.scoreboard
+        )
         server = Server(self.config, settings, self.slot, ops_server)
         beating = asyncio.create_task(Heartbeat(self.slot, server, self.ppid, observer, self.metrics).run())
         patrolling = asyncio.create_task(patrol.run())
