@@ -30,6 +30,7 @@ def create_app(settings: Settings | None = None) -> FastAPI:
         docs_url=None,
         redoc_url=None,
         redirect_slashes=False,
+        telemetry={"auto_configure": True},  # where OTEL_EXPORTER_OTLP_ENDPOINT is set; begun in the lifespan
     )
     app.state.settings = settings
     app.add_middleware(BodyLimit, max_body_bytes=settings.max_body_bytes)

@@ -22,6 +22,15 @@ from coachman.scoreboard import Scoreboard
 from coachman.settings import ServerSettings, load_settings
 from coachman.worker import Worker
 
+_TELEMETRY = (  # what FastAPI imports in the lifespan: some tenths of a second, after each fork
+    "opentelemetry.exporter.otlp.proto.http._log_exporter",
+    "opentelemetry.exporter.otlp.proto.http.metric_exporter",
+    "opentelemetry.exporter.otlp.proto.http.trace_exporter",
+    "opentelemetry.sdk._logs.export",
+    "opentelemetry.sdk.metrics.export",
+    "opentelemetry.sdk.trace.export",
+)
+
 settings: ServerSettings = load_settings()
 
 
@@ -125,6 +134,10 @@ def _import_what_workers_need(server: Arbiter) -> None:
     config = uvicorn.Config(server.app.wsgi(), log_config=None, **Worker.CONFIG_KWARGS)
     config.get_loop_factory()
     config.load()
+    if any(name.startswith("OTEL_EXPORTER_OTLP") for name in os.environ):
+        for module in _TELEMETRY:
+            with contextlib.suppress(ImportError):  # without the extra, which FastAPI complains of
+                importlib.import_module(module)
     with contextlib.suppress(ImportError):  # an application without anyio, or an anyio without this module
         importlib.import_module("anyio._backends._asyncio")
 

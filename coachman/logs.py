@@ -64,6 +64,7 @@ class JsonFormatter(logging.Formatter):
         }
         if identifier := request_id.current.get():
             line["request_id"] = identifier
+        line.update(_trace())
         line.update(getattr(record, FIELDS, {}))
         if record.exc_info and record.exc_info[0] is not None:
             line["exception"] = self.formatException(record.exc_info)
@@ -78,6 +79,16 @@ def readable(line: str) -> str:
         return f"[{fields['level'].upper()}] {fields['message']}"
     except (ValueError, KeyError, TypeError, AttributeError):
         return line
+
+
+def _trace() -> dict[str, str]:
+    """Where the application traces its requests: which trace has this line's."""
+    if "opentelemetry.trace" not in sys.modules:
+        return {}
+    from opentelemetry import trace
+
+    context = trace.get_current_span().get_span_context()
+    return {"trace_id": trace.format_trace_id(context.trace_id)} if context.is_valid else {}
 
 
 def _is_journal() -> bool:

@@ -144,6 +144,8 @@ function showGraphs(snapshot) {
   const end = Math.max(0, ...history.keys());
   const records = [...history.values()].sort((a, b) => a.time - b.time);
   const last = records[records.length - 1];
+  const sum = (key) => snapshot.slots.reduce((total, slot) => total + slot[key], 0);
+  const sums = { in_flight: sum("in_flight"), rss: sum("rss"), ready: snapshot.ready };
   const values = {
     requests: [(r) => r.requests, (v) => number(v, 1)],
     latency: [(r) => (r.requests ? r.busy / r.requests : null), milliseconds],
@@ -153,7 +155,8 @@ function showGraphs(snapshot) {
     ready: [(r) => r.ready, (v) => `${number(v, 0)} of ${snapshot.workers}`],
   };
   for (const [name, [value, text]] of Object.entries(values)) {
-    setText(`now-${name}`, last ? text(value(last)) : "–");
+    const now = name in sums ? sums[name] : last && value(last);
+    setText(`now-${name}`, now === undefined ? "–" : text(now));
     draw(document.querySelector(`[data-graph="${name}"] svg`), records.map((r) => [r.time - end + SECONDS, value(r)]));
   }
 }
