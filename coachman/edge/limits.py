@@ -1,5 +1,6 @@
 """How much a client may send, and how long it may take. Defaults and reasons: docs/security.md."""
 
+import contextlib
 import resource
 from dataclasses import dataclass
 from typing import Self
@@ -62,6 +63,8 @@ def _within_descriptors(connections: int) -> int:
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     wanted = connections * 5 // 4 + SPARE_FILES
     if hard == resource.RLIM_INFINITY or hard > soft:
-        soft = wanted if hard == resource.RLIM_INFINITY else min(max(soft, wanted), hard)
-        resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
+        raised = max(soft, wanted if hard == resource.RLIM_INFINITY else min(wanted, hard))
+        with contextlib.suppress(OSError, ValueError):  # a sandbox may forbid it
+            resource.setrlimit(resource.RLIMIT_NOFILE, (raised, hard))
+            soft = raised
     return max(min(connections, (soft - SPARE_FILES) * 4 // 5), 4)
