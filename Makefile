@@ -7,7 +7,7 @@ BIN := $(VENV)/bin
 PIP_FLAGS := --quiet --disable-pip-version-check --no-deps --require-hashes
 
 .DEFAULT_GOAL := help
-.PHONY: help run demo-data wheelhouse test test-vm check lint bench lock clean
+.PHONY: help run demo-data wheelhouse test test-vm check lint bench bench-edge lock clean
 
 help: ## List these targets
 	@awk 'BEGIN {FS = ":.*## "} \
@@ -45,6 +45,9 @@ lint: $(VENV)/development ## Mend style where a tool can
 
 bench: $(VENV)/development ## Compare with the usual deployment, as ratios
 	@$(BIN)/python benchmarks/against_stock.py $(ARGS)
+
+bench-edge: $(VENV)/development ## Compare requests per CPU-second with the stock worker (needs wrk)
+	@$(BIN)/python benchmarks/edge.py $(ARGS)
 
 lock: $(VENV)/development ## Make the locks anew from pyproject.toml (ARGS=--upgrade for newer versions)
 	@scripts/lock $(ARGS)

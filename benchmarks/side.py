@@ -15,7 +15,7 @@ from pathlib import Path
 REPOSITORY = Path(__file__).parents[1]
 GUNICORN = str(Path(sys.executable).with_name("gunicorn"))
 STOCK_WORKER = "uvicorn_worker.UvicornWorker"
-REQUEST = "/items?limit=1"
+APP, REQUEST = "app.main:app", "/items?limit=1"
 LIMIT_SECONDS = 60.0
 STOP_SECONDS = 15.0
 
@@ -25,8 +25,8 @@ class BenchmarkError(Exception):
 
 
 class Side:
-    def __init__(self, name: str, workers: int, folder: Path) -> None:
-        self.name, self.port = name, free_port()
+    def __init__(self, name: str, workers: int, folder: Path, app: str, request: str) -> None:
+        self.name, self.port, self._request = name, free_port(), request
         self._log = folder / "service.log"
         self._environment = untouched_environment() | {
             "COACHMAN_DATABASE_URL": f"sqlite:///{folder}/stock.db"
@@ -35,13 +35,14 @@ class Side:
         if name == "ours":
             self._arguments = []
             self._environment |= {
+                "COACHMAN_APP": app,
                 "COACHMAN_BIND": address,
                 "COACHMAN_OPS_BIND": f"127.0.0.1:{free_port()}",
                 "COACHMAN_WORKERS": str(workers),
             }
         else:
             # /dev/null, or Gunicorn would read the gunicorn.conf.py of the folder it runs in.
-            stock = f"app.main:app --workers {workers} --worker-class {STOCK_WORKER} --bind {address}"
+            stock = f"{app} --workers {workers} --worker-class {STOCK_WORKER} --bind {address}"
             self._arguments = [*stock.split(), "-c", os.devnull, "--no-control-socket"]
 
     def migrate(self) -> None:
@@ -88,14 +89,22 @@ class Side:
         connection = http.client.HTTPConnection("127.0.0.1", self.port, timeout=LIMIT_SECONDS)
         with contextlib.closing(connection):
             try:
-                connection.request("GET", REQUEST)
+                connection.request("GET", self._request)
                 answer = connection.getresponse()
                 answer.read()
             except (OSError, http.client.HTTPException):
                 return False
         if answer.status != 200:
-            raise self.failure(f"answered {REQUEST} with {answer.status}")
+            raise self.failure(f"answered {self._request} with {answer.status}")
         return True
+
+    def cpu_seconds(self) -> float:
+        """Of the workers that live, user and system."""
+        ticks = 0
+        for pid in self.workers():
+            fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
+            ticks += int(fields[11]) + int(fields[12])
+        return ticks / os.sysconf("SC_CLK_TCK")
 
     def wait_until(self, condition: Callable[[], bool], wanted: str) -> None:
         deadline = time.monotonic() + LIMIT_SECONDS
@@ -112,9 +121,9 @@ class Side:
 
 
 @contextlib.contextmanager
-def serving(name: str, workers: int) -> Iterator[Side]:
+def serving(name: str, workers: int, *, app: str = APP, request: str = REQUEST) -> Iterator[Side]:
     with tempfile.TemporaryDirectory(prefix="against_stock-") as folder:
-        side = Side(name, workers, Path(folder))
+        side = Side(name, workers, Path(folder), app, request)
         side.migrate()
         side.start()
         try:

@@ -3,8 +3,28 @@
 import asyncio
 from typing import Any
 
-FLUSH_BYTES = 64 * 1024
+HELD_BYTES = 16 * 1024
 TURNS = 10  # of the loop; Starlette's middleware hands the body on some turns after the head
+
+
+class Corks:
+    """Those of one worker that hold something: one callback looks at them all, once a turn."""
+
+    def __init__(self) -> None:
+        self._holding: list[Cork] = []
+        self._is_due = False
+
+    def look_after(self, cork: "Cork", loop: asyncio.AbstractEventLoop) -> None:
+        self._holding.append(cork)
+        if not self._is_due:
+            self._is_due = True
+            loop.call_soon(self._turn, loop)
+
+    def _turn(self, loop: asyncio.AbstractEventLoop) -> None:
+        self._holding = [cork for cork in self._holding if cork.held and cork.has_turns_left()]
+        self._is_due = bool(self._holding)
+        if self._is_due:
+            loop.call_soon(self._turn, loop)
 
 
 class Cork:
@@ -12,49 +32,41 @@ class Cork:
 
     Uvicorn writes head and body apart. A worker that is killed in between leaves half an answer, which no
     proxy can ask another worker for; and each write costs a system call and often a packet.
+
+    It holds one piece: the next one takes it along, and the end of the answer flushes it.
     """
 
-    def __init__(self, transport: asyncio.Transport, loop: asyncio.AbstractEventLoop) -> None:
+    def __init__(self, transport: asyncio.Transport, corks: Corks, loop: asyncio.AbstractEventLoop) -> None:
         self.transport = transport
-        self._call_soon = loop.call_soon
-        self._held: list[bytes] = []
-        self._held_bytes = self._turns_left = 0
-        self._is_turning = False
+        self.held = b""
+        self._turns_left = 0
+        self._corks, self._loop = corks, loop
         # Asked for every request: looked up once.
         self.is_closing = transport.is_closing
         self.get_extra_info = transport.get_extra_info
         self.pause_reading, self.resume_reading = transport.pause_reading, transport.resume_reading
 
     def write(self, data: bytes) -> None:
-        if not data:
-            return
-        if not self._held:
-            self._turns_left = TURNS
-            self._turn_again()
-        self._held.append(data)
-        self._held_bytes += len(data)
-        if self._held_bytes > FLUSH_BYTES:  # the transport says when to pause only once it has the bytes
-            self.flush()
+        if self.held or len(data) > HELD_BYTES:
+            data, self.held = self.held + data, b""
+            if not self.is_closing():
+                self.transport.write(data)
+        elif data:
+            self.held, self._turns_left = data, TURNS
+            self._corks.look_after(self, self._loop)
 
-    def _turn_again(self) -> None:
-        if not self._is_turning:
-            self._is_turning = True
-            self._call_soon(self._turn)
-
-    def _turn(self) -> None:
-        self._is_turning = False
+    def has_turns_left(self) -> bool:
         self._turns_left -= 1
-        if self._turns_left <= 0:
+        if not self._turns_left:
             self.flush()
-        elif self._held:
-            self._turn_again()
+        return self._turns_left > 0
 
     def flush(self) -> None:
-        """Called as soon as an answer is complete."""
-        if self._held:
-            held, self._held, self._held_bytes = self._held, [], 0
-            if not self.transport.is_closing():
-                self.transport.write(b"".join(held) if len(held) > 1 else held[0])
+        """Called at the end of an answer."""
+        if self.held:
+            data, self.held = self.held, b""
+            if not self.is_closing():
+                self.transport.write(data)
 
     def close(self) -> None:
         self.flush()

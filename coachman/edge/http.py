@@ -29,6 +29,9 @@ class Stage(enum.Enum):
     REFUSED = enum.auto()  # the refusal is being read, or an earlier request answered; then it ends
 
 
+HEAD, BODY, ANSWER, IDLE, REFUSED = Stage  # looked up for every request
+
+
 class HttpProtocol(HttpToolsProtocol):
     """Runs in a worker. What it relies on in Uvicorn: tests/unit/coachman/test_internals.py."""
 
@@ -43,7 +46,7 @@ class HttpProtocol(HttpToolsProtocol):
     ) -> None:
         super().__init__(config, server_state, app_state, _loop)
         self._patrol, self._limits = patrol, patrol.limits
-        self._stage, self._since = Stage.HEAD, self.loop.time()
+        self._stage, self._since = HEAD, self.loop.time()
         self._head_bytes = self._body_bytes = self._most_body_bytes = self._ignored_bytes = 0
         self._body_at = 0.0
         self._unread = b""  # has come, but too many requests before it wait for their answers
@@ -57,7 +60,7 @@ class HttpProtocol(HttpToolsProtocol):
     # The connection
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
-        super().connection_made(Cork(transport, self.loop))  # type: ignore[arg-type]
+        super().connection_made(Cork(transport, self._patrol.corks, self.loop))  # type: ignore[arg-type]
         self.flow = HeldFlow(self.transport)
         self._patrol.watched.add(self)
         if len(self.connections) > self._limits.connections:
@@ -75,47 +78,59 @@ class HttpProtocol(HttpToolsProtocol):
 
     def handle_websocket_upgrade(self) -> None:
         self._patrol.watched.discard(self)
+        self._stage = REFUSED  # nothing more is read here
         self.transport = self.transport.transport  # type: ignore[attr-defined]  # frames leave as they come
         super().handle_websocket_upgrade()
 
     # Reading
 
     def data_received(self, data: bytes) -> None:
-        if self._stage is Stage.REFUSED:
+        if self._stage is REFUSED:
             self._ignore(data)
         elif self._unread:
             self._unread += data
         else:
-            self._unset_keepalive_if_required()
-            if self._stage is Stage.IDLE:
+            if self.timeout_keep_alive_task is not None:
+                self._unset_keepalive_if_required()
+            if self._stage is IDLE:
                 self._begin_head()
-            self._read(data)
+            if len(data) <= PIECE_BYTES and not self.pipeline:
+                self._feed(data)
+            else:
+                self._read(data)
 
     def _read(self, data: bytes) -> None:
         """In pieces, so that a limit is noticed before much more than it allows has been kept."""
-        while data and self._stage is not Stage.REFUSED:
+        while data and self._stage is not REFUSED:
             if len(self.pipeline) >= self._limits.pipelined:
                 self._unread = data
                 self.flow.hold()  # type: ignore[attr-defined]
                 return
             piece, data = data[:PIECE_BYTES], data[PIECE_BYTES:]
-            self._head_bytes += len(piece)
-            body_bytes = self._body_bytes
-            try:
-                self.parser.feed_data(piece)
-            except httptools.HttpParserUpgrade as upgrade:
-                data = self._upgrade(piece[upgrade.args[0] :] + data)
-            except httptools.HttpParserError:
-                self._refuse(self._refusal or Refusal.MALFORMED)
-            # Chunk extensions and trailers are not body; the parser keeps the latter.
-            is_head = self._stage is Stage.HEAD or self._body_bytes == body_bytes
-            if not is_head:
-                self._head_bytes = 0
-            elif self._head_bytes > self._limits.head_bytes and self._stage in (Stage.HEAD, Stage.BODY):
-                self._refuse(Refusal.HEAD_BYTES)
+            self._feed(piece)
+
+    def _feed(self, piece: bytes) -> None:
+        self._head_bytes += len(piece)
+        body_bytes = self._body_bytes
+        try:
+            self.parser.feed_data(piece)
+        except httptools.HttpParserUpgrade as upgrade:
+            self._read(self._upgrade(piece[upgrade.args[0] :]))
+        except httptools.HttpParserError:
+            self._refuse(self._refusal or Refusal.MALFORMED)
+        # Of a head that has not ended, or of what is neither head nor body: the parser keeps trailers.
+        if self._body_bytes != body_bytes:
+            self._head_bytes = 0
+        elif self._head_bytes > self._limits.head_bytes:
+            self._refuse_size_of_head()
+
+    def _refuse_size_of_head(self) -> None:
+        if self._stage is not REFUSED:
+            is_in_target = self._stage is HEAD and not self.headers
+            self._refuse(Refusal.TARGET_BYTES if is_in_target else Refusal.HEAD_BYTES)
 
     def _read_on(self) -> None:
-        if not self.transport.is_closing() and self._stage is not Stage.REFUSED:
+        if not self.transport.is_closing() and self._stage is not REFUSED:
             self._unset_keepalive_if_required()
             data, self._unread = self._unread, b""
             self._read(data)
@@ -165,27 +180,12 @@ class HttpProtocol(HttpToolsProtocol):
 
     # The parser's callbacks. An exception in one ends its feed_data with an HttpParserError.
 
-    def on_message_begin(self) -> None:
-        super().on_message_begin()
-        if self._stage is not Stage.HEAD:  # pipelined
-            self._begin_head()
-
-    def on_url(self, url: bytes) -> None:
-        super().on_url(url)
-        if len(self.url) > self._limits.target_bytes:
-            self._refuse_head(Refusal.TARGET_BYTES)
-
-    def on_header(self, name: bytes, value: bytes) -> None:
-        super().on_header(name, value)
-        if len(self.headers) > self._limits.head_fields:
-            self._refuse_head(Refusal.HEAD_FIELDS)
-
     def on_headers_complete(self) -> None:
         if self.parser.should_upgrade() and not self._should_upgrade():
             return  # _upgrade comes next, and the head once more
         self._check_head()
         super().on_headers_complete()
-        self._stage, self._is_without_upgrade = Stage.BODY, False
+        self._stage, self._is_without_upgrade = BODY, False
         self._since = self._body_at = self.loop.time()
         self._body_bytes = self._head_bytes = 0
 
@@ -200,7 +200,7 @@ class HttpProtocol(HttpToolsProtocol):
         if self.parser.should_upgrade() and not self._should_upgrade():
             return
         super().on_message_complete()
-        self._stage = Stage.ANSWER
+        self._stage = ANSWER
         if self.cycle is not None and self.cycle.response_complete:  # answered before its body had come
             self._become_idle()
             self.timeout_keep_alive_task = self.loop.call_later(
@@ -208,25 +208,31 @@ class HttpProtocol(HttpToolsProtocol):
             )
 
     def _begin_head(self) -> None:
-        self._stage, self._since, self._head_bytes = Stage.HEAD, self.loop.time(), 0
+        self._stage, self._since, self._head_bytes = HEAD, self.loop.time(), 0
 
     def _check_head(self) -> None:
-        size, hosts, length = len(self.url), 0, 0
-        for name, value in self.headers:
-            size += len(name) + len(value) + 4
-            if name == b"host":
-                hosts += 1
-            elif name == b"content-length":
-                length = int(value)  # the parser has read it: digits that fit into 64 bits
-        if size > self._limits.head_bytes:
+        names = [name for name, _ in self.headers]
+        if len(self.url) > self._limits.target_bytes:
+            self._refuse_head(Refusal.TARGET_BYTES)
+        if len(names) > self._limits.head_fields:
+            self._refuse_head(Refusal.HEAD_FIELDS)
+        if self._head_bytes > self._limits.head_bytes and self._head_size() > self._limits.head_bytes:
             self._refuse_head(Refusal.HEAD_BYTES)
-        if hosts > 1 or (hosts == 0 and self.parser.get_http_version() == "1.1"):
+        hosts = names.count(b"host")
+        if hosts != 1 and (hosts or self.parser.get_http_version() == "1.1"):
             self._refuse_head(Refusal.HOST)
-        self._most_body_bytes = self._limits.body_bytes_for(self.url.decode("latin-1"))
-        if length > self._most_body_bytes:
-            self._refuse_head(Refusal.BODY_BYTES)
+        self._most_body_bytes = self._limits.body_bytes
+        if self._limits.body_bytes_below:
+            self._most_body_bytes = self._limits.body_bytes_for(self.url.decode("latin-1"))
+        if b"content-length" in names:  # the parser has read it: one, of digits that fit into 64 bits
+            length = int(dict(self.headers)[b"content-length"])
+            if length > self._most_body_bytes:
+                self._refuse_head(Refusal.BODY_BYTES)
         if len(self.connections) > self._limits.connections:
             self._refuse_head(Refusal.CONNECTIONS)
+
+    def _head_size(self) -> int:
+        return len(self.url) + sum(len(name) + len(value) + 4 for name, value in self.headers)
 
     def _refuse_head(self, refusal: Refusal) -> None:
         self._refusal = refusal
@@ -239,29 +245,30 @@ class HttpProtocol(HttpToolsProtocol):
         super()._start_asgi_task(cycle, app)
 
     def on_response_complete(self) -> None:
-        self.transport.flush()  # type: ignore[attr-defined]
+        if self.transport.held:  # type: ignore[attr-defined]
+            self.transport.flush()  # type: ignore[attr-defined]
         super().on_response_complete()
         if self.transport.is_closing():
             return
-        if self._stage is Stage.REFUSED:
+        if self._stage is REFUSED:
             if self._refusal is not None and self._running is not None and self._running.response_complete:
                 self._tell(self._refusal)
         elif self._unread:
             if len(self.pipeline) <= self._limits.pipelined // 2:
                 self.loop.call_soon(self._read_on)
-        elif self._stage is Stage.ANSWER and self.cycle.response_complete:
+        elif self._stage is ANSWER and self.cycle.response_complete:
             self._become_idle()
 
     def _become_idle(self) -> None:
-        self._stage, self._since = Stage.IDLE, self.loop.time()
+        self._stage, self._since = IDLE, self.loop.time()
 
     def _refuse(self, refusal: Refusal) -> None:
         """The requests before it on the connection are answered first."""
         self._patrol.refusals.count(refusal)
-        was, self._stage = self._stage, Stage.REFUSED
+        was, self._stage = self._stage, REFUSED
         self._refusal, self._unread = refusal, b""
         running = self._running
-        is_in_body = was is Stage.BODY
+        is_in_body = was is BODY
         if running is None or (running.response_complete and not is_in_body):
             self._tell(refusal)
         elif not is_in_body:
@@ -286,15 +293,15 @@ class HttpProtocol(HttpToolsProtocol):
 
     def waits_since(self) -> float | None:
         is_owed = self._unread or (self._running is not None and not self._running.response_complete)
-        return self._since if self._stage in (Stage.HEAD, Stage.IDLE) and not is_owed else None
+        return self._since if self._stage in (HEAD, IDLE) and not is_owed else None
 
     def evict(self) -> None:
         self.transport.close()
 
     def check_deadlines(self, now: float) -> None:
-        if self._stage is Stage.HEAD:
+        if self._stage is HEAD:
             self._check_head_deadline(now)
-        elif self._stage is Stage.BODY:
+        elif self._stage is BODY:
             self._check_body_deadline(now)
         self._check_answer_deadline(now)
 

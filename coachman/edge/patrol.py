@@ -4,6 +4,7 @@ import asyncio
 import logging
 from typing import Protocol
 
+from coachman.edge.cork import Corks
 from coachman.edge.limits import Limits
 from coachman.edge.refusal import Refusal, Refusals
 
@@ -30,6 +31,7 @@ class Patrol:
     def __init__(self, limits: Limits, refusals: Refusals) -> None:
         self.limits, self.refusals = limits, refusals
         self.watched: set[Watched] = set()
+        self.corks = Corks()
         self._made_room_at = 0.0
 
     async def run(self) -> None:

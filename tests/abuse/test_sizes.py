@@ -138,16 +138,16 @@ def rss(service: Service) -> int:
 
 
 def test_limits_that_were_reached_are_counted_in_the_metrics(target: Service) -> None:
-    def reached() -> str:
-        lines = httpx2.get(f"{target.ops_url}/metrics").text.splitlines()
-        return next(
-            line for line in lines if line.startswith('coachman_limits_reached_total{limit="target-bytes"}')
-        )
+    series = 'coachman_limits_reached_total{limit="target-bytes"}'
 
-    before = float(reached().split()[1])
+    def reached() -> float:
+        lines = httpx2.get(f"{target.ops_url}/metrics").text.splitlines()
+        return float(next(line for line in lines if line.startswith(series)).split()[1])
+
+    before = reached()
     for _ in range(3):
         with Attacker(target.port) as attacker:
-            attacker.send(b"GET /" + b"y" * 10_000)
+            attacker.send(b"GET /" + b"y" * 10_000 + b" HTTP/1.1\r\nhost: here\r\n\r\n")
             assert attacker.status() == 414, target.log()
 
     assert reached() == before + 3
