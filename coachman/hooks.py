@@ -190,7 +190,7 @@ def _announce(server: Supervisor) -> None:
 
 def _docs(application: Any, listener: Any) -> str:
     """FastAPI names its page so; an application of another kind, or without docs, has no such route."""
-    try:
-        return f" (interactive docs: {listener}{application.url_path_for('swagger_ui_html')})"
-    except (AttributeError, LookupError, RuntimeError):
-        return ""
+    for route in getattr(application, "routes", ()):
+        if getattr(route, "name", None) == "swagger_ui_html":
+            return f" (interactive docs: {listener}{route.path})"
+    return ""

@@ -234,3 +234,13 @@ async def _sum_of_movements(client: httpx2.AsyncClient, item_id: int) -> int:
         total += sum(movement["delta"] for movement in page["items"])
         cursor = page["next_cursor"]
     return total
+
+
+def test_the_documentation_page_is_announced_where_there_is_one(tmp_path: Path) -> None:
+    (tmp_path / "without").mkdir()
+    announcements = []
+    for folder, app in ((tmp_path, "probe:app"), (tmp_path / "without", "undocumented:app")):
+        with running(Service(folder, COACHMAN_APP=app, COACHMAN_WORKERS="1", PYTHONPATH=APPS)) as service:
+            announcements.append(f"(interactive docs: {service.url}/docs)" in service.log())
+
+    assert announcements == [True, False]
