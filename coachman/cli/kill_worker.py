@@ -35,7 +35,7 @@ def kill_worker(
     """Kill one worker and print when it was reaped, when the next was forked and when that served."""
     scoreboard = find_service()
     victim, before = _choose(scoreboard, slot)
-    killed_at = time.time()
+    killed_at, killed_at_monotonic = time.time(), time.monotonic()
     signal_process(before.pid, signal.Signals[f"SIG{blow.value}"], "The worker")
     after = _wait_for_successor(victim, before, wait_seconds)
     report = {
@@ -43,6 +43,7 @@ def kill_worker(
         "signal": f"SIG{blow.value}",
         "pid": before.pid,
         "successor": after.pid,
+        "killed_at": killed_at_monotonic,  # for those who time requests by the same clock
         "reaped_ms": _ms(after.exited_at - killed_at),
         "forked_ms": _ms(after.forked_at - killed_at),
         "ready_ms": _ms(after.since - killed_at),

@@ -7,6 +7,7 @@ import shutil
 import signal
 import subprocess
 import sys
+import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -189,12 +190,14 @@ def test_a_killed_worker_is_replaced_in_the_order_that_is_told(service: Generati
     with service.asked("/hold"), service.asked("/hold"), service.asked("/hold"):
         assert wait_until(lambda: sum(slot["in_flight"] for slot in service.slots()) == 3), service.log()
         held = service.slots()[1]["in_flight"]
+        begun = time.monotonic()
         code, printed = service.coachman("kill-worker", "1", "--signal", blow, "--json")
         service.hold.unlink()
     told = json.loads(printed)
 
     assert (code, told["slot"], told["signal"], told["pid"]) == (0, 1, f"SIG{blow}", slot["pid"])
     assert told["requests_lost"] == held
+    assert begun <= told["killed_at"] <= time.monotonic()
     assert 0 < told["reaped_ms"] <= told["forked_ms"] <= told["ready_ms"], told
     after = service.slots()[1]
     assert (after["pid"], after["restarts"], after["state"]) == (
