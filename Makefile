@@ -7,7 +7,7 @@ BIN := $(VENV)/bin
 PIP_FLAGS := --quiet --disable-pip-version-check --no-deps --require-hashes
 
 .DEFAULT_GOAL := help
-.PHONY: help run demo-data wheelhouse test test-vm check lint bench bench-edge lock clean
+.PHONY: help run demo-data wheelhouse test test-vm check lint bench bench-edge compare drill lock clean
 
 help: ## List these targets
 	@awk 'BEGIN {FS = ":.*## "} \
@@ -48,6 +48,12 @@ bench: $(VENV)/development ## Compare with the usual deployment, as ratios
 
 bench-edge: $(VENV)/development ## Compare requests per CPU-second with the stock worker (needs wrk)
 	@$(BIN)/python benchmarks/edge.py $(ARGS)
+
+compare: $(VENV)/loadtests $(VENV)/runtime ## Measure how many workers to run; under 10 minutes, a report
+	@$(BIN)/python -m loadtests compare $(ARGS)
+
+drill: $(VENV)/loadtests $(VENV)/runtime ## Kill workers under load and account for every request
+	@$(BIN)/python -m loadtests drill $(ARGS)
 
 lock: $(VENV)/development ## Make the locks anew from pyproject.toml (ARGS=--upgrade for newer versions)
 	@scripts/lock $(ARGS)

@@ -79,17 +79,21 @@ class Generator:
 
     def _drain(self) -> tuple[int, int]:
         """Ends the load. How many requests nobody had taken, and how many were still without an answer."""
-        undone = 0
-        if arrivals := StrictUser.arrivals:
+        deadline = perf_counter() + DRAIN_SECONDS
+        arrivals = StrictUser.arrivals
+        if arrivals:
             arrivals.stop()
-            deadline = perf_counter() + DRAIN_SECONDS
-            while arrivals.backlog and perf_counter() < deadline:
-                gevent.sleep(PROBE_SECONDS)
-            undone = arrivals.backlog
-            arrivals.dismiss(self._spec["users"])
-        self._environment.stop_timeout = DRAIN_SECONDS
+        else:
+            StrictUser.closing.set()
+        while (StrictUser.sent > self._recorder.count or self._backlog()) and perf_counter() < deadline:
+            gevent.sleep(PROBE_SECONDS)
+        undone, unfinished = self._backlog(), StrictUser.sent - self._recorder.count
         self._runner.stop()
-        return undone, StrictUser.sent - self._recorder.count
+        return undone, unfinished
+
+    @staticmethod
+    def _backlog() -> int:
+        return StrictUser.arrivals.backlog if StrictUser.arrivals else 0
 
     def _write(self, lag: Lag) -> None:
         folder = Path(self._spec["folder"])

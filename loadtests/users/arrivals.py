@@ -16,25 +16,17 @@ class Arrivals:
     def __init__(self, rate: float, seed: int | None = None) -> None:
         self._mean_seconds = 1 / rate
         self._random = random.Random(seed)  # noqa: S311
-        self._due: Queue[float | None] = Queue()
+        self._due: Queue[float] = Queue()
         self.offered = 0
         self._pacer = gevent.spawn(self._pace)
 
     def take(self) -> float:
         """Blocks a user until a request falls due; the time may have passed when all were busy."""
-        due = self._due.get()
-        if due is None:
-            raise gevent.GreenletExit
-        return float(due)
+        return float(self._due.get())
 
     def stop(self) -> None:
         """No more fall due; what is due already can still be taken."""
         self._pacer.kill()
-
-    def dismiss(self, users: int) -> None:
-        """Lets the users in the line go: Locust would take those that never had a task for busy."""
-        for _ in range(users):
-            self._due.put(None)
 
     @property
     def backlog(self) -> int:

@@ -6,6 +6,7 @@ from time import perf_counter
 from typing import Any
 
 import geventhttpclient.client
+from gevent.event import Event
 from geventhttpclient.response import HTTPConnectionClosed, HTTPParseError
 from locust import FastHttpUser
 from locust.contrib.fasthttp import FastResponse, LocustBadStatusCode
@@ -34,12 +35,15 @@ class StrictUser(FastHttpUser):
     arrivals: Arrivals | None = None  # one for all users of this process
     sent = 0  # by all users of this process
     due = 0.0
+    closing = Event()  # set: who has an answer asks no more
 
     def on_start(self) -> None:
         self.wait_time()
 
     def wait_time(self) -> float:
         """Called by Locust between two tasks; each task is one request."""
+        if StrictUser.closing.is_set():
+            Event().wait()  # for Locust to end: told to stop by it, a user may still send one more
         self.due = self.arrivals.take() if self.arrivals else perf_counter()
         return 0.0
 

@@ -1,0 +1,1 @@
+"""The commands: options, and the sentences that a failure ends in."""

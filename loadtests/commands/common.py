@@ -1,0 +1,53 @@
+"""Options and endings that the commands share."""
+
+from datetime import datetime
+from pathlib import Path
+from typing import Annotated
+from urllib.parse import urlsplit
+
+import typer
+from rich.console import Console
+
+FAILURE, NO_ANSWER = 1, 3
+RUNS = Path("var/loadtests")
+
+Attach = Annotated[
+    bool, typer.Option("--attach", help="Measure the service that runs, scale it, and put it back.")
+]
+Url = Annotated[str, typer.Option(help="Of the service that runs.")]
+OpsUrl = Annotated[str, typer.Option(help="Its ops listener.")]
+Coachman = Annotated[
+    str,
+    typer.Option(help="Its command, such as /opt/coachman/current/.venv/bin/coachman."),
+]
+Out = Annotated[Path | None, typer.Option(help="The folder to keep everything in; by default a new one.")]
+
+URL, OPS_URL, COACHMAN = "http://127.0.0.1:8000", "http://127.0.0.1:9100", ".venv/bin/python -m coachman"
+
+
+def console() -> Console:
+    return Console(highlight=False, markup=False, soft_wrap=True)
+
+
+def refuse(sentence: object, code: int = FAILURE) -> typer.Exit:
+    """To be raised: the command ends with this sentence."""
+    typer.echo(str(sentence), err=True)
+    return typer.Exit(code)
+
+
+def require_this_machine(url: str) -> None:
+    """CPU and memory are read from /proc: of a service elsewhere they would be those of nobody."""
+    if urlsplit(url).hostname not in ("127.0.0.1", "::1", "localhost"):
+        raise refuse(
+            f"--url {url} is refused: it must be on this machine, whose /proc is read. "
+            "Load from elsewhere: locust -f loadtests/locustfile.py --host URL"
+        )
+
+
+def new_folder(kind: str, out: Path | None) -> Path:
+    folder = out or RUNS / f"{kind}-{datetime.now():%Y%m%d-%H%M%S}"
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise refuse(f"--out {folder} is refused: {error.strerror}; name another folder.") from None
+    return folder

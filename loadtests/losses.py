@@ -1,0 +1,82 @@
+"""Which requests a kill cost, and which failed without one. Pure."""
+
+from collections import Counter
+from collections.abc import Sequence
+
+import numpy as np
+from pydantic import BaseModel
+
+from loadtests.samples import Samples
+
+SLACK_SECONDS = 0.02  # between the kernel's closing of a socket and the client's seeing it
+MAY_FAIL = ("closed without answer", "reset")  # as a request on a connection whose worker ends
+# A worker that is stopped in the middle of a write holds the database's lock until it is ended: those who
+# want to write meanwhile are told to come back.
+MAY_FAIL_IN_STOP = (*MAY_FAIL, "http 503")
+
+
+class Blow(BaseModel):
+    """One kill, as `coachman kill-worker --json` tells it; times from `killed_at`, on the monotonic clock."""
+
+    signal: str
+    slot: int
+    pid: int
+    successor: int
+    killed_at: float
+    reaped_ms: float
+    forked_ms: float
+    ready_ms: float
+    in_flight: int = 0  # of all workers, at the moment of the kill
+    lost: int = 0
+
+    @property
+    def reaped_at(self) -> float:
+        return self.killed_at + self.reaped_ms / 1000
+
+    @property
+    def ready_at(self) -> float:
+        return self.killed_at + self.ready_ms / 1000
+
+
+def losses(blows: Sequence[Blow], samples: Samples) -> list[Blow]:
+    """The same, with what was in flight and what of it failed."""
+    return [
+        blow.model_copy(
+            update={
+                "in_flight": in_flight(blow, samples),
+                "lost": int(np.count_nonzero(_of(blow, samples) & (samples.rows["kind"] != 0))),
+            }
+        )
+        for blow in blows
+    ]
+
+
+def in_flight(blow: Blow, samples: Samples) -> int:
+    """At the kill for one that dies at once; one that is stopped gathers more until it is ended."""
+    return int(np.count_nonzero(_of(blow, samples)))
+
+
+def stray_failures(blows: Sequence[Blow], samples: Samples) -> list[str]:
+    """Sentences about failures that no kill explains, and about steps in an order that cannot be."""
+    explained = samples.rows["kind"] == 0
+    for blow in blows:
+        kinds = MAY_FAIL_IN_STOP if blow.signal == "SIGSTOP" else MAY_FAIL
+        allowed = [number for number, kind in enumerate(samples.kinds) if kind in kinds]
+        explained |= _of(blow, samples) & np.isin(samples.rows["kind"], allowed)
+    unexplained = Counter(samples.kinds[kind] for kind in samples.rows["kind"][~explained])
+    found = [
+        f"{count} requests failed as {kind!r}, which no kill explains." for kind, count in unexplained.items()
+    ]
+    found += [
+        f"Worker {blow.pid} was not reaped, replaced and ready in this order."
+        for blow in blows
+        if not 0 <= blow.reaped_ms <= blow.forked_ms <= blow.ready_ms
+    ]
+    return found
+
+
+def _of(blow: Blow, samples: Samples) -> np.ndarray[tuple[int], np.dtype[np.bool_]]:
+    """Which requests were under way when the worker was struck, or were sent before it had ended."""
+    rows = samples.rows
+    sent: np.ndarray[tuple[int], np.dtype[np.bool_]] = rows["start"] <= blow.reaped_at + SLACK_SECONDS
+    return sent & (rows["end"] >= blow.killed_at)

@@ -1,0 +1,80 @@
+"""What a comparison measures, in which order. Pure."""
+
+import random
+from collections.abc import Iterator
+
+from pydantic import BaseModel, ConfigDict
+
+from loadtests.cells import Phase, Task
+from loadtests.services import SHOP, WAITING
+
+
+class Profile(BaseModel):
+    title: str
+    users: int  # of the closed loop
+    app: str = SHOP
+
+
+PROFILES = {
+    "reader": Profile(title="Reading from the database", users=32),
+    "clerk": Profile(title="Booking movements (writes)", users=16),
+    "labels": Profile(title="Printing labels (CPU in threads)", users=16),
+    "mixed": Profile(title="A whole shop: 7 reads, 2 bookings, 1 label", users=24),
+    "wait-sync": Profile(title="Waiting 100 ms in a thread", users=160, app=WAITING),
+    "wait-async": Profile(title="Waiting 100 ms in a coroutine", users=64, app=WAITING),
+}
+START_SECONDS = 2.0  # of a service and a generator, and their ends
+LATENCY_REPEATS = 3  # windows long enough for a p99 are dear
+LATENCY_REQUESTS = 1100
+
+
+class Plan(BaseModel):
+    """Everything that was chosen, kept beside the figures."""
+
+    model_config = ConfigDict(frozen=True)
+
+    profiles: list[str]
+    workers: list[int]
+    repeats: int
+    duration: float
+    warmup: float
+    latency_seconds: float = 8  # the longest window at the fixed rate
+    seed: int
+    users: int | None = None
+    rate: float | None = None
+    within: float = 0.05
+    p99_ms: float | None = None
+    memory_mib: float | None = None
+    crash_margin: bool = True
+    other_cores: float = 0.3
+
+    def tasks(self) -> Iterator[Task]:
+        """Block by block; each block holds everything once, capacity before latency, else shuffled."""
+        shuffler = random.Random(self.seed)  # noqa: S311
+        for block in range(self.repeats):
+            phases: list[Phase] = ["capacity"]
+            if block < LATENCY_REPEATS:
+                phases.append("latency")
+            for phase in phases:
+                tasks = [
+                    Task(block=block, phase=phase, profile=profile, workers=workers)
+                    for profile in self.profiles
+                    for workers in self.workers
+                ]
+                shuffler.shuffle(tasks)
+                yield from tasks
+
+    @property
+    def seconds(self) -> float:
+        """About how long it takes, without repeats of disturbed measurements."""
+        count = len(self.profiles) * len(self.workers)
+        each = self.warmup + START_SECONDS
+        longest = max(self.duration, self.latency_seconds)
+        latency = min(self.repeats, LATENCY_REPEATS) * (each + longest)
+        return count * (self.repeats * (each + self.duration) + latency)
+
+    def window(self, rate: float | None) -> float:
+        """Seconds: at a fixed rate long enough for a p99, within reason."""
+        if rate is None:
+            return self.duration
+        return max(self.duration, min(self.latency_seconds, LATENCY_REQUESTS / rate))

@@ -1,0 +1,1 @@
+"""From stored measurements to figures, charts and one page."""

@@ -1,0 +1,140 @@
+"""The real thing, as short as it can be: only that it measures, keeps, puts back and ends."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+from pathlib import Path
+
+from loadtests.cells import Cell, Cells
+from tests.process.service import REPOSITORY, Service, running, wait_until
+
+LOADTESTS = [sys.executable, "-m", "loadtests"]
+SHORT = ["--repeats", "1", "--duration", "0.5", "--warmup", "0.3", "--other-cores", "99", "--seed", "1"]
+SHORT += ["--latency-seconds", "1"]
+NO_ANSWER = 3
+
+
+def run(*arguments: str, **environment: str) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        [*LOADTESTS, *arguments],
+        cwd=REPOSITORY,
+        env=os.environ | environment,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+        timeout=180,
+    )
+
+
+def left_behind() -> set[str]:
+    """Processes of a load test, by their command lines."""
+    found = set()
+    for path in Path("/proc").glob("[0-9]*/cmdline"):
+        try:
+            line = path.read_bytes().replace(b"\0", b" ").decode()
+        except OSError:
+            continue
+        if "loadtests" in line and "pytest" not in line:
+            found.add(line)
+    return found
+
+
+def check_cell(cell: Cell) -> None:
+    assert cell.answered > 0
+    assert cell.failures == {}
+    assert cell.requests == cell.answered
+    assert len(cell.pss_mib) == cell.task.workers + 1
+    assert all(mib > 5 for mib in cell.pss_mib)
+    assert abs(sum(cell.shares) - 1) < 1e-9
+    assert len(cell.shares) == cell.task.workers
+    assert cell.server_cores > 0
+    assert cell.generator_cores > 0
+
+
+def test_a_comparison_measures_everything_once_and_is_resumed(tmp_path: Path) -> None:
+    out = str(tmp_path / "run")
+    arguments = ("compare", "--profiles", "labels,wait-async", "--workers", "1,2", *SHORT, "--out", out)
+
+    first = run(*arguments)
+    again = run("compare", "--resume", "--out", out)
+
+    assert first.returncode == NO_ANSWER, first.stdout
+    assert "No answer: too few repeats for 1 worker: 1, and 3 are the least." in first.stdout
+    cells = Cells(tmp_path / "run").read()
+    assert len({cell.task for cell in cells}) == len(cells) == 8
+    for cell in cells:
+        check_cell(cell)
+    rates = [cell.rate for cell in cells if cell.task.phase == "latency" and cell.task.profile == "labels"]
+    assert rates[0] == rates[1], "all numbers of workers are asked for the same rate"
+    assert again.returncode == NO_ANSWER, again.stdout
+    assert len(Cells(tmp_path / "run").read()) == 8, "nothing is measured twice"
+    assert (tmp_path / "run" / "report.html").exists()
+    assert run("compare", "--out", out).stdout.strip().endswith("holds a run: --resume goes on with it.")
+
+
+def test_ctrl_c_keeps_what_is_measured_and_leaves_nothing_running(tmp_path: Path) -> None:
+    before = left_behind()
+    folder = tmp_path / "run"
+    process = subprocess.Popen(
+        [*LOADTESTS, "compare", "--profiles", "wait-async", "--workers", "1,2,3,4", *SHORT, "--out", folder],
+        cwd=REPOSITORY, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True,
+    )  # fmt: skip
+    try:
+        assert wait_until(lambda: (folder / "cells.jsonl").exists(), seconds=60)
+        process.send_signal(signal.SIGINT)
+        output, _ = process.communicate(timeout=60)
+    finally:
+        process.kill()
+        process.wait()
+
+    assert process.returncode == NO_ANSWER, output
+    assert "Stopped by Ctrl-C: " in output
+    assert "Traceback" not in output
+    assert Cells(folder).read()
+    assert "Stopped by Ctrl-C" in (folder / "report.html").read_text()
+    assert wait_until(lambda: left_behind() <= before), left_behind() - before
+
+
+def test_a_running_service_is_scaled_measured_and_put_back(tmp_path: Path) -> None:
+    service = Service(tmp_path, COACHMAN_WORKERS="2")
+    service.migrate()
+    with running(service):
+        done = run(
+            "compare", "--attach", "--url", service.url, "--ops-url", service.ops_url,
+            "--coachman", f"{sys.executable} -m coachman", "--profiles", "mixed", "--workers", "1,3",
+            *SHORT, "--out", str(tmp_path / "run"),
+            COACHMAN_RUNTIME_DIR=service.environment["COACHMAN_RUNTIME_DIR"],
+        )  # fmt: skip
+
+        assert done.returncode == NO_ANSWER, done.stdout
+        assert service.report()["workers"] == 2, "it is as it was"
+    cells = Cells(tmp_path / "run").read()
+    assert {cell.task.workers for cell in cells} == {1, 3}
+    for cell in cells:
+        check_cell(cell)
+    assert json.loads((tmp_path / "run" / "run.json").read_text())["attached"] == service.url
+
+
+def test_mistakes_end_in_one_sentence() -> None:
+    for arguments, sentence in (
+        (("compare", "--workers", "1,x"), "--workers 1,x is refused: it must be numbers from 1 to 256"),
+        (("compare", "--profiles", "writer"), "--profiles writer is refused: there are reader, clerk"),
+        (("compare", "--resume"), "--resume needs --out with the folder of a run"),
+        (
+            ("compare", "--url", "http://example.org"),
+            "--url http://example.org is refused: it must be",
+        ),
+        (("report", "/nowhere"), "/nowhere is refused: it must be the folder of a run"),
+        (("drill", "--signals", "TERM"), "--signals TERM is refused: there are KILL, STOP, ABRT."),
+        (
+            ("compare", "--attach", "--ops-url", "http://127.0.0.1:1", "--out", "/tmp/loadtests-none"),
+            "http://127.0.0.1:1/readyz does not answer",
+        ),
+    ):
+        done = run(*arguments)
+
+        assert done.returncode == 1, done.stdout
+        assert sentence in done.stdout
+        assert "Traceback" not in done.stdout
