@@ -2,6 +2,7 @@
 
 import contextlib
 import gc
+import os
 import sqlite3
 from collections.abc import AsyncIterator
 from typing import Any
@@ -10,9 +11,11 @@ import anyio.to_thread
 from fastapi import FastAPI
 
 from app.database import Database, sqlite_file
+from app.keys import Keys, KeysError, load_keys
 from app.migrations.revision import REVISION
 from app.settings import Settings
 
+EXPOSED = "COACHMAN_EXPOSED"  # set by whoever runs us: an address that is not loopback
 MIGRATE = "run: python -m app migrate"
 
 
@@ -24,13 +27,29 @@ class NotReadyError(RuntimeError):
 async def lifespan(app: FastAPI) -> AsyncIterator[dict[str, Any]]:
     settings: Settings = app.state.settings
     anyio.to_thread.current_default_thread_limiter().total_tokens = settings.threads
+    keys = _require_keys(settings)
     async with open_database(settings.database_url) as database:
         # What exists now lives as long as the worker. Left to the collector, each full collection
         # pauses every request for about 50 ms: p99 under load was 49 ms without this, 8 ms with it.
         gc.collect()
         gc.freeze()
-        yield {"database": database}
+        yield {"database": database, "keys": keys}
     gc.unfreeze()
+
+
+def _require_keys(settings: Settings) -> Keys:
+    """Read by each worker when it starts, so that a reload takes up what has changed."""
+    try:
+        keys = Keys(load_keys(settings.keys_file), settings.keys_for)
+    except KeysError as error:
+        raise NotReadyError(str(error)) from None
+    exposed = os.environ.get(EXPOSED)
+    if exposed and not keys and settings.keys_for != "nothing":
+        raise NotReadyError(
+            f"{exposed} can be reached from other machines and {settings.keys_file} has no key: whoever"
+            " reaches it could write; run: coachman keys add NAME, or set COACHMAN_KEYS_FOR=nothing"
+        )
+    return keys
 
 
 @contextlib.asynccontextmanager

@@ -5,6 +5,7 @@ from fastapi import FastAPI
 from app.body_limit import BodyLimit
 from app.docs import add_docs
 from app.handlers import add_handlers
+from app.headers import SecurityHeaders
 from app.inventory.routes import router as inventory_router
 from app.lifespan import lifespan
 from app.problems import describe_in_openapi
@@ -29,15 +30,19 @@ def create_app(settings: Settings | None = None) -> FastAPI:
         lifespan=lifespan,
         docs_url=None,
         redoc_url=None,
+        openapi_url="/openapi.json" if settings.docs else None,
         redirect_slashes=False,
         telemetry={"auto_configure": True},  # where OTEL_EXPORTER_OTLP_ENDPOINT is set; begun in the lifespan
     )
     app.state.settings = settings
     app.add_middleware(BodyLimit, max_body_bytes=settings.max_body_bytes)
 
+    app.add_middleware(SecurityHeaders)
+
     app.include_router(inventory_router)
 
-    add_docs(app)
+    if settings.docs:
+        add_docs(app)
     add_handlers(app)
     describe_in_openapi(app)
     return app

@@ -13,6 +13,8 @@ MEDIA_TYPE = "application/problem+json"
 RENAMED = {413: "Content Too Large", 422: "Unprocessable Content"}
 OPENAPI_EXAMPLES = {
     400: "The If-Match header is malformed; it takes * or ETags in double quotes.",
+    401: "This needs a key; send it as Authorization: Bearer KEY.",
+    403: "The key reports may only read.",
     404: "There is no item 7.",
     409: "Item 7 has 3 in stock; 5 cannot be taken.",
     412: "Item 7 is at version 3 by now; read it again.",
@@ -20,6 +22,7 @@ OPENAPI_EXAMPLES = {
     415: "The body must be JSON, with Content-Type: application/json.",
     422: "Invalid sku: string should have at least 1 character.",
     428: "Send If-Match with the ETag of the item you read.",
+    429: "More than 10 unknown keys within 60 seconds; try again in a minute.",
     503: "The database is busy; try again in a second.",
 }
 

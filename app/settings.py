@@ -1,6 +1,8 @@
 """What the application reads from its environment, as COACHMAN_<NAME>."""
 
+import os
 import re
+from pathlib import Path
 from typing import Annotated, Literal, TypeVar
 
 from pydantic import AfterValidator, BeforeValidator, Field, ValidationError
@@ -25,6 +27,12 @@ def _sqlite_file(url: str) -> str:
     return url
 
 
+def _keys_file() -> Path:
+    """systemd's LoadCredential=keys:..., where there is one."""
+    credential = Path(os.environ.get("CREDENTIALS_DIRECTORY", "/nowhere"), "keys")
+    return credential if credential.exists() else Path("var/keys")
+
+
 class Settings(BaseSettings):
     """Each description ends the sentence "COACHMAN_<NAME>=<value> is refused: it must be ..."."""
 
@@ -40,6 +48,9 @@ class Settings(BaseSettings):
     max_body_bytes: int = Field(
         1024 * 1024, ge=1024, le=1024**3, description="a whole number of bytes from 1024 to 1073741824"
     )
+    keys_file: Path = Field(default_factory=_keys_file, description="a file")
+    keys_for: Literal["nothing", "writes", "all"] = Field("writes", description="nothing, writes or all")
+    docs: bool = Field(True, description="on or off")
     log_level: Annotated[LogLevel, BeforeValidator(str.lower)] = Field(
         "info", description="debug, info, warning, error or critical"
     )

@@ -66,12 +66,22 @@ def when_ready(server: Supervisor) -> None:
             f"There are {len(server.LISTENERS)} sockets for {len(server.listener_kinds)} names:"
             " LISTEN_FDNAMES must name each socket that is handed in, and --reuse-port is not supported."
         )
+    _tell_application_of_exposure(server)
     _announce(server)
     _import_what_workers_need(server)
     # What is loaded by now lives as long as the master. Out of the collector's sight its pages stay
     # shared with the workers: a collection writes into the header of every object that it visits.
     gc.collect()
     gc.freeze()
+
+
+def _tell_application_of_exposure(server: Supervisor) -> None:
+    """Runs in the master. An application may want keys where others than this machine reach it."""
+    os.environ.pop("COACHMAN_EXPOSED", None)
+    for kind, listener in zip(server.listener_kinds, server.LISTENERS, strict=True):
+        address = listeners.beyond_loopback(listener.sock)
+        if kind != listeners.OPS and address:
+            os.environ["COACHMAN_EXPOSED"] = address
 
 
 def pre_fork(server: Supervisor, worker: Worker) -> None:

@@ -1,6 +1,8 @@
 """Which of a master's listening sockets carry the application, and which operations."""
 
+import ipaddress
 import os
+import socket
 from typing import Any
 
 from gunicorn.util import parse_address
@@ -25,3 +27,13 @@ def kinds(cfg: Any, settings: ServerSettings, names: str | None = None) -> list[
         return [OPS if name == OPS else PUBLIC for name in names.split(":")]
     ops_address = parse_address(settings.ops_bind)
     return [OPS if address == ops_address else PUBLIC for address in cfg.address]
+
+
+def beyond_loopback(listener: socket.socket) -> str | None:
+    """Its address, such as 0.0.0.0:8000, if other machines can reach it. A unix socket is a proxy's."""
+    if listener.family not in (socket.AF_INET, socket.AF_INET6):
+        return None
+    host, port, *_ = listener.getsockname()
+    if ipaddress.ip_address(host.partition("%")[0]).is_loopback:
+        return None
+    return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"

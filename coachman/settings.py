@@ -1,5 +1,6 @@
 """What coachman reads from its environment. The master reads it once; workers inherit it by fork."""
 
+import ipaddress
 import os
 import re
 from pathlib import Path
@@ -54,6 +55,12 @@ def _sizes(value: object) -> object:
     return {prefix: int(size) for prefix, _, size in pairs}
 
 
+def _proxies(value: str) -> str:
+    for proxy in filter(None, value.replace("*", "").split(",")):
+        ipaddress.ip_network(proxy.strip())
+    return value
+
+
 def _runtime_dir() -> Path:
     """That of the unit, where systemd has made one."""
     return Path(os.environ.get("RUNTIME_DIRECTORY", "").partition(":")[0] or "var/run")
@@ -84,6 +91,9 @@ class ServerSettings(BaseSettings):
         le=256,
         validation_alias=AliasChoices("COACHMAN_WORKERS", "WEB_CONCURRENCY"),
         description="a whole number from 1 to 256",
+    )
+    trusted_proxies: Annotated[str, AfterValidator(_proxies)] = Field(
+        "", description="IP addresses or networks parted by commas, * for all, or nothing for none"
     )
     loop: Annotated[str, AfterValidator(_loop)] = Field(
         "auto", description="auto, uvloop, asyncio, rloop or MODULE:FACTORY"

@@ -53,6 +53,10 @@ class Worker(UvicornWorker):
         "ws": "websockets-sansio",
         "interface": "asgi3",  # Uvicorn would guess from the shape of ReadableStartup
         "access_log": False,
+        "server_header": False,
+        # Whoever may connect could else say that it comes from anywhere.
+        "proxy_headers": bool(settings.trusted_proxies),
+        "forwarded_allow_ips": settings.trusted_proxies,
         # For a master without our hooks, which looks at Gunicorn's own heartbeat: uvicorn-worker beats
         # every timeout / 2, so that a loop blocked for half the timeout can already be killed.
         "timeout_notify": 1,

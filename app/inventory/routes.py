@@ -18,10 +18,13 @@ from app.inventory.schemas import (
     MovementCreate,
     MovementPage,
 )
+from app.keys import MayRead, MayWrite
 from app.problems import responses
 
 router = APIRouter(
-    prefix="/items", generate_unique_id_function=lambda route: route.name, responses=responses(422, 503)
+    prefix="/items",
+    generate_unique_id_function=lambda route: route.name,
+    responses=responses(401, 403, 422, 429, 503),
 )
 
 
@@ -48,7 +51,7 @@ FoundItem = Annotated[Item, Depends(get_found_item)]
     status_code=201,
     summary="Create an item",
     tags=["items"],
-    dependencies=[RequireJson],
+    dependencies=[MayWrite, RequireJson],
     responses=responses(400, 409, 413, 415)
     | _headers(201, ETag=ETAG, Location="The address of the new item"),
 )
@@ -59,7 +62,7 @@ async def create_item(new: ItemCreate, inventory: InventoryDep, response: Respon
     return item
 
 
-@router.get("", summary="List items, oldest first", tags=["items"])
+@router.get("", summary="List items, oldest first", tags=["items"], dependencies=[MayRead])
 async def list_items(
     inventory: InventoryDep, after: CursorDep, q: SearchText = "", limit: Limit = 50
 ) -> ItemPage:
@@ -71,6 +74,7 @@ async def list_items(
     "/{item_id}",
     summary="Read an item",
     tags=["items"],
+    dependencies=[MayRead],
     responses=responses(404) | _headers(200, ETag=ETAG),
 )
 async def get_item(item: FoundItem, response: Response) -> Item:
@@ -82,7 +86,7 @@ async def get_item(item: FoundItem, response: Response) -> Item:
     "/{item_id}",
     summary="Change an item that has not changed since it was read",
     tags=["items"],
-    dependencies=[RequireJson],
+    dependencies=[MayWrite, RequireJson],
     responses=responses(400, 404, 409, 412, 413, 415, 428) | _headers(200, ETag=ETAG),
 )
 async def change_item(
@@ -102,6 +106,7 @@ async def change_item(
     status_code=204,
     summary="Delete an item and its movements",
     tags=["items"],
+    dependencies=[MayWrite],
     responses=responses(400, 404, 412),
 )
 async def delete_item(item_id: ItemId, if_match: OptionalIfMatch, inventory: InventoryDep) -> None:
@@ -113,7 +118,7 @@ async def delete_item(item_id: ItemId, if_match: OptionalIfMatch, inventory: Inv
     status_code=201,
     summary="Book a movement",
     tags=["movements"],
-    dependencies=[RequireJson],
+    dependencies=[MayWrite, RequireJson],
     responses=responses(400, 404, 409, 413, 415)
     | _headers(201, Idempotent_Replayed="true when the movement had been booked before, under the same key"),
 )
@@ -134,6 +139,7 @@ async def book_movement(
     "/{item_id}/movements",
     summary="List an item's movements, newest first",
     tags=["movements"],
+    dependencies=[MayRead],
     responses=responses(404),
 )
 async def list_movements(
@@ -149,6 +155,7 @@ async def list_movements(
     summary="Print an item's label",
     tags=["items"],
     response_class=Response,
+    dependencies=[MayRead],
     responses=responses(404)
     | {200: {"description": "The label", "content": {"image/svg+xml": {"schema": {"type": "string"}}}}},
 )

@@ -4,6 +4,7 @@ import typer
 
 from coachman.cli.check import check
 from coachman.cli.handover import handover
+from coachman.cli.keys import keys
 from coachman.cli.kill_worker import kill_worker
 from coachman.cli.migrate import migrate
 from coachman.cli.release import release, releases, rollback
@@ -25,3 +26,4 @@ cli.command()(migrate)
 cli.command()(release)
 cli.command()(rollback)
 cli.command()(releases)
+cli.add_typer(keys, name="keys")

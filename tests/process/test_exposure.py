@@ -1,0 +1,67 @@
+"""Who may reach the service, and what it believes of those who do."""
+
+import subprocess
+import sys
+from pathlib import Path
+
+import httpx2
+
+from tests.process.conftest import APPS
+from tests.process.service import REPOSITORY, Service, running
+
+
+def exposed(folder: Path, **settings: str) -> Service:
+    service = Service(folder, COACHMAN_WORKERS="1", COACHMAN_KEYS_FILE=f"{folder}/keys", **settings)
+    service.environment["COACHMAN_BIND"] = f"0.0.0.0:{service.port}"
+    service.migrate()
+    return service
+
+
+def test_an_address_beyond_loopback_is_refused_without_a_key(tmp_path: Path) -> None:
+    service = exposed(tmp_path)
+    with running(service, ready=False):
+        assert service.wait_end() == 3, service.log()
+
+    sentence = f"0.0.0.0:{service.port} can be reached from other machines and {tmp_path}/keys has no key"
+    assert sentence in service.log()
+    assert "Traceback" not in service.log()
+
+
+def test_an_address_beyond_loopback_serves_with_a_key_or_by_decision(tmp_path: Path) -> None:
+    service = exposed(tmp_path)
+    made = subprocess.run(
+        [sys.executable, "-m", "coachman", "keys", "add", "shop"],
+        env=service.environment,
+        cwd=REPOSITORY,
+        capture_output=True,
+        text=True,
+        timeout=60,
+    )
+    key = made.stdout.strip()
+    with running(service):
+        item = {"sku": "TEA", "name": "Tea"}
+        assert httpx2.post(f"{service.url}/items", json=item).status_code == 401
+        allowed = httpx2.post(f"{service.url}/items", json=item, headers={"Authorization": f"Bearer {key}"})
+        assert allowed.status_code == 201
+    assert key not in service.log()
+
+    (tmp_path / "keys").unlink()
+    service.environment["COACHMAN_KEYS_FOR"] = "nothing"
+    with running(service):
+        assert httpx2.get(f"{service.url}/items").status_code == 200
+
+
+def test_forwarded_headers_are_believed_of_trusted_proxies_only(tmp_path: Path) -> None:
+    forwarded = {"X-Forwarded-For": "203.0.113.9", "X-Forwarded-Proto": "https"}
+    for trusted, seen in (("", ["127.0.0.1", "http"]), ("127.0.0.1", ["203.0.113.9", "https"])):
+        service = Service(
+            tmp_path,
+            COACHMAN_APP="seen:app",
+            COACHMAN_WORKERS="1",
+            COACHMAN_TRUSTED_PROXIES=trusted,
+            PYTHONPATH=APPS,
+        )
+        with running(service):
+            answer = httpx2.get(f"{service.url}/client", headers=forwarded)
+            assert answer.json() == seen, service.log()
+            assert "server" not in answer.headers

@@ -1,0 +1,161 @@
+"""Who may write, with keys made by the operator's own command."""
+
+import os
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from fastapi.testclient import TestClient
+
+from app.keys import FAILURES, Failures, KeysError, load_keys
+from app.main import create_app
+from app.settings import Settings
+
+ITEM = {"sku": "TEA", "name": "Tea"}
+WRITES = [
+    ("POST", "/items"),
+    ("PATCH", "/items/1"),
+    ("DELETE", "/items/1"),
+    ("POST", "/items/1/movements"),
+]
+READS = [("GET", "/items"), ("GET", "/items/1"), ("GET", "/items/1/movements"), ("GET", "/items/1/label.svg")]
+
+
+def coachman(file: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        [sys.executable, "-m", "coachman", "keys", *arguments],
+        env=os.environ | {"COACHMAN_KEYS_FILE": str(file)},
+        capture_output=True,
+        text=True,
+        timeout=60,
+    )
+
+
+@pytest.fixture
+def file(tmp_path: Path) -> Path:
+    return tmp_path / "made" / "keys"
+
+
+@pytest.fixture
+def writer(file: Path) -> str:
+    return coachman(file, "add", "shop").stdout.strip()
+
+
+@pytest.fixture
+def reader(file: Path) -> str:
+    return coachman(file, "add", "reports", "--scope", "read").stdout.strip()
+
+
+def bearer(key: str) -> dict[str, str]:
+    return {"Authorization": f"Bearer {key}"}
+
+
+def test_a_key_writes_and_nothing_else_does(settings: Settings, file: Path, writer: str, reader: str) -> None:
+    keyed = settings.model_copy(update={"keys_file": file})
+    with TestClient(create_app(keyed)) as client:
+        for method, path in WRITES:
+            assert client.request(method, path, json=ITEM).status_code == 401
+            assert client.request(method, path, json=ITEM, headers=bearer("wrong")).status_code == 401
+            assert client.request(method, path, json=ITEM, headers=bearer(reader)).status_code == 403
+            assert (
+                client.request(method, path, headers={"Authorization": f"Basic {writer}"}).status_code == 401
+            )
+        assert client.get("/items").json()["items"] == []
+
+        assert client.post("/items", json=ITEM, headers=bearer(writer)).status_code == 201
+        assert client.get("/items").status_code == 200
+        unauthorized = client.post("/items", json=ITEM)
+        assert unauthorized.headers["www-authenticate"] == "Bearer"
+        assert unauthorized.json()["detail"] == "This needs a key; send it as Authorization: Bearer KEY."
+
+
+def test_keys_may_be_wanted_for_reading_too(settings: Settings, file: Path, reader: str) -> None:
+    keyed = settings.model_copy(update={"keys_file": file, "keys_for": "all"})
+    with TestClient(create_app(keyed)) as client:
+        for method, path in READS:
+            assert client.request(method, path).status_code == 401, path
+            assert client.request(method, path, headers=bearer(reader)).status_code in (200, 404), path
+
+
+def test_keys_may_be_wanted_for_nothing(settings: Settings, file: Path, writer: str) -> None:
+    open_to_all = settings.model_copy(update={"keys_file": file, "keys_for": "nothing"})
+    with TestClient(create_app(open_to_all)) as client:
+        assert client.post("/items", json=ITEM).status_code == 201
+
+
+def test_a_revoked_key_is_unknown_to_the_next_worker(settings: Settings, file: Path, writer: str) -> None:
+    coachman(file, "add", "other")
+    assert coachman(file, "revoke", "shop").returncode == 0
+    with TestClient(create_app(settings.model_copy(update={"keys_file": file}))) as client:
+        assert client.post("/items", json=ITEM, headers=bearer(writer)).status_code == 401
+
+
+def test_many_unknown_keys_are_answered_with_429_and_a_right_one_is_not(
+    settings: Settings, file: Path, writer: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    with TestClient(create_app(settings.model_copy(update={"keys_file": file}))) as client:
+        statuses = [
+            client.post("/items", json=ITEM, headers=bearer(f"guess-{number}")).status_code
+            for number in range(FAILURES + 5)
+        ]
+        assert statuses == [401] * FAILURES + [429] * 5
+        assert client.post("/items", json=ITEM, headers=bearer(writer)).status_code == 201
+
+    refusals = [record.getMessage() for record in caplog.records if "unknown key" in record.getMessage()]
+    assert len(refusals) == FAILURES
+    assert not any("guess" in line for line in refusals)
+
+
+def test_the_memory_of_failures_is_bounded() -> None:
+    failures = Failures()
+    for number in range(5000):
+        failures.are_too_many(str(number))
+
+    assert len(failures._recent) <= 1000
+
+
+def test_the_file_keeps_no_key_and_is_not_for_everybody(file: Path, writer: str) -> None:
+    text = file.read_text()
+
+    assert writer not in text
+    assert re.fullmatch(r"shop write [0-9a-f]{64} \d{4}-\d\d-\d\d\n", text)
+    assert file.stat().st_mode & 0o777 == 0o640
+    assert [path.name for path in file.parent.iterdir()] == ["keys"]
+
+
+def test_the_command_says_what_is_wrong_and_changes_nothing(file: Path, writer: str) -> None:
+    before = file.read_text()
+    for arguments, sentence in (
+        (("add", "shop"), "There is a key shop already; revoke it first, or take another name."),
+        (("add", "No Name"), "'No Name' is refused: a name has up to 40 of a-z, 0-9, '.', '_' and '-'."),
+        (("revoke", "none"), f"There is no key none in {file}; `coachman keys list` shows those there are."),
+    ):
+        done = coachman(file, *arguments)
+        assert (done.returncode, done.stderr.strip()) == (1, sentence)
+    assert file.read_text() == before
+    assert "shop" in coachman(file, "list").stdout
+
+
+def test_a_broken_file_is_refused_with_its_line(tmp_path: Path) -> None:
+    broken = tmp_path / "keys"
+    broken.write_text("# of the shop\n\nshop write abc 2026-01-01\n")
+
+    with pytest.raises(KeysError, match="line 3 is no key"):
+        load_keys(broken)
+
+
+def test_every_answer_tells_browsers_to_run_nothing(client: TestClient) -> None:
+    for path in ("/items", "/nowhere"):
+        headers = client.get(path, headers={"Origin": "https://elsewhere.example"}).headers
+        assert headers["x-content-type-options"] == "nosniff"
+        assert headers["x-frame-options"] == "DENY"
+        assert "default-src 'none'" in headers["content-security-policy"]
+        assert not any(name.startswith("access-control") for name in headers)
+
+
+def test_the_documentation_can_be_switched_off(settings: Settings) -> None:
+    with TestClient(create_app(settings.model_copy(update={"docs": False}))) as client:
+        for path in ("/docs", "/redoc", "/openapi.json"):
+            assert client.get(path).status_code == 404
