@@ -107,7 +107,8 @@ make_user_and_folders() {
     say "Making the user coachman, $root and /etc/coachman"
     run install -m 644 "$coachman/systemd/sysusers.conf" /usr/lib/sysusers.d/coachman.conf
     run systemd-sysusers /usr/lib/sysusers.d/coachman.conf
-    run install -d -m 755 "$root" "$root/releases" "$root/wheels" /etc/coachman
+    run install -d -m 755 "$root" "$root/releases" "$root/wheels"
+    run install -d -m 750 -g coachman /etc/coachman # what is made in it, such as keys, is the service's to read
     run install -d -m 700 /etc/coachman/credentials
 }
 
