@@ -10,6 +10,7 @@ DROP_INS = {
     "credentials.conf": "coachman.service",
     "memory.conf": "coachman.service",
     "postgres-tcp.conf": "coachman.service",
+    "unix-socket.conf": "coachman.socket",
 }
 
 

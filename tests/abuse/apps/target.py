@@ -27,6 +27,14 @@ async def what_was_asked() -> list[str]:
     return asked
 
 
+@app.get("/seen")
+async def seen(request: Request) -> dict[str, str]:
+    return {
+        "client": request.client.host if request.client else "",
+        "request_id": request.headers.get("x-request-id", ""),
+    }
+
+
 @app.post("/length")
 async def length(request: Request) -> int:
     return len(await request.body())
