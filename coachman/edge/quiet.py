@@ -3,15 +3,23 @@
 import logging
 import sys
 
+EXCEPTIONS = (("starlette.requests", "ClientDisconnect"), ("starlette.websockets", "WebSocketDisconnect"))
+
 
 class NoDisconnects(logging.Filter):
-    """Drops Uvicorn's report of an application that was told `http.disconnect` while it read a body.
+    """Drops Uvicorn's report of an application that was told of the end of its client.
 
-    Starlette raises ClientDisconnect then, and Uvicorn logs what an application raises, 60 lines each time:
+    Starlette raises an exception then, and Uvicorn logs what an application raises, 60 lines each time:
     whoever can reach the port could fill the log.
     """
 
     def filter(self, record: logging.LogRecord) -> bool:
-        requests = sys.modules.get("starlette.requests")
-        error = record.exc_info[1] if record.exc_info else None
-        return requests is None or not isinstance(error, requests.ClientDisconnect)
+        return not (record.exc_info and is_disconnect(record.exc_info[1]))
+
+
+def is_disconnect(error: BaseException | None) -> bool:
+    """Without importing Starlette, which not every application uses."""
+    return any(
+        module in sys.modules and isinstance(error, getattr(sys.modules[module], name))
+        for module, name in EXCEPTIONS
+    )

@@ -132,3 +132,28 @@ def test_answers_about_an_item_that_exists_are_too(case: schemathesis.Case, serv
     response = case.call(app=served, headers={"If-Match": "*"})
 
     case.validate_response(response, checks=CHECKS)
+
+
+@pytest.fixture(scope="module")
+def keyed(migrated_file: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[FastAPI]:
+    """One that knows a key, which nobody here has, and wants it for everything."""
+    folder = tmp_path_factory.mktemp("keyed")
+    shutil.copyfile(migrated_file, folder / "coachman.db")
+    (folder / "keys").write_text(f"shop write {'0' * 64} 2026-01-01\n")
+    yield create_app(
+        Settings(database_url=f"sqlite:///{folder}/coachman.db", keys_file=folder / "keys", keys_for="all")
+    )
+    asgi.shutdown_lifespans()
+
+
+@schema.parametrize()
+@bounded
+def test_nothing_is_answered_without_a_key_where_all_needs_one(
+    case: schemathesis.Case, keyed: FastAPI
+) -> None:
+    response = case.call(app=keyed)
+
+    # What cannot be read at all is refused before anybody asks for a key.
+    assert response.status_code in (400, 401, 404, 405, 413, 422, 429), response.text
+    assert response.status_code != 404 or "nothing at this address" in response.text
+    case.validate_response(response, checks=[not_a_server_error, status_code_conformance])
