@@ -7,7 +7,7 @@ BIN := $(VENV)/bin
 PIP_FLAGS := --quiet --disable-pip-version-check --no-deps --require-hashes
 
 .DEFAULT_GOAL := help
-.PHONY: help run demo-data wheelhouse test test-vm check lint bench bench-edge compare drill lock clean
+.PHONY: help run demo-data wheelhouse test test-vm check lint bench bench-edge compare drill servers samples lock clean
 
 help: ## List these targets
 	@awk 'BEGIN {FS = ":.*## "} \
@@ -52,8 +52,19 @@ bench-edge: $(VENV)/development ## Compare requests per CPU-second with the stoc
 compare: $(VENV)/loadtests $(VENV)/runtime ## Measure how many workers to run; under 10 minutes, a report
 	@$(BIN)/python -m loadtests compare $(ARGS)
 
+servers: $(VENV)/benchmarks ## Compare with other servers, same application (needs wrk; ARGS=--write for the docs)
+	@$(BIN)/python benchmarks/servers.py $(ARGS)
+
 drill: $(VENV)/loadtests $(VENV)/runtime ## Kill workers under load and account for every request
 	@$(BIN)/python -m loadtests drill $(ARGS)
+
+samples: $(VENV)/loadtests $(VENV)/runtime ## Make docs/samples anew; 10 minutes on a quiet machine
+	@rm -rf build/samples
+	@$(BIN)/python -m loadtests compare --out build/samples/compare $(ARGS)
+	@$(BIN)/python -m loadtests drill --out build/samples/drill
+	@mkdir -p docs/samples
+	@cp build/samples/compare/report.html docs/samples/workers.html
+	@cp build/samples/drill/report.html docs/samples/drill.html
 
 lock: $(VENV)/development ## Make the locks anew from pyproject.toml (ARGS=--upgrade for newer versions)
 	@scripts/lock $(ARGS)
@@ -72,6 +83,11 @@ $(VENV)/runtime: requirements.txt | $(BIN)/python
 $(VENV)/development: requirements-dev.txt $(VENV)/runtime
 	@echo "Installing what the tests need..."
 	@$(BIN)/python -m pip install $(PIP_FLAGS) -r requirements-dev.txt
+	@touch $@
+
+$(VENV)/benchmarks: benchmarks/requirements.txt $(VENV)/development
+	@echo "Installing the servers to compare with..."
+	@$(BIN)/python -m pip install $(PIP_FLAGS) -r benchmarks/requirements.txt
 	@touch $@
 
 $(VENV)/loadtests: loadtests/requirements.txt | $(BIN)/python

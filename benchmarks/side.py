@@ -39,6 +39,7 @@ class Side:
                 "COACHMAN_BIND": address,
                 "COACHMAN_OPS_BIND": f"127.0.0.1:{free_port()}",
                 "COACHMAN_WORKERS": str(workers),
+                "COACHMAN_RUNTIME_DIR": f"{folder}/run",
             }
         else:
             # /dev/null, or Gunicorn would read the gunicorn.conf.py of the folder it runs in.
@@ -61,13 +62,16 @@ class Side:
     def start(self) -> None:
         with self._log.open("wb") as log:
             self.master = subprocess.Popen(
-                [GUNICORN, *self._arguments],
+                self.command(),
                 cwd=REPOSITORY,
                 env=self._environment,
                 stdout=log,
                 stderr=subprocess.STDOUT,
                 start_new_session=True,  # Ctrl-C is for the benchmark, which then ends both sides
             )
+
+    def command(self) -> list[str]:
+        return [GUNICORN, *self._arguments]
 
     def end(self) -> None:
         """Leaves nothing behind, also when it is interrupted itself."""
