@@ -65,7 +65,8 @@ def stray_failures(blows: Sequence[Blow], samples: Samples) -> list[str]:
         explained |= _of(blow, samples) & np.isin(samples.rows["kind"], allowed)
     unexplained = Counter(samples.kinds[kind] for kind in samples.rows["kind"][~explained])
     found = [
-        f"{count} requests failed as {kind!r}, which no kill explains." for kind, count in unexplained.items()
+        f"{count} request{'s' * (count > 1)} failed as {kind!r}, which no kill explains."
+        for kind, count in unexplained.items()
     ]
     found += [
         f"Worker {blow.pid} was not reaped, replaced and ready in this order."

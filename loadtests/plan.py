@@ -22,6 +22,7 @@ PROFILES = {
     "mixed": Profile(title="A whole shop: 7 reads, 2 bookings, 1 label", users=24),
     "wait-sync": Profile(title="Waiting 100 ms in a thread", users=160, app=WAITING),
     "wait-async": Profile(title="Waiting 100 ms in a coroutine", users=64, app=WAITING),
+    "trivial": Profile(title="Nothing at all", users=32, app=WAITING),
 }
 START_SECONDS = 2.0  # of a service and a generator, and their ends
 LATENCY_REPEATS = 3  # windows long enough for a p99 are dear

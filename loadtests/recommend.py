@@ -6,6 +6,8 @@ from enum import Enum
 
 from loadtests.intervals import LEAST_REPEATS, Interval, interval, more_repeats, paired_ratio
 
+BEATEN = 3  # times the share that is allowed to be missing
+
 
 @dataclass(frozen=True)
 class Measured:
@@ -62,7 +64,7 @@ def recommend(by_workers: Mapping[int, Measured], wishes: Wishes) -> Answer:
     sure = [n for n, verdict in verdicts.items() if verdict is Verdict.FITS]
     unsure = [n for n, verdict in verdicts.items() if verdict is Verdict.UNSURE]
     if not sure and not unsure:
-        return Answer(None, None, _none_fits(verdicts, wishes), verdicts, best)
+        return Answer(None, None, _none_fits(verdicts), verdicts, best)
     smallest = min(sure + unsure)
     largest = min(sure) if sure else max(unsure)
     if smallest == largest and sure:
@@ -112,11 +114,19 @@ def _verdict(
         return Verdict.SLOWER
     if wishes.crash_margin and not _has_margin(n, by_workers, wishes):
         return Verdict.BARE
-    if not is_best and ratio.low < floor:
+    if ratio.low < floor if not is_best else _may_be_beaten(n, by_workers, wishes):
         return Verdict.UNSURE
     if wishes.p99_ms is not None and not p99.high <= wishes.p99_ms:
         return Verdict.UNSURE
     return Verdict.FITS
+
+
+def _may_be_beaten(best: int, by_workers: Mapping[int, Measured], wishes: Wishes) -> bool:
+    """Whether noise leaves room for a larger number that is much better: then a best of medians is luck."""
+    room = 1 - BEATEN * wishes.within
+    return any(
+        paired_ratio(by_workers[best].rates, by_workers[m].rates).low < room for m in by_workers if m > best
+    )
 
 
 def _has_margin(n: int, by_workers: Mapping[int, Measured], wishes: Wishes) -> bool:
@@ -150,7 +160,7 @@ def _sentence(
     if smaller:
         m, verdict = smaller[-1]
         parts.append(
-            f"{_workers(m)} would do, but leave{'s' if m == 1 else ''} none or too few while one is replaced"
+            f"{_workers(m)}: none or too few left while one is replaced"
             if verdict is Verdict.BARE
             else f"{_workers(m)}: {verdict.value}"
         )
@@ -165,7 +175,7 @@ def _undecided(smallest: int, largest: int, ratio: Interval, wishes: Wishes) -> 
     return f"{smallest} to {largest} workers: this run cannot tell them apart; {cure}. Lean to {smallest}."
 
 
-def _none_fits(verdicts: Mapping[int, Verdict], wishes: Wishes) -> str:
+def _none_fits(verdicts: Mapping[int, Verdict]) -> str:
     why = "; ".join(f"{_workers(n)}: {verdict.value}" for n, verdict in verdicts.items())
     return f"No answer: no number measured meets what was asked for ({why})."
 

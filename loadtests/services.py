@@ -1,27 +1,19 @@
-"""The service under load: one of our own for each measurement, or one that runs already."""
+"""The service under load, seen from outside."""
 
 import contextlib
 import json
-import os
 import shlex
-import shutil
-import signal
-import socket
 import subprocess
-import sys
-import tempfile
 import time
 import urllib.error
 import urllib.request
-from collections.abc import Iterator, Sequence
-from pathlib import Path
+from collections.abc import Sequence
 from typing import Any, NamedTuple, Protocol
 
-from loadtests.load import REPOSITORY, Load
+from loadtests.load import REPOSITORY
 
 SHOP, WAITING = "app.main:app", "loadtests.waiting_app:app"
 READY_SECONDS = 60.0
-STOP_SECONDS = 30.0
 COMMAND_SECONDS = 180.0
 LOOK_SECONDS = 0.02
 
@@ -84,136 +76,12 @@ class Service:
         return "Its log says why."
 
 
-class OwnService(Service):
-    """A Gunicorn of ours, on free ports, in a folder of its own."""
-
-    def __init__(self, folder: Path, workers: int, app: str, **settings: str) -> None:
-        address, ops_address = f"127.0.0.1:{free_port()}", f"127.0.0.1:{free_port()}"
-        super().__init__(f"http://{address}", f"http://{ops_address}")
-        self._log = folder / "service.log"
-        self.environment = untouched_environment() | {
-            "COACHMAN_APP": app,
-            "COACHMAN_BIND": address,
-            "COACHMAN_OPS_BIND": ops_address,
-            "COACHMAN_RUNTIME_DIR": f"{folder}/run",
-            "COACHMAN_DATABASE_URL": f"sqlite:///{folder}/stock.db",
-            "COACHMAN_WORKERS": str(workers),
-            **settings,
-        }
-
-    def start(self) -> None:
-        gunicorn = Path(sys.executable).with_name("gunicorn")
-        if not gunicorn.exists():
-            raise ServiceError(
-                f"There is no Gunicorn beside {sys.executable}: measure a service that runs, with --attach, "
-                "or run this with the repository's own environment (make compare)."
-            )
-        with self._log.open("wb") as log:
-            self._process = subprocess.Popen(
-                [gunicorn],
-                cwd=REPOSITORY,
-                env=self.environment,
-                stdout=log,
-                stderr=subprocess.STDOUT,
-                start_new_session=True,  # Ctrl-C is for us, who then end it
-            )
-
-    def stop(self) -> None:
-        """Leaves nothing behind, also when we are interrupted."""
-        try:
-            self._process.terminate()
-            with contextlib.suppress(subprocess.TimeoutExpired):
-                self._process.wait(STOP_SECONDS)
-        finally:
-            with contextlib.suppress(ProcessLookupError):
-                os.killpg(self._process.pid, signal.SIGKILL)
-            self._process.wait(STOP_SECONDS)
-
-    def command(self, *arguments: str) -> str:
-        return run_coachman([sys.executable, "-m", "coachman"], arguments, self.environment)
-
-    def check(self) -> None:
-        if self._process.poll() is not None:
-            raise ServiceError(f"The service ended with code {self._process.returncode}. {self.log()}")
-
-    def log(self) -> str:
-        return "The end of its log:\n" + "\n".join(self._log.read_text().splitlines()[-15:])
-
-
 class Target(Protocol):
     """What is measured with one number of workers after the other."""
 
     def started(
         self, workers: int, app: str, **settings: str
     ) -> contextlib.AbstractContextManager[Service]: ...
-
-
-class FreshServices:
-    """Each measurement has a service, and a database, of its own: written pages slow later ones down."""
-
-    def __init__(self, folder: Path) -> None:
-        self._template = folder / "template"
-        self._template.mkdir()
-        self._stock()
-
-    @contextlib.contextmanager
-    def started(self, workers: int, app: str, **settings: str) -> Iterator[Service]:
-        with tempfile.TemporaryDirectory(prefix="loadtests-service-") as name:
-            folder = Path(name)
-            for file in self._template.glob("stock.db*"):
-                shutil.copy(file, folder)
-            with _running(OwnService(folder, workers, app, **settings)) as service:
-                yield service
-
-    def _stock(self) -> None:
-        service = OwnService(self._template, 1, SHOP)
-        migrated = subprocess.run(
-            [sys.executable, "-m", "app", "migrate"],
-            cwd=REPOSITORY,
-            env=service.environment,
-            capture_output=True,
-            text=True,
-            timeout=60,
-        )
-        if migrated.returncode:
-            raise ServiceError(f"`python -m app migrate` failed: {migrated.stderr.strip()}")
-        with _running(service):
-            service.wait_ready(1)
-            with Load("reader", service.url, users=1) as load:  # the first of them makes the items
-                load.begin()
-                load.end()
-
-
-class AttachedService(Service):
-    def __init__(self, url: str, ops_url: str, coachman: list[str]) -> None:
-        super().__init__(url, ops_url)
-        self._coachman = coachman
-
-    def command(self, *arguments: str) -> str:
-        return run_coachman(self._coachman, arguments, dict(os.environ))
-
-
-class RunningService:
-    """One that runs already, under systemd or not: scaled by its own command, and put back in the end."""
-
-    def __init__(self, url: str, ops_url: str, coachman: str) -> None:
-        self._service = AttachedService(url, ops_url, shlex.split(coachman))
-        self._workers = int(self._service.report()["workers"])
-
-    @contextlib.contextmanager
-    def started(self, workers: int, app: str, **settings: str) -> Iterator[Service]:
-        if app != SHOP:
-            raise ServiceError("The waiting profiles need an application of their own: leave --attach out.")
-        self.scale(workers)
-        yield self._service
-
-    def put_back(self) -> None:
-        self.scale(self._workers)
-
-    def scale(self, workers: int) -> None:
-        if int(self._service.report()["workers"]) == workers:
-            return
-        self._service.command("scale", str(workers))
 
 
 def run_coachman(command: list[str], arguments: Sequence[str], environment: dict[str, str]) -> str:
@@ -231,24 +99,3 @@ def run_coachman(command: list[str], arguments: Sequence[str], environment: dict
     if done.returncode:
         raise ServiceError(f"`coachman {shlex.join(arguments)}` failed: {done.stderr.strip()}")
     return done.stdout
-
-
-@contextlib.contextmanager
-def _running(service: OwnService) -> Iterator[OwnService]:
-    service.start()
-    try:
-        yield service
-    finally:
-        service.stop()
-
-
-def free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
-
-
-def untouched_environment() -> dict[str, str]:
-    """The environment without what would change the service."""
-    meddling = ("COACHMAN_", "GUNICORN_", "UVICORN_", "WEB_CONCURRENCY")
-    return {key: value for key, value in os.environ.items() if not key.startswith(meddling)}

@@ -12,9 +12,11 @@ from loadtests.commands import common
 from loadtests.commands.common import COACHMAN, OPS_URL, URL
 from loadtests.compare import Comparison, describe, read_description
 from loadtests.load import LoadError
+from loadtests.own_services import FreshServices
 from loadtests.plan import PROFILES, Plan
 from loadtests.report.page import write_report
-from loadtests.services import FreshServices, RunningService, ServiceError, Target
+from loadtests.running_service import RunningService
+from loadtests.services import ServiceError, Target
 
 
 def compare(

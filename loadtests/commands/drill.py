@@ -12,8 +12,10 @@ from loadtests.commands.common import COACHMAN, OPS_URL, URL
 from loadtests.compare import describe
 from loadtests.drill import Drill, DrillPlan, Progress, keep, run_drill
 from loadtests.load import LoadError, Outcome
+from loadtests.own_services import FreshServices
 from loadtests.report.drill_page import write_drill_report
-from loadtests.services import FreshServices, RunningService, ServiceError
+from loadtests.running_service import RunningService
+from loadtests.services import ServiceError
 
 SIGNALS = ("KILL", "STOP", "ABRT")
 

@@ -201,7 +201,7 @@ def _dress(axes: Axes) -> None:
         axes.set_xlabel("workers")
         axes.xaxis.set_major_locator(mpl.ticker.MaxNLocator(integer=True))
     if axes.get_legend_handles_labels()[0]:
-        axes.legend(loc="lower center", bbox_to_anchor=(0.5, 1.0), ncols=3, handlelength=1.5, columnspacing=1)
+        axes.legend(loc="lower left", bbox_to_anchor=(0, 1.0), ncols=3, handlelength=1.5, columnspacing=1)
 
 
 def _svg(figure: Figure, told: str, name: str) -> str:

@@ -5,7 +5,7 @@ from loadtests.users.label_printer import LabelPrinter
 from loadtests.users.mixed import Mixed
 from loadtests.users.reader import Reader
 from loadtests.users.strict import StrictUser
-from loadtests.users.waiter import AsyncWaiter, SyncWaiter
+from loadtests.users.waiter import AsyncWaiter, SyncWaiter, Trivial
 
 __all__ = ["PROFILES", "Clerk", "LabelPrinter", "Mixed", "Reader", "StrictUser"]
 
@@ -16,4 +16,5 @@ PROFILES: dict[str, type[StrictUser]] = {
     "mixed": Mixed,
     "wait-sync": SyncWaiter,
     "wait-async": AsyncWaiter,
+    "trivial": Trivial,
 }

@@ -23,3 +23,13 @@ class AsyncWaiter(StrictUser):
     @task
     def wait(self) -> None:
         self.ask("GET", "/wait/async", "/wait/async", lambda body: body == b"waited")
+
+
+class Trivial(StrictUser):
+    """Asks a coroutine that does nothing: Locust costs more than that, which `compare` has to notice."""
+
+    needs_items = False
+
+    @task
+    def ask_nothing(self) -> None:
+        self.ask("GET", "/trivial", "/trivial", lambda body: body == b"waited")

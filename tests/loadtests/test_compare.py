@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -24,7 +25,7 @@ def run(*arguments: str, **environment: str) -> subprocess.CompletedProcess[str]
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
         text=True,
-        timeout=180,
+        timeout=400,
     )
 
 
@@ -115,6 +116,34 @@ def test_a_running_service_is_scaled_measured_and_put_back(tmp_path: Path) -> No
     for cell in cells:
         check_cell(cell)
     assert json.loads((tmp_path / "run" / "run.json").read_text())["attached"] == service.url
+
+
+def test_measurements_beside_a_burner_are_repeated_and_set_aside(tmp_path: Path) -> None:
+    burner = subprocess.Popen([sys.executable, "-c", "while True: pass"])
+    try:
+        done = run(
+            "compare", "--profiles", "wait-async", "--workers", "1", "--repeats", "1", "--duration", "1",
+            "--latency-seconds", "1", "--out", str(tmp_path / "run"),
+        )  # fmt: skip
+    finally:
+        burner.kill()
+        burner.wait()
+
+    cells = Cells(tmp_path / "run").read()
+    assert [cell.accepted for cell in cells] == [False] * 4, "each was tried twice"
+    assert all("disturbed by other processes" in cell.flags for cell in cells)
+    assert all(cell.other_cores > 0.3 for cell in cells)
+    assert done.returncode == NO_ANSWER, done.stdout
+    assert "measurements were disturbed by other processes; repeat on a quiet machine" in done.stdout
+
+
+def test_the_generator_says_what_it_can_do_itself() -> None:
+    done = run("calibrate", "--seconds", "1")
+
+    found = re.search(r"Locust alone: ([\d,]+) requests/s, (\d+) µs of CPU each", done.stdout)
+    assert found, done.stdout
+    assert int(found[1].replace(",", "")) > 100
+    assert int(found[2]) > 10
 
 
 def test_mistakes_end_in_one_sentence() -> None:

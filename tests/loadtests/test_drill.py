@@ -125,8 +125,8 @@ def test_a_failure_is_laid_to_a_kill_only_when_it_was_in_flight() -> None:
 
     assert (found.in_flight, found.lost) == (2, 2)
     assert stray_failures([blow], samples) == [
-        "1 requests failed as 'closed without answer', which no kill explains.",
-        "1 requests failed as 'http 500', which no kill explains.",
+        "1 request failed as 'closed without answer', which no kill explains.",
+        "1 request failed as 'http 500', which no kill explains.",
     ]
     assert stray_failures([blow], Samples(rows[:2], samples.names, samples.kinds)) == []
     swapped = blow.model_copy(update={"forked_ms": 5.0})

@@ -58,6 +58,12 @@ def test_equals_end_in_the_smaller_or_in_a_range_with_the_repeats_it_takes() -> 
             assert answer.sentence.endswith("Lean to 2.")
 
 
+def test_a_best_that_noise_has_made_is_not_sure() -> None:
+    answers = [recommend(run(lambda n: 300, noise=0.4, seed=seed), Wishes()) for seed in range(30)]
+
+    assert sum(answer.is_sure for answer in answers) <= 3
+
+
 def test_two_repeats_are_too_few() -> None:
     answer = recommend(run(lambda n: 700 * min(n, 2), repeats=2), Wishes())
 
