@@ -31,9 +31,13 @@ def release(
             require_space(layout)
             say(f"Release {candidate.id} of {origin}")
             _build(layout, candidate, origin, say, wheels)
-            _check(candidate, say)
-            say(service.run_as_service(candidate, "migrate"))
-            _move(layout, candidate, say, restart=restart)
+            try:
+                _check(candidate, say)
+                say(service.run_as_service(candidate, "migrate"))
+                _move(layout, candidate, say, restart=restart)
+            except BaseException:
+                candidate.record.unlink(missing_ok=True)  # nobody is to roll back to it
+                raise
         for gone in prune(layout, keep):
             say(f"Removed release {gone.id}")
     return candidate
@@ -90,19 +94,23 @@ def _move(layout: Layout, target: Release, say: Say, *, restart: bool) -> None:
                 service.restart()
             answer = service.confirm(above=generation)
         except RefusedError:
-            _put_back(layout, before, was_active=was_active, restart=restart)
+            _put_back(layout, before, generation, was_active=was_active, restart=restart)
             raise
         sync()
     say(f"Release {target.id} serves: generation {answer['generation']}, {answer['workers']} workers ready")
 
 
-def _put_back(layout: Layout, before: Release | None, *, was_active: bool, restart: bool) -> None:
+def _put_back(
+    layout: Layout, before: Release | None, generation: int, *, was_active: bool, restart: bool
+) -> None:
     point_current_at(layout, before)
     sync()
     if not was_active:
         service.stop()  # it would try again and again
     elif restart:
         service.restart()
+    elif service.generation() > generation:  # it was accepted, and does not serve
+        service.reload()
 
 
 @contextlib.contextmanager
