@@ -17,7 +17,7 @@ from tests.process.conftest import APPS
 from tests.process.load import Load
 from tests.process.service import REPOSITORY, Service, children, is_alive, wait_until
 
-_RELEASE = """
+RELEASE = """
 import asyncio, contextlib, os, pathlib, time
 import fastapi
 {at_import}
@@ -47,6 +47,23 @@ async def hold() -> int:
 WAITING_AT_IMPORT = 'while pathlib.Path(os.environ["GATE"]).exists(): time.sleep(0.02)'
 WAITING_AT_START = 'while pathlib.Path(os.environ["GATE"]).exists(): await asyncio.sleep(0.02)'
 
+# Each a release that does not come up, and what the operator reads of it.
+REFUSED: dict[str, tuple[dict[str, str], dict[str, str], str]] = {
+    "import error": ({"at_import": "raise KeyError('half written')"}, {}, "KeyError: 'half written'"),
+    "missing package": ({"at_import": "import not_there"}, {}, "needs the module not_there"),
+    "missing attribute": ({}, {"COACHMAN_APP": "shop:other"}, "shop has no application named other."),
+    "missing module": ({}, {"COACHMAN_APP": "nowhere:app"}, "there is no module nowhere here"),
+    "bad setting": ({}, {"COACHMAN_WORKERS": "many"}, "COACHMAN_WORKERS=many is refused: it must be a whole"),
+    "start-up raises": ({"at_start": "raise OSError('no database')"}, {}, "no database"),
+    "start-up hangs": ({"at_start": "await asyncio.sleep(3600)"}, {}, "not ready after 1 s (COACHMAN_BOOT"),
+    "start-up exits": ({"at_start": "os._exit(7)"}, {}, "exited with code 7"),
+    "crash after ready": (
+        {"at_start": "asyncio.get_running_loop().call_later(0.2, os._exit, 8)"},
+        {},
+        "exited with code 8",
+    ),
+}
+
 
 class Generations(Service):
     """Two workers, short limits, and an application in a file that `release` replaces."""
@@ -72,7 +89,7 @@ class Generations(Service):
         self.release("1")
 
     def release(self, version: str, *, at_import: str = "", at_start: str = "") -> None:
-        text = _RELEASE.format(version=version, at_import=at_import, at_start=indent(at_start, "    "))
+        text = RELEASE.format(version=version, at_import=at_import, at_start=indent(at_start, "    "))
         self._code.write_text(text)
         # Python compares the second and the size of a source, and releases here follow each other fast.
         self._releases += 1

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.process.generations import WAITING_AT_START, Generations, finish
+from tests.process.generations import REFUSED, WAITING_AT_START, Generations, finish
 from tests.process.load import Load
 from tests.process.service import running, wait_until
 
@@ -46,24 +46,6 @@ def test_releases_follow_each_other_under_load_with_code_and_settings_and_no_fai
         assert (report["status"], report["generation"], report["workers"]) == ("ready", 4, 3)
     service.assert_no_failure(*loads, probes)
     assert service.files() == [f"scoreboard.{fourth}"]
-
-
-# Each a release that does not come up, and what the operator reads of it.
-REFUSED = {
-    "import error": ({"at_import": "raise KeyError('half written')"}, {}, "KeyError: 'half written'"),
-    "missing package": ({"at_import": "import not_there"}, {}, "needs the module not_there"),
-    "missing attribute": ({}, {"COACHMAN_APP": "shop:other"}, "shop has no application named other."),
-    "missing module": ({}, {"COACHMAN_APP": "nowhere:app"}, "there is no module nowhere here"),
-    "bad setting": ({}, {"COACHMAN_WORKERS": "many"}, "COACHMAN_WORKERS=many is refused: it must be a whole"),
-    "start-up raises": ({"at_start": "raise OSError('no database')"}, {}, "no database"),
-    "start-up hangs": ({"at_start": "await asyncio.sleep(3600)"}, {}, "not ready after 1 s (COACHMAN_BOOT"),
-    "start-up exits": ({"at_start": "os._exit(7)"}, {}, "exited with code 7"),
-    "crash after ready": (
-        {"at_start": "asyncio.get_running_loop().call_later(0.2, os._exit, 8)"},
-        {},
-        "exited with code 8",
-    ),
-}
 
 
 @pytest.fixture(scope="module")

@@ -33,9 +33,11 @@ class Machine:
     """`layers`: the lowest last. `work` keeps the disk over a reboot; it must not be on an overlay itself."""
 
     def __init__(self, layers: Sequence[Path], work: Path, name: str) -> None:
-        self.name, self.disk = name, work / "disk"
+        self.name = f"{name}-{os.getpid()}"  # two runs at a time leave each other alone
+        self.disk = work / "disk"
         self._layers, self._work, self._console = layers, work, work / "console.log"
         self._netns = -1
+        self._begun: list[subprocess.Popen[str]] = []
 
     def __enter__(self) -> Self:
         self.start()
@@ -67,6 +69,10 @@ class Machine:
 
     def stop(self) -> None:
         """As poweroff does; at once where that takes too long."""
+        for begun in self._begun:  # of tests that failed before they waited for it
+            begun.kill()
+            begun.communicate(timeout=10)
+        self._begun.clear()
         if self._netns >= 0:
             os.close(self._netns)
             self._netns = -1
@@ -101,7 +107,7 @@ class Machine:
         return done.stdout
 
     def begin(self, command: str) -> "subprocess.Popen[str]":
-        return subprocess.Popen(
+        begun = subprocess.Popen(
             [*self.enter(), "/bin/sh", "-c", command],
             stdin=subprocess.DEVNULL,
             stdout=subprocess.PIPE,
@@ -109,6 +115,8 @@ class Machine:
             text=True,
             env=ENVIRONMENT,
         )
+        self._begun.append(begun)
+        return begun
 
     def wait(self, condition: str, *, seconds: float = 60) -> None:
         """Until the shell says yes."""
