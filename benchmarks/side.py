@@ -25,21 +25,25 @@ class BenchmarkError(Exception):
 
 
 class Side:
-    def __init__(self, name: str, workers: int, folder: Path, app: str, request: str) -> None:
-        self.name, self.port, self._request = name, free_port(), request
+    def __init__(
+        self, name: str, workers: int, folder: Path, app: str, request: str, settings: dict[str, str]
+    ) -> None:
+        self.name, self._request = name, request
+        self.port, self.ops_port = free_port(), free_port()
         self._log = folder / "service.log"
         self._environment = untouched_environment() | {
             "COACHMAN_DATABASE_URL": f"sqlite:///{folder}/stock.db"
         }
         address = f"127.0.0.1:{self.port}"
-        if name == "ours":
+        if name.startswith("ours"):
             self._arguments = []
             self._environment |= {
                 "COACHMAN_APP": app,
                 "COACHMAN_BIND": address,
-                "COACHMAN_OPS_BIND": f"127.0.0.1:{free_port()}",
-                "COACHMAN_WORKERS": str(workers),
+                "COACHMAN_OPS_BIND": f"127.0.0.1:{self.ops_port}",
                 "COACHMAN_RUNTIME_DIR": f"{folder}/run",
+                "COACHMAN_WORKERS": str(workers),
+                **settings,
             }
         else:
             # /dev/null, or Gunicorn would read the gunicorn.conf.py of the folder it runs in.
@@ -125,9 +129,16 @@ class Side:
 
 
 @contextlib.contextmanager
-def serving(name: str, workers: int, *, app: str = APP, request: str = REQUEST) -> Iterator[Side]:
+def serving(
+    name: str,
+    workers: int,
+    settings: dict[str, str] | None = None,
+    *,
+    app: str = APP,
+    request: str = REQUEST,
+) -> Iterator[Side]:
     with tempfile.TemporaryDirectory(prefix="against_stock-") as folder:
-        side = Side(name, workers, Path(folder), app, request)
+        side = Side(name, workers, Path(folder), app, request, settings or {})
         side.migrate()
         side.start()
         try:

@@ -18,12 +18,18 @@ FIELDS = "fields"  # what a record brings beside its message: extra={FIELDS: {..
 _OURS = ("gunicorn", "uvicorn", "coachman")
 _PRIORITIES = ((logging.CRITICAL, 2), (logging.ERROR, 3), (logging.WARNING, 4), (logging.INFO, 6))
 
+_encode = json.JSONEncoder(ensure_ascii=False, default=str).encode
+_quoted = json.encoder.encode_basestring
+
 _process: dict[str, Any] = {"release": release_name()}
+_encoded_process = ""
 
 
 def identify(**fields: Any) -> None:
     """From here on all lines of this process carry these."""
+    global _encoded_process
     _process.update(fields)
+    _encoded_process = _encode(_process)[1:-1]
 
 
 def formatter(wanted: Format) -> logging.Formatter:
@@ -51,25 +57,52 @@ class JsonFormatter(logging.Formatter):
     def __init__(self) -> None:
         super().__init__()
         self._has_priorities = _is_journal()
+        self._second, self._moment = -1, ""
 
     def format(self, record: logging.LogRecord) -> str:
-        moment = datetime.fromtimestamp(record.created, UTC)
-        line = {
-            "time": moment.isoformat(timespec="milliseconds"),
-            "level": record.levelname.lower(),
-            "logger": record.name,
-            "message": record.getMessage(),
-            **_process,
-            "pid": record.process,
-        }
-        if identifier := request_id.current.get():
-            line["request_id"] = identifier
-        line.update(_trace())
-        line.update(getattr(record, FIELDS, {}))
+        fields = dict(getattr(record, FIELDS, {}))
         if record.exc_info and record.exc_info[0] is not None:
-            line["exception"] = self.formatException(record.exc_info)
-        text = json.dumps(line, ensure_ascii=False, default=str)
-        return f"<{_priority(record.levelno)}>{text}" if self._has_priorities else text
+            fields["exception"] = self.formatException(record.exc_info)
+        return self.line(record.created, record.levelno, record.name, record.getMessage(), encoded(fields))
+
+    def line(self, created: float, level: int, logger: str, message: str, fields: str) -> str:
+        """Put together by hand: the access log writes one for each request."""
+        priority = f"<{_priority(level)}>" if self._has_priorities else ""
+        name = logging.getLevelName(level).lower()
+        return (
+            f'{priority}{{"time": "{self._time(created)}", "level": "{name}", "logger": {_quoted(logger)}, '
+            f'"message": {_quoted(message)}, {_of_process()}{_of_request()}{fields}}}'
+        )
+
+    def _time(self, created: float) -> str:
+        second = int(created)
+        if second != self._second:
+            self._second, self._moment = second, f"{datetime.fromtimestamp(second, UTC):%Y-%m-%dT%H:%M:%S}"
+        return f"{self._moment}.{int(created % 1 * 1000):03d}+00:00"
+
+
+def encoded(fields: dict[str, Any]) -> str:
+    """To follow other fields in an object."""
+    return f", {_encode(fields)[1:-1]}" if fields else ""
+
+
+def _of_process() -> str:
+    if _process.get("pid") != os.getpid():
+        identify(pid=os.getpid())
+    return _encoded_process
+
+
+def _of_request() -> str:
+    """Its id, and its trace where the application traces its requests."""
+    identifier = request_id.current.get()
+    told = f', "request_id": "{identifier}"' if identifier else ""
+    if "opentelemetry.trace" in sys.modules:
+        from opentelemetry import trace
+
+        context = trace.get_current_span().get_span_context()
+        if context.is_valid:
+            told += f', "trace_id": "{trace.format_trace_id(context.trace_id)}"'
+    return told
 
 
 def readable(line: str) -> str:
@@ -79,16 +112,6 @@ def readable(line: str) -> str:
         return f"[{fields['level'].upper()}] {fields['message']}"
     except (ValueError, KeyError, TypeError, AttributeError):
         return line
-
-
-def _trace() -> dict[str, str]:
-    """Where the application traces its requests: which trace has this line's."""
-    if "opentelemetry.trace" not in sys.modules:
-        return {}
-    from opentelemetry import trace
-
-    context = trace.get_current_span().get_span_context()
-    return {"trace_id": trace.format_trace_id(context.trace_id)} if context.is_valid else {}
 
 
 def _is_journal() -> bool:

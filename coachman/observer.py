@@ -90,6 +90,8 @@ class _Observed:
 
 def _with_id(message: Message, identifier: bytes) -> Message:
     headers = list(message.get("headers", ()))
-    if all(name != request_id.HEADER for name, _ in headers):  # else the application says it itself
-        headers.append((request_id.HEADER, identifier))
+    for name, _ in headers:
+        if name == request_id.HEADER:  # the application says it itself
+            return message
+    headers.append((request_id.HEADER, identifier))
     return {**message, "headers": headers}

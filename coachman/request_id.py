@@ -14,7 +14,11 @@ current: ContextVar[str] = ContextVar("request_id", default="")
 
 def take(headers: Iterable[tuple[bytes, bytes]]) -> str:
     """The client's, where it can be used, or a new one; from here on it is the current one."""
-    sent = next((value for name, value in headers if name == HEADER), b"")
-    identifier = sent.decode() if _USABLE.fullmatch(sent) else os.urandom(8).hex()
+    identifier = ""
+    for name, value in headers:
+        if name == HEADER:
+            identifier = value.decode() if _USABLE.fullmatch(value) else ""
+            break
+    identifier = identifier or os.urandom(8).hex()
     current.set(identifier)
     return identifier

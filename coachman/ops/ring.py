@@ -22,6 +22,7 @@ class Ring:
             if self._file is None:
                 self._path.parent.mkdir(exist_ok=True)
                 self._file = os.open(self._path, os.O_WRONLY | os.O_CREAT | os.O_CLOEXEC, 0o644)
+                os.ftruncate(self._file, self._records * self._record_bytes)
             os.pwrite(self._file, line, self._number % self._records * self._record_bytes)
             self._number += 1
 

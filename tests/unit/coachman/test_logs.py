@@ -2,6 +2,8 @@ import json
 import logging
 import os
 import sys
+from datetime import datetime
+from time import time as now
 
 import pytest
 
@@ -24,7 +26,9 @@ def identified() -> object:
 
 
 def test_a_json_line_has_what_a_search_needs(identified: object, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(logs, "_process", {"release": "r7", "generation": 3, "slot": 1})
+    monkeypatch.setattr(logs, "_process", {"pid": 0})
+    monkeypatch.setattr(logs, "_encoded_process", "")
+    logs.identify(release="r7", generation=3, slot=1)
     line = json.loads(JsonFormatter().format(record("%s sold", "Tee", level=logging.WARNING)))
 
     assert line.pop("time").endswith("+00:00")
@@ -89,3 +93,36 @@ def test_the_access_log_tells_what_it_is_asked_to(
         access.tell("GET", "failed", 500, 0.1, 10)
 
     assert [getattr(record, FIELDS)["route"] for record in caplog.records] == told
+
+
+@pytest.mark.parametrize("place", ["root", "logger"])
+def test_an_access_line_is_the_same_whichever_way_it_goes(
+    place: str, identified: object, monkeypatch: pytest.MonkeyPatch, tmp_path
+) -> None:
+    with (tmp_path / "log").open("w+") as file:
+        handler = logging.StreamHandler(file)
+        handler.setFormatter(JsonFormatter())
+        access = logging.getLogger("coachman.access")
+        monkeypatch.setattr(logging.getLogger(), "handlers", [handler] if place == "root" else [])
+        monkeypatch.setattr(access, "handlers", [] if place == "root" else [handler])
+        monkeypatch.setattr(access, "level", logging.INFO)
+        told = AccessLog("on", 1.0)
+        assert (told._write.__name__ == "write") == (place == "root")
+        told.tell("GET", '/i"tems', 200, 0.1234567, 12)
+        file.seek(0)
+        [line] = map(json.loads, file)
+
+    time, process = line.pop("time"), {"release": line.pop("release"), "pid": line.pop("pid")}
+    assert abs(datetime.fromisoformat(time).timestamp() - now()) < 5
+    assert process["pid"] == os.getpid()
+    assert {key: line[key] for key in line if key not in ("generation", "slot")} == {
+        "level": "info",
+        "logger": "coachman.access",
+        "message": 'GET /i"tems 200 in 0.123 s, 12 bytes',
+        "request_id": "abc-1",
+        "method": "GET",
+        "route": '/i"tems',
+        "status": 200,
+        "duration": 0.123457,
+        "bytes": 12,
+    }

@@ -1,0 +1,80 @@
+"""What deploy/monitoring ships, with a real Prometheus and a real service."""
+
+import json
+import os
+import re
+import signal
+import subprocess
+from pathlib import Path
+
+import pytest
+
+from tests.process.generations import Generations
+from tests.process.prometheus import MONITORING, program, scraping
+from tests.process.service import REPOSITORY, running, wait_until
+
+
+@pytest.mark.parametrize(
+    "check",
+    [
+        ["check", "config", "prometheus.yml"],
+        ["check", "rules", "coachman.rules.yml"],
+        ["test", "rules", "coachman.rules.test.yml"],
+    ],
+)
+def test_promtool_finds_nothing_wrong(check: list[str]) -> None:
+    said = subprocess.run(
+        [program("promtool"), *check], cwd=MONITORING, capture_output=True, text=True, timeout=60
+    )
+
+    assert said.returncode == 0, said.stdout + said.stderr
+
+
+def dashboard_expressions() -> list[str]:
+    dashboard = json.loads((MONITORING / "grafana-dashboard.json").read_text())
+    expressions = [target["expr"] for panel in dashboard["panels"] for target in panel["targets"]]
+    return [
+        expression.replace("$instance", ".*").replace("$__rate_interval", "1m") for expression in expressions
+    ]
+
+
+def test_dashboard_and_alerts_ask_for_metrics_that_there_are() -> None:
+    documented = set(
+        re.findall(r"^\| `(coachman_\w+)`", (REPOSITORY / "docs" / "operations.md").read_text(), re.MULTILINE)
+    )
+    asked = "\n".join([*dashboard_expressions(), (MONITORING / "coachman.rules.yml").read_text()])
+    names = {
+        re.sub(r"_bucket$", "", name) for name in re.findall(r"\bcoachman_\w+", asked) if name != "coachman_"
+    }
+
+    assert names <= documented, names - documented
+
+
+def test_a_prometheus_that_scrapes_through_kills_and_a_handover_sees_no_counter_fall(tmp_path: Path) -> None:
+    service = Generations(tmp_path)
+    with running(service), service.loaded() as loads, scraping(tmp_path, service.ops_port) as prometheus:
+        for _ in range(3):
+            service.wait_settled()
+            victim = min(service.worker_pids())
+            os.kill(victim, signal.SIGKILL)
+            assert wait_until(lambda: victim not in service.worker_pids() and service.is_ready())  # noqa: B023
+        code, said = service.coachman("handover")
+        assert code == 0, said
+
+        def has_seen_it_all() -> bool:
+            return (
+                prometheus.value("max(coachman_generation)") == 2
+                and prometheus.value('coachman_worker_exits_total{reason="crashed"}') == 3
+                and prometheus.value('coachman_handovers_total{outcome="accepted"}') == 1
+            )
+
+        assert wait_until(has_seen_it_all, seconds=30), service.log()
+        for name in ("coachman_.*_total", "coachman_.*_bucket", "coachman_.*_count", "coachman_.*_sum"):
+            fallen = prometheus.query(f'resets({{__name__=~"{name}"}}[10m]) > 0')
+            assert not fallen, fallen
+        assert prometheus.value("avg_over_time(up[10m])") > 0.8
+        assert prometheus.value("sum(coachman_http_requests_total)") > 100
+        seen = {expression: prometheus.query(expression) for expression in dashboard_expressions()}
+    assert all(load.served() for load in loads)
+    empty = [expression for expression, found in seen.items() if not found]
+    assert all("5.." in expression for expression in empty), empty
