@@ -1,49 +1,79 @@
-"""`databases.Database` on our SQLite backend, and `uninterrupted`."""
+"""`databases.Database` with its API and our backends."""
 
 import asyncio
-import contextlib
-import functools
-from collections.abc import Awaitable, Callable, Coroutine
-from pathlib import Path
-from typing import Any, ParamSpec, TypeVar
+from collections.abc import AsyncGenerator, Mapping, Sequence
+from typing import Any, cast
 
 import databases
 
-P = ParamSpec("P")
-T = TypeVar("T")
-
-
-class PoolTimeout(TimeoutError):  # noqa: N818 (the standard library's own name ends so)
-    """Every pooled connection stayed in use for longer than one may wait."""
+from app.database.connection import Connection
+from app.database.interfaces import Backend, Query, Runner, Values, Want
+from app.database.transaction import Transaction
 
 
 class Database(databases.Database):
     SUPPORTED_BACKENDS = {  # noqa: RUF012 (as `databases` declares it)
         **databases.Database.SUPPORTED_BACKENDS,
-        "sqlite": "app.database.sqlite:PooledSQLiteBackend",
+        "sqlite": "app.database.sqlite:SQLiteBackend",
     }
+    _global_connection: Connection | None
+    _global_transaction: Transaction | None
 
+    async def connect(self) -> None:
+        if self.is_connected:
+            return
+        await self._backend.connect()
+        self.is_connected = True
+        if self._force_rollback:
+            self._global_connection = Connection(self, self._backend)
+            self._global_transaction = self._global_connection.transaction(force_rollback=True)
+            await self._global_transaction.__aenter__()
 
-def sqlite_file(url: str) -> Path:
-    """The file that a sqlite:/// URL names."""
-    return Path(databases.DatabaseURL(url).database)
+    def connection(self) -> Connection:
+        connection = self._of_task()
+        if connection is None:
+            connection = Connection(self, self._backend)
+            self._connection_map[self._current_task] = connection
+        return connection
 
+    def transaction(self, *, force_rollback: bool = False, **options: Any) -> Transaction:
+        return Transaction(self.connection, force_rollback, **options)
 
-def uninterrupted(function: Callable[P, Coroutine[Any, Any, T]]) -> Callable[P, Awaitable[T]]:
-    """`function` that, once begun, runs to its end; only then does a cancellation reach the caller."""
+    def _of_task(self) -> Connection | None:
+        if self._global_connection is not None:
+            return self._global_connection
+        return cast("Connection | None", self._connection_map.get(cast(Any, asyncio.current_task())))
 
-    # `databases` leaks the connection, in an open transaction, when BEGIN or COMMIT is cancelled;
-    # later writes of the same task are then acknowledged and lost.
-    @functools.wraps(function)
-    async def run(*args: P.args, **kwargs: P.kwargs) -> T:
-        task = asyncio.create_task(function(*args, **kwargs))
-        try:
-            return await asyncio.shield(task)
-        except asyncio.CancelledError:
-            while not task.done():
-                with contextlib.suppress(asyncio.CancelledError):
-                    await asyncio.wait({task})
-            task.cancelled() or task.exception()  # looked at, so that asyncio does not report it
-            raise
+    def _runner(self) -> Runner:
+        """The task's session if it has one; without, no Connection is made for a single statement."""
+        connection = self._of_task()
+        if connection is not None and connection.is_open:
+            return connection.session
+        return cast(Backend, self._backend)
 
-    return run
+    async def fetch_all(self, query: Query, values: Values = None) -> list[Any]:
+        rows: list[Any] = await self._runner().run(query, values, Want.ALL)
+        return rows
+
+    async def fetch_one(self, query: Query, values: Values = None) -> Any:
+        return await self._runner().run(query, values, Want.ONE)
+
+    async def fetch_val(self, query: Query, values: Values = None, column: Any = 0) -> Any:
+        row = await self._runner().run(query, values, Want.ONE)
+        return None if row is None else row[column]
+
+    async def execute(self, query: Query, values: Values = None) -> Any:
+        """The new row's id for an INSERT, else the number of rows changed."""
+        return await self._runner().run(query, values, Want.RESULT)
+
+    async def execute_many(self, query: Query, values: Sequence[Mapping[str, Any]]) -> None:
+        """All of them or none."""
+        if values:
+            await self._runner().run_many(query, values)
+
+    async def batch(self, statements: Sequence[tuple[Query, Values]]) -> list[Any]:
+        """Several writes in one commit, all of them or none, for a fraction of a transaction's cost."""
+        return await self._runner().batch(statements) if statements else []
+
+    def iterate(self, query: Query, values: Values = None) -> AsyncGenerator[Any, None]:
+        return self._runner().stream(query, values)

@@ -1,184 +1,158 @@
-"""A SQLite backend for `databases` whose connections are opened once, not once per query."""
+"""The SQLite backend: per process one writer and a few readers, opened once, on one file in WAL mode."""
 
-import asyncio
-import contextlib
 import sqlite3
-from collections.abc import Callable
+from collections.abc import AsyncGenerator, Mapping, Sequence
 from typing import Any
-from urllib.parse import quote
 
-import aiosqlite
 from databases import DatabaseURL
-from databases.backends.sqlite import SQLiteBackend, SQLiteConnection, SQLiteTransaction
-from sqlalchemy import Row
-from sqlalchemy.engine.cursor import CursorResultMetaData
-from sqlalchemy.engine.interfaces import Dialect
-from sqlalchemy.sql import ClauseElement
 
-from app.database.core import PoolTimeout
+from app.database.compiler import Compiler
+from app.database.fork import forget, refuse_after_fork
+from app.database.gate import Gate
+from app.database.group_commit import Statement
+from app.database.interfaces import Backend, Observe, Query, Session, Values, Want, ignore
+from app.database.lane import Lane
+from app.database.readers import Readers
+from app.database.sqlite_transaction import RootTransaction, SQLiteTransaction
+from app.database.statements import DIALECT
+from app.database.stream import stream
+from app.database.writer import Writer
 
-PRAGMAS = ("journal_mode=WAL", "synchronous=FULL", "foreign_keys=ON", "busy_timeout=5000")
-
-
-class Pool:
-    """Long-lived connections, each used by one borrower at a time."""
-
-    def __init__(self, path: str, size: int, acquire_seconds: float) -> None:
-        self._path = path
-        self._size = size
-        self._acquire_seconds = acquire_seconds
-        self._all: list[aiosqlite.Connection] = []
-        self._free: asyncio.Queue[aiosqlite.Connection] = asyncio.Queue()
-        self._resets: set[asyncio.Task[None]] = set()
-
-    @property
-    def free(self) -> int:
-        return self._free.qsize()
-
-    async def open(self) -> None:
-        self._free = asyncio.Queue()
-        try:
-            for _ in range(self._size):
-                await self._open_one()
-        except BaseException:
-            await self.close()
-            raise
-
-    async def _open_one(self) -> None:
-        # mode=rw: a wrong path is an error, not a new and empty database.
-        connection = aiosqlite.connect(f"file:{quote(self._path)}?mode=rw", uri=True, isolation_level=None)
-        # A server told twice to stop skips the lifespan's end: its exit must not wait for this thread.
-        connection._thread.daemon = True
-        try:
-            self._all.append(await connection)
-        except sqlite3.Error:
-            # Its thread reports its own end to the loop, which may be closed by then.
-            while connection._thread.is_alive():  # noqa: ASYNC110 (a thread has no event to await)
-                await asyncio.sleep(0.001)
-            raise
-        for pragma in PRAGMAS:
-            await connection.execute_fetchall(f"PRAGMA {pragma}")
-        self._free.put_nowait(connection)
-
-    async def close(self) -> None:
-        if self._resets:
-            await asyncio.wait(self._resets)
-        while self._all:
-            await self._all.pop().close()
-
-    async def acquire(self) -> aiosqlite.Connection:
-        try:
-            async with asyncio.timeout(self._acquire_seconds):
-                return await self._free.get()
-        except TimeoutError:
-            raise PoolTimeout(f"no database connection became free in {self._acquire_seconds:g} s") from None
-
-    async def release(self, connection: aiosqlite.Connection) -> None:
-        if not connection.in_transaction:
-            self._free.put_nowait(connection)
-            return
-        # In a task of its own: the borrower may be cancelled, again and again, while it gives back.
-        reset = asyncio.create_task(self._reset(connection))
-        self._resets.add(reset)
-        reset.add_done_callback(self._resets.discard)
-
-    async def _reset(self, connection: aiosqlite.Connection) -> None:
-        try:
-            await connection.rollback()
-        finally:
-            self._free.put_nowait(connection)
+# For strangers, as a backup or the sqlite3 shell; our own processes queue at the gate.
+BUSY_MILLISECONDS = 5000
+SPARE_READERS = 2
+# The WAL is cut to this when it is started anew after a burst, or after a long read that held it.
+WAL_BYTES = 64 * 1024 * 1024
 
 
-class Record(Row[Any]):
-    """A row that is read by position, column or name."""
-
-    __slots__ = ()
-
-    def __getitem__(self, key: Any) -> Any:
-        return super().__getitem__(key) if isinstance(key, int | slice) else self._mapping[key]
+def _pragmas() -> list[str]:
+    # FULL: a commit that was acknowledged survives a power cut. Group commit buys back more than it costs.
+    return [f"busy_timeout={BUSY_MILLISECONDS}", "synchronous=FULL", "foreign_keys=ON", "cache_size=-8000"]
 
 
-class PooledSQLiteBackend(SQLiteBackend):
-    def __init__(self, url: DatabaseURL | str, size: int = 4, acquire_seconds: float = 5.0) -> None:
-        super().__init__(url)
-        self.pool = Pool(DatabaseURL(url).database, size, acquire_seconds)
+class SQLiteBackend(Backend):
+    readers: Readers
+    writer: Writer
+
+    def __init__(
+        self,
+        url: DatabaseURL | str,
+        *,
+        acquire_seconds: float = 5.0,
+        transaction_seconds: float = 10.0,
+        observe: Observe = ignore,
+    ) -> None:
+        url = DatabaseURL(url)
+        if url.options:
+            raise ValueError(f"{url} has a query, which SQLite's file has not; give options as keywords")
+        self._path = url.database
+        self._observe = observe
+        self._lanes: list[Lane] = []
+        self.acquire_seconds = acquire_seconds
+        self.transaction_seconds = transaction_seconds
+        self.compiler = Compiler(DIALECT)
 
     async def connect(self) -> None:
-        await self.pool.open()
+        gate = Gate(self._path)
+        try:
+            writer = await self._open("journal_mode=WAL", f"journal_size_limit={WAL_BYTES}")
+            readers = [await self._open("query_only=ON") for _ in range(1 + SPARE_READERS)]
+            gate.open()
+        except BaseException:
+            await self._close()
+            raise
+        self.writer = Writer(writer, gate, self.acquire_seconds, self._observe)
+        self.readers = Readers(readers, self.acquire_seconds, self._observe)
+        refuse_after_fork(self)
+
+    async def _open(self, *pragmas: str) -> Lane:
+        lane = await Lane.open(self._path, [*_pragmas(), *pragmas])
+        self._lanes.append(lane)
+        return lane
 
     async def disconnect(self) -> None:
-        await self.pool.close()
+        forget(self)
+        # The writer last, and behind the gate: the last connection that closes a file checkpoints it.
+        self.writer.lane.post(self.writer.gate.acquire)
+        await self._close()
+        self.writer.gate.close()
 
-    def connection(self) -> "PooledSQLiteConnection":
-        return PooledSQLiteConnection(self.pool, self._dialect)
+    async def _close(self) -> None:
+        while self._lanes:
+            await self._lanes.pop().close()
 
+    def connection(self) -> "SQLiteSession":
+        return SQLiteSession(self)
 
-class PooledSQLiteConnection(SQLiteConnection):
-    _pool: Pool  # type: ignore[assignment]  # the stock pool is a class, not an interface
+    async def run(self, query: Query, values: Values, want: Want) -> Any:
+        plan, arguments = self.compiler.plan(query, values)
+        if not plan.writes:
+            try:
+                return await self.readers.run(plan, arguments, want)
+            except sqlite3.OperationalError as error:
+                if error.sqlite_errorcode != sqlite3.SQLITE_READONLY:
+                    raise
+                plan.writes = True  # WITH ... INSERT, for one: now it is known
+        return await self.writer.submit([Statement(plan, arguments, want)], single=True)
 
-    def __init__(self, pool: Pool, dialect: Dialect) -> None:
-        super().__init__(pool, dialect)  # type: ignore[arg-type]
+    async def run_many(self, query: Query, values: Sequence[Mapping[str, Any]]) -> None:
+        await self.writer.submit([self.many(query, values)], single=True)
 
-    async def fetch_all(self, query: ClauseElement) -> list[Any]:
-        return await self._fetch(query, _all)
+    async def batch(self, statements: Sequence[tuple[Query, Values]]) -> list[Any]:
+        results: list[Any] = await self.writer.submit(self.several(statements), single=False)
+        return results
 
-    async def fetch_one(self, query: ClauseElement) -> Any:
-        rows = await self._fetch(query, _first)
-        return rows[0] if rows else None
+    def stream(self, query: Query, values: Values) -> AsyncGenerator[Any, None]:
+        return stream(self.readers, *self.compiler.plan(query, values))
 
-    async def execute(self, query: ClauseElement) -> Any:
-        """The new row's id for an INSERT, else the number of rows changed."""
-        sql, arguments, _, _ = self._compile(query)  # type: ignore[misc]
-        inserts = sql.lstrip()[:7].upper() in ("INSERT ", "REPLACE")
-        return await self._in_thread(_new_id if inserts else _count, sql, arguments)
+    def many(self, query: Query, values: Sequence[Mapping[str, Any]]) -> Statement:
+        planned = [self.compiler.plan(query, each) for each in values]
+        return Statement(planned[0][0], [arguments for _, arguments in planned], Want.MANY)
 
-    async def _fetch(self, query: ClauseElement, read: Callable[..., Any]) -> list[Record]:
-        sql, arguments, _, context = self._compile(query)  # type: ignore[misc]
-        rows, description = await self._in_thread(read, sql, arguments)
-        if not rows:
-            return []
-        metadata = CursorResultMetaData(context, description)
-        processors, positions = metadata._processors, metadata._key_to_index
-        return [Record(metadata, processors, positions, row) for row in rows]
-
-    async def _in_thread(self, read: Callable[..., Any], sql: str, arguments: list[Any]) -> Any:
-        # One hop to the connection's thread, not one for each of execute, fetch and close: it is
-        # faster, and a cancelled caller cannot leave an open cursor, which would pin old data.
-        connection: Any = self._connection
-        assert connection is not None, "Connection is not acquired"
-
-        def run() -> Any:
-            with contextlib.closing(connection._conn.execute(sql, arguments)) as cursor:
-                return read(cursor)
-
-        return await connection._execute(run)
-
-    def transaction(self) -> "ImmediateTransaction":
-        return ImmediateTransaction(self)
+    def several(self, statements: Sequence[tuple[Query, Values]]) -> list[Statement]:
+        return [Statement(*self.compiler.plan(*each), Want.RESULT) for each in statements]
 
 
-class ImmediateTransaction(SQLiteTransaction):
-    async def start(self, is_root: bool, extra_options: dict[Any, Any]) -> None:
-        if not is_root:
-            await super().start(is_root, extra_options)
-            return
-        self._is_root = True
-        # A deferred one that reads and then writes fails at once when another process wrote in between.
-        assert self._connection._connection is not None, "Connection is not acquired"
-        await self._connection._connection.execute_fetchall("BEGIN IMMEDIATE")
+class SQLiteSession(Session):
+    """Holds no lane of its own: statements outside of a transaction go where the backend's go."""
 
+    def __init__(self, backend: SQLiteBackend) -> None:
+        self.backend = backend
+        self.root: RootTransaction | None = None
 
-def _all(cursor: sqlite3.Cursor) -> tuple[list[Any], Any]:
-    return cursor.fetchall(), cursor.description
+    async def acquire(self) -> None:
+        pass
 
+    async def release(self) -> None:
+        if self.root is not None:
+            root, self.root = self.root, None
+            await root.end("ROLLBACK")
 
-def _first(cursor: sqlite3.Cursor) -> tuple[list[Any], Any]:
-    return cursor.fetchmany(1), cursor.description
+    async def run(self, query: Query, values: Values, want: Want) -> Any:
+        if self.root is None:
+            return await self.backend.run(query, values, want)
+        plan, arguments = self.backend.compiler.plan(query, values)
+        return await self.root.run(Statement(plan, arguments, want))
 
+    async def run_many(self, query: Query, values: Sequence[Mapping[str, Any]]) -> None:
+        if self.root is None:
+            await self.backend.run_many(query, values)
+        else:
+            await self.root.run_atomically([self.backend.many(query, values)])
 
-def _new_id(cursor: sqlite3.Cursor) -> int | None:
-    return cursor.lastrowid
+    async def batch(self, statements: Sequence[tuple[Query, Values]]) -> list[Any]:
+        if self.root is None:
+            return await self.backend.batch(statements)
+        return await self.root.run_atomically(self.backend.several(statements))
 
+    def stream(self, query: Query, values: Values) -> AsyncGenerator[Any, None]:
+        if self.root is None:
+            return self.backend.stream(query, values)
+        return self.root.stream(*self.backend.compiler.plan(query, values))
 
-def _count(cursor: sqlite3.Cursor) -> int:
-    return cursor.rowcount
+    def transaction(self) -> SQLiteTransaction:
+        return SQLiteTransaction(self)
+
+    @property
+    def raw_connection(self) -> sqlite3.Connection:
+        return self.backend.writer.lane.raw

@@ -2,6 +2,7 @@
 
 import asyncio
 import contextlib
+import contextvars
 import random
 import sqlite3
 import threading
@@ -12,7 +13,7 @@ from typing import Any
 import pytest
 
 from app.database import Database, PoolTimeout, sqlite_file, uninterrupted
-from app.database.sqlite import Pool
+from app.database.sqlite import SPARE_READERS, SQLiteBackend
 
 pytestmark = pytest.mark.anyio
 
@@ -36,22 +37,25 @@ def url_of(file: Path) -> str:
 
 @pytest.fixture
 async def database(file: Path) -> AsyncIterator[Database]:
-    """A connected database whose pool must be full again after the test."""
+    """A connected database, all of whose lanes must be free again after the test."""
     async with Database(url_of(file), acquire_seconds=0.5) as database:
         yield database
-        await pool_is_full(database)
+        await all_is_free(database)
 
 
-def pool_of(database: Database) -> Pool:
-    pool: Pool = database._backend.pool  # type: ignore[attr-defined]
-    return pool
+def backend_of(database: Database) -> SQLiteBackend:
+    backend = database._backend
+    assert isinstance(backend, SQLiteBackend)
+    return backend
 
 
-async def pool_is_full(database: Database) -> None:
+async def all_is_free(database: Database) -> None:
+    backend = backend_of(database)
     async with asyncio.timeout(5):
-        while pool_of(database).free < 4:
+        while not (backend.readers.free == SPARE_READERS and backend.readers.idle and backend.writer.idle):
             await asyncio.sleep(0.001)
-    assert not any(connection.in_transaction for connection in pool_of(database)._all)
+    assert not any(lane.raw.in_transaction for lane in backend._lanes)
+    assert not database._connection_map
 
 
 async def insert(database: Database, n: int) -> None:
@@ -96,11 +100,12 @@ async def test_execute_returns_the_id_of_an_insert_and_the_count_of_an_update(da
 
 
 async def test_connections_are_opened_once(database: Database) -> None:
-    before = set(map(id, pool_of(database)._all))
+    before = threading.active_count()
 
     await asyncio.gather(*(database.fetch_val("SELECT 1") for _ in range(20)))
+    await asyncio.gather(*(insert(database, n) for n in range(20)))
 
-    assert set(map(id, pool_of(database)._all)) == before
+    assert threading.active_count() == before
 
 
 async def test_failed_transaction_leaves_nothing_behind(database: Database) -> None:
@@ -141,35 +146,41 @@ async def test_read_then_write_transactions_do_not_collide(database: Database) -
 
 
 async def test_waiting_for_a_connection_has_a_limit(database: Database) -> None:
-    async with contextlib.AsyncExitStack() as stack:
-        for _ in range(4):
-            stack.push_async_callback(pool_of(database).release, await pool_of(database).acquire())
-        with pytest.raises(PoolTimeout, match="no database connection became free"):
-            await database.fetch_val("SELECT 1")
+    readers = backend_of(database).readers
+    held = [await readers.lease() for _ in range(SPARE_READERS)]
+
+    with pytest.raises(PoolTimeout, match=r"no database connection became free in 0\.5 s"):
+        async for _ in database.iterate("SELECT 1"):
+            pass
+
+    for lane in held:
+        readers.give_back(lane)
+
+
+async def test_waiting_for_the_writer_has_a_limit(database: Database) -> None:
+    async with database.transaction():
+        await insert(database, 1)
+        writes = [
+            asyncio.create_task(insert(database, n), context=contextvars.Context()) for n in range(2, 5)
+        ]
+        results = await asyncio.gather(*writes, return_exceptions=True)
+
+    assert [type(result) for result in results] == [PoolTimeout] * 3
+    assert await stored(database) == {1}
 
 
 async def test_cancelled_waiter_takes_no_connection_along(database: Database) -> None:
-    held = [await pool_of(database).acquire() for _ in range(4)]
-    waiters = [asyncio.create_task(database.fetch_val("SELECT 1")) for _ in range(8)]
+    readers = backend_of(database).readers
+    held = [await readers.lease() for _ in range(SPARE_READERS)]
+    waiters = [asyncio.create_task(readers.lease()) for _ in range(8)]
     await asyncio.sleep(0)
     for waiter in waiters[::2]:
         waiter.cancel()
-    for connection in held:
-        await pool_of(database).release(connection)
+    for lane in held:
+        readers.give_back(lane)
 
-    results = await asyncio.gather(*waiters, return_exceptions=True)
-
-    assert results[1::2] == [1, 1, 1, 1]
-
-
-async def test_connection_given_back_inside_a_transaction_is_rolled_back(database: Database) -> None:
-    connection = await pool_of(database).acquire()
-    await connection.execute_fetchall("BEGIN IMMEDIATE")
-    await connection.execute_fetchall("INSERT INTO numbers (n) VALUES (1)")
-    await pool_of(database).release(connection)
-
-    await pool_is_full(database)
-    assert await stored(database) == set()
+    for waiter in waiters[1::2]:
+        readers.give_back(await waiter)
 
 
 async def test_cancelled_read_pins_no_old_data(database: Database) -> None:

@@ -16,7 +16,7 @@ ITEM = {"sku": "T-1", "name": "Tea"}
 def test_database_locked_by_another_process_is_503_with_a_time_to_retry(
     settings: Settings, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(sqlite, "PRAGMAS", (*sqlite.PRAGMAS[:-1], "busy_timeout=20"))
+    monkeypatch.setattr(sqlite, "BUSY_MILLISECONDS", 20)
     path = settings.database_url.removeprefix("sqlite:///")
     with TestClient(create_app(settings)) as client, closing(sqlite3.connect(path)) as other:
         other.execute("BEGIN IMMEDIATE")

@@ -1,0 +1,62 @@
+"""The gate: one process at a time commits or checkpoints."""
+
+import os
+import sys
+import time
+from pathlib import Path
+
+# How long a process that has more to commit keeps the gate: without it transactions ran at half the speed.
+QUANTUM_SECONDS = 0.005
+
+
+class Gate:
+    """A lock on a file beside the database, held from BEGIN to COMMIT. Used in the writer's thread only.
+
+    It protects two things. Fairness: SQLite has waiting writers sleep and try again, so that of four
+    processes one may get nothing for seconds; the kernel queues those who wait for a lock. And the
+    file: SQLite before 3.51.3 may corrupt it when two connections commit and checkpoint at the same
+    instant (https://sqlite.org/wal.html#walresetbug).
+
+    The database's own files are never opened here: closing them would drop SQLite's locks on them.
+    """
+
+    def __init__(self, database: str) -> None:
+        self._path = Path(f"{database}.gate")
+        self._file = -1
+        self._since = 0.0
+
+    @property
+    def held(self) -> bool:
+        return bool(self._since)
+
+    def open(self) -> None:
+        if sys.platform != "win32":
+            self._file = os.open(self._path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o660)
+
+    def close(self) -> None:
+        self._since = 0.0
+        if self._file >= 0:
+            os.close(self._file)
+            self._file = -1
+
+    def acquire(self) -> float:
+        """How long it took."""
+        if self._since:
+            return 0.0
+        started = time.monotonic()
+        if sys.platform != "win32":
+            import fcntl
+
+            fcntl.flock(self._file, fcntl.LOCK_EX)
+        self._since = time.monotonic()
+        return self._since - started
+
+    def release(self, *, wanted: bool = False) -> None:
+        """Lets go, unless there is more to commit and the time slice is not over."""
+        if not self._since or (wanted and time.monotonic() - self._since < QUANTUM_SECONDS):
+            return
+        self._since = 0.0
+        if sys.platform != "win32":
+            import fcntl
+
+            fcntl.flock(self._file, fcntl.LOCK_UN)

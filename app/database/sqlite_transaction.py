@@ -1,0 +1,244 @@
+"""A transaction on SQLite, which takes a lane when it sends its first statement."""
+
+import asyncio
+import sqlite3
+from collections.abc import AsyncGenerator, Mapping, Sequence
+from typing import TYPE_CHECKING, Any
+
+from databases.interfaces import TransactionBackend
+
+from app.database import statements
+from app.database.compiler import Arguments, Plan
+from app.database.errors import PoolTimeout, TransactionTimeout
+from app.database.group_commit import Statement
+from app.database.interfaces import Want
+from app.database.lane import Lane
+from app.database.stream import Cursor, read
+from app.database.writer import inside, refuse_child_task
+
+if TYPE_CHECKING:
+    from app.database.sqlite import SQLiteBackend, SQLiteSession
+
+
+class SQLiteTransaction(TransactionBackend):
+    """What `databases` calls a transaction: the outermost one, or a savepoint in it."""
+
+    def __init__(self, session: "SQLiteSession") -> None:
+        self._session = session
+        self._savepoint: str | None = None
+
+    async def start(self, is_root: bool, extra_options: Mapping[Any, Any]) -> None:
+        if is_root:
+            kind = ReadTransaction if extra_options.get("readonly") else WriteTransaction
+            self._session.root = kind(self._session.backend)
+            return
+        root = self._root
+        root.depth += 1
+        self._savepoint = f"inner{root.depth}"
+        await root.run(_control(f"SAVEPOINT {self._savepoint}"))
+
+    async def commit(self) -> None:
+        if self._savepoint is None:
+            await self._take_root().end("COMMIT")
+        else:
+            await self._leave(f"RELEASE {self._savepoint}")
+
+    async def rollback(self) -> None:
+        if self._savepoint is None:
+            await self._take_root().end("ROLLBACK")
+        else:
+            await self._leave(f"ROLLBACK TO {self._savepoint}", f"RELEASE {self._savepoint}")
+
+    async def _leave(self, *sql: str) -> None:
+        self._root.depth -= 1
+        for each in sql:
+            await self._root.run(_control(each))
+
+    @property
+    def _root(self) -> "RootTransaction":
+        assert self._session.root is not None, "the outer transaction is over"
+        return self._session.root
+
+    def _take_root(self) -> "RootTransaction":
+        root, self._session.root = self._root, None
+        return root
+
+
+class RootTransaction:
+    """Lazy: nothing is locked until the first statement, with which BEGIN travels."""
+
+    begin: str
+
+    def __init__(self, backend: "SQLiteBackend") -> None:
+        self.backend = backend
+        self.depth = 0
+        self.open = True
+        self.task = asyncio.current_task()
+        self._lane: Lane | None = None
+        self._begun = False
+        self._running: asyncio.Future[Any] | None = None
+        self._over: TimeoutError | None = None
+        self._timer: asyncio.TimerHandle | None = None
+        self._cursors: list[Cursor] = []
+
+    async def run(self, statement: Statement) -> Any:
+        return await self._in_lane(statements.run, *statement, interrupt=not statement.plan.writes)
+
+    async def run_atomically(self, work: Sequence[Statement]) -> list[Any]:
+        results: list[Any] = await self._in_lane(_run_atomically, work)
+        return results
+
+    async def stream(self, plan: Plan, arguments: Arguments) -> AsyncGenerator[Any, None]:
+        cursor = Cursor(plan, arguments)
+        self._cursors.append(cursor)
+
+        async def more(rows: int) -> Any:
+            return await self._in_lane(cursor.more, rows)
+
+        async for record in read(more):
+            yield record
+
+    async def _in_lane(self, function: Any, *arguments: Any, interrupt: bool = False) -> Any:
+        if self._over:
+            raise self._over
+        if self._lane is None:
+            self._lane = await self._lease()
+            loop, seconds = asyncio.get_running_loop(), self.backend.acquire_seconds
+            self._timer = loop.call_later(min(seconds, self.backend.transaction_seconds), self._check_begun)
+        lane = self._lane
+        self._running = lane.call(self._begin_and_run, lane.raw, function, *arguments)
+        try:
+            return await self._running
+        except asyncio.CancelledError:
+            if interrupt:  # the end of the transaction would wait for a long SELECT
+                lane.raw.interrupt()
+            raise
+
+    def _begin_and_run(self, raw: sqlite3.Connection, function: Any, *arguments: Any) -> Any:
+        """Runs in the lane's thread."""
+        if not self._begun:
+            self._wait_for_turn()
+            self._begun = True
+            raw.execute(self.begin)
+        elif not raw.in_transaction:  # the statement would be committed at once, on its own
+            raise sqlite3.OperationalError("the transaction was rolled back by an earlier error in it")
+        return function(raw, *arguments)
+
+    def _check_begun(self) -> None:
+        backend = self.backend
+        if not self._begun:  # another process keeps the gate; it may be stopped
+            self._give_up(PoolTimeout(f"the writer was not free for {backend.acquire_seconds:g} s"))
+            return
+        more = max(backend.transaction_seconds - backend.acquire_seconds, 0)
+        self._timer = asyncio.get_running_loop().call_later(more, self._expire)
+
+    def _expire(self) -> None:
+        seconds = self.backend.transaction_seconds
+        self._give_up(TransactionTimeout(f"a transaction was open for {seconds:g} s and is rolled back"))
+
+    def _give_up(self, error: TimeoutError) -> None:
+        self._over = error
+        self._finish("ROLLBACK")
+        if self._running and not self._running.done():
+            self._running.set_exception(error)
+
+    async def end(self, sql: str) -> None:
+        self.open = False
+        if self._over:
+            if sql == "COMMIT":
+                raise self._over
+            return
+        ended = self._finish(sql)
+        if ended is not None:
+            await ended
+
+    def _finish(self, sql: str) -> "asyncio.Future[None] | None":
+        """Ends it in one job of the lane's queue, which no cancelled caller can leave half done."""
+        lane, self._lane = self._lane, None
+        if self._timer:
+            self._timer.cancel()
+        if lane is None:
+            return None
+
+        def job() -> None:
+            try:
+                _end(lane.raw, sql, self._cursors)
+            finally:
+                self._give_back(lane)
+
+        return lane.call(job)
+
+    async def _lease(self) -> Lane:
+        raise NotImplementedError
+
+    def _wait_for_turn(self) -> None:
+        """Runs in the lane's thread, before BEGIN."""
+
+    def _give_back(self, lane: Lane) -> None:
+        """Runs in the lane's thread."""
+        raise NotImplementedError
+
+
+class ReadTransaction(RootTransaction):
+    """One snapshot for several reads, on a spare lane; it keeps nobody from writing."""
+
+    begin = "BEGIN"
+
+    async def _lease(self) -> Lane:
+        return await self.backend.readers.lease()
+
+    def _give_back(self, lane: Lane) -> None:
+        lane.tell(self.backend.readers.give_back, lane)
+
+
+class WriteTransaction(RootTransaction):
+    # A deferred one that reads and then writes fails at once when another process wrote in between.
+    begin = "BEGIN IMMEDIATE"
+
+    def __init__(self, backend: "SQLiteBackend") -> None:
+        refuse_child_task()
+        super().__init__(backend)
+        inside.set(self)
+
+    async def _lease(self) -> Lane:
+        await self.backend.writer.lease()
+        return self.backend.writer.lane
+
+    def _wait_for_turn(self) -> None:
+        self.backend.writer.gate.acquire()
+
+    def _give_back(self, lane: Lane) -> None:
+        writer = self.backend.writer
+        writer.gate.release(wanted=writer.wanted())
+        lane.tell(writer.release)
+
+
+def _run_atomically(raw: sqlite3.Connection, work: Sequence[Statement]) -> list[Any]:
+    raw.execute("SAVEPOINT several")
+    try:
+        return [statements.run(raw, *statement) for statement in work]
+    except BaseException:
+        if raw.in_transaction:
+            raw.execute("ROLLBACK TO several")
+        raise
+    finally:
+        if raw.in_transaction:
+            raw.execute("RELEASE several")
+
+
+def _end(raw: sqlite3.Connection, sql: str, cursors: Sequence[Cursor]) -> None:
+    """Runs in the lane's thread. However it ends, no transaction and no cursor is left open."""
+    try:
+        for cursor in cursors:
+            cursor.close()
+        if raw.in_transaction:
+            raw.execute(sql)
+        elif sql == "COMMIT":
+            raise sqlite3.OperationalError("the transaction was rolled back by an earlier error in it")
+    finally:
+        if raw.in_transaction:  # a deferred constraint refused the COMMIT
+            raw.execute("ROLLBACK")
+
+
+def _control(sql: str) -> Statement:
+    return Statement(Plan(sql), (), Want.RESULT)

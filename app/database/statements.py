@@ -1,0 +1,67 @@
+"""Runs one statement on a SQLite connection, in its lane's thread: execute, fetch and reset in one hop."""
+
+import sqlite3
+from typing import Any
+
+from sqlalchemy.dialects.sqlite import pysqlite
+from sqlalchemy.engine.interfaces import Dialect
+
+from app.database.compiler import Arguments, Plan
+from app.database.interfaces import Want
+from app.database.records import Shape
+
+
+def sqlite_dialect() -> Dialect:
+    dialect = pysqlite.dialect(paramstyle="named")
+    dialect.supports_native_decimal = False
+    return dialect
+
+
+DIALECT = sqlite_dialect()
+
+
+def run(raw: sqlite3.Connection, plan: Plan, arguments: Arguments, want: Want) -> Any:
+    if want is Want.MANY:
+        raw.executemany(plan.sql, arguments)
+        return None
+    cursor = raw.execute(plan.sql, arguments)
+    # Closed before the hop ends, always: an open cursor pins the snapshot of its whole connection.
+    try:
+        if want is Want.ONE:
+            return _first(cursor, plan)
+        if want is Want.ALL:
+            rows = cursor.fetchall()
+            return list(map(shape_of(plan, cursor).record, rows)) if rows else []
+        if cursor.description is not None:
+            cursor.fetchall()
+        # `lastrowid` outlives its statement: after an UPDATE it is still that of an earlier INSERT.
+        return cursor.lastrowid if plan.inserts and cursor.rowcount else cursor.rowcount
+    finally:
+        cursor.close()
+
+
+def _first(cursor: sqlite3.Cursor, plan: Plan) -> Any:
+    row = cursor.fetchone()
+    if plan.writes and row is not None:
+        cursor.fetchall()  # INSERT ... RETURNING ends, and can fail, only after its last row
+    return None if row is None else shape_of(plan, cursor).record(row)
+
+
+def shape_of(plan: Plan, cursor: sqlite3.Cursor) -> Shape:
+    if cursor.description != plan.columns:
+        names = [column[0] for column in cursor.description]
+        entries = plan.entries if len(plan.entries) == len(names) else ()
+        # In this order: another lane's thread may be between the comparison above and the last line.
+        plan.shape = Shape(names, entries, _processors(entries))
+        plan.columns = cursor.description
+    shape: Shape = plan.shape
+    return shape
+
+
+def _processors(entries: Any) -> list[tuple[int, Any]]:
+    found = []
+    for position, entry in enumerate(entries):
+        process = entry[3].dialect_impl(DIALECT).result_processor(DIALECT, None)
+        if process:
+            found.append((position, process))
+    return found
