@@ -137,6 +137,12 @@ class Supervisor(Arbiter):
         stopping.reap_the_killed(self)
         stopping.wait_for_successor(self)
 
+    def maybe_promote_master(self) -> None:
+        predecessor = self.master_pid
+        super().maybe_promote_master()
+        if predecessor and not self.master_pid and (counts := store.kept()) is not None:
+            counts.forget_generation(self.scoreboard.service.generation - 1)
+
     # Signals.
 
     def handle_ttin(self) -> None:

@@ -73,6 +73,10 @@ class Store:
         multiprocess.mark_process_dead(name, str(self.folder))  # type: ignore[no-untyped-call]
         self.remove(f"*_{name}.*")
 
+    def forget_generation(self, generation: int) -> None:
+        """Runs in the master, when the one before has ended: killed, it did not tell of its workers' ends."""
+        self.remove(f"gauge_live*-{generation % 2}*")
+
     def remove(self, pattern: str) -> None:
         for path in self.folder.glob(f"{pattern}.db"):
             with contextlib.suppress(OSError):

@@ -35,6 +35,7 @@ def test_known_traffic_is_told_alike_by_metrics_status_readyz_and_systemd(tmp_pa
 
             def agree() -> bool:
                 now, report = scrape(service), service.report()
+                shown = httpx2.get(f"{service.ops_url}/status.json").json()
                 told = re.search(r"(\d+)/3 workers ready, ([\d,]+) requests", systemd.status())
                 assert told, systemd.status()
                 _, printed = service.coachman("status")
@@ -42,9 +43,15 @@ def test_known_traffic_is_told_alike_by_metrics_status_readyz_and_systemd(tmp_pa
                     now.sum("coachman_generation_requests")
                     == now.sum("coachman_worker_requests")
                     == report["requests"]
+                    == shown["requests"]
+                    == sum(slot["requests"] for slot in shown["slots"])
                     == int(told[2].replace(",", ""))
                     == 44
-                    and now.sum("coachman_workers", state="ready") == report["ready"] == int(told[1]) == 3
+                    and now.sum("coachman_workers", state="ready")
+                    == report["ready"]
+                    == shown["ready"]
+                    == int(told[1])
+                    == 3
                     and "3/3 workers ready, 44 requests" in printed
                 )
 

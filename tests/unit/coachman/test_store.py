@@ -39,8 +39,10 @@ for slot, generation in ((0, 1), (1, 1), (0, 2), (0, 3)):
             os.waitpid(grandchild, 0)
         os._exit(0)
     os.waitpid(child, 0)
-if sys.argv[2:]:
+if "worker" in sys.argv:
     kept.forget(1, 1)
+if "generation" in sys.argv:
+    kept.forget_generation(1)
 """
 
 
@@ -78,12 +80,19 @@ def test_a_fork_of_the_application_does_not_write_into_the_files_of_its_worker(t
 
 
 def test_what_was_true_of_a_worker_that_has_ended_is_forgotten(tmp_path: Path) -> None:
-    files = run(tmp_path, "forget")
+    files = run(tmp_path, "worker")
 
     assert "gauge_livesum_0-1.db" in files
     assert "gauge_livesum_1-1.db" not in files
     assert not any(name.startswith("counter_1-1.") and name != "counter_1-1.db" for name in files), files
     assert samples(tmp_path)["busy"] == 2
+
+
+def test_what_was_true_of_a_generation_that_has_ended_is_forgotten(tmp_path: Path) -> None:
+    files = run(tmp_path, "generation")
+
+    assert {name for name in files if name.startswith("gauge")} == {"gauge_livesum_0-0.db"}
+    assert samples(tmp_path)["hits_total,a"] == 4
 
 
 def test_a_first_generation_begins_at_zero(tmp_path: Path) -> None:
