@@ -7,7 +7,7 @@ BIN := $(VENV)/bin
 PIP_FLAGS := --quiet --disable-pip-version-check --no-deps --require-hashes
 
 .DEFAULT_GOAL := help
-.PHONY: help run demo-data wheelhouse test test-vm check lint bench bench-edge bench-observability compare drill servers samples lock clean
+.PHONY: help run demo-data wheelhouse test test-vm check lint bench bench-edge bench-abuse bench-observability compare drill servers samples lock clean
 
 help: ## List these targets
 	@awk 'BEGIN {FS = ":.*## "} \
@@ -65,6 +65,9 @@ samples: $(VENV)/loadtests $(VENV)/runtime ## Make docs/samples anew; 10 minutes
 	@mkdir -p docs/samples
 	@cp build/samples/compare/report.html docs/samples/workers.html
 	@cp build/samples/drill/report.html docs/samples/drill.html
+
+bench-abuse: $(VENV)/development ## Attack Coachman and the usual deployment in turn, and compare
+	@$(BIN)/python benchmarks/abuse.py $(ARGS)
 
 lock: $(VENV)/development ## Make the locks anew from pyproject.toml (ARGS=--upgrade for newer versions)
 	@scripts/lock $(ARGS)

@@ -30,6 +30,7 @@ class Side:
     ) -> None:
         self.name, self._request = name, request
         self.port, self.ops_port = free_port(), free_port()
+        self.prefix: list[str] = []  # what starts the command
         self._log = folder / "service.log"
         self._environment = untouched_environment() | {
             "COACHMAN_DATABASE_URL": f"sqlite:///{folder}/stock.db"
@@ -75,7 +76,7 @@ class Side:
             )
 
     def command(self) -> list[str]:
-        return [GUNICORN, *self._arguments]
+        return [*self.prefix, GUNICORN, *self._arguments]
 
     def end(self) -> None:
         """Leaves nothing behind, also when it is interrupted itself."""
@@ -136,9 +137,12 @@ def serving(
     *,
     app: str = APP,
     request: str = REQUEST,
+    files: int = 0,
 ) -> Iterator[Side]:
+    """`settings` are ours; `files` is the most that each process may have open, 0 for no limit."""
     with tempfile.TemporaryDirectory(prefix="against_stock-") as folder:
         side = Side(name, workers, Path(folder), app, request, settings or {})
+        side.prefix = ["prlimit", f"--nofile={files}"] if files else []
         side.migrate()
         side.start()
         try:

@@ -79,6 +79,12 @@ class Canary:
     def median(self, times: int = 30) -> float:
         return statistics.median(self.ask() for _ in range(times))
 
+    def median_within(self, seconds: float) -> float:
+        begun, latencies = time.monotonic(), []
+        while time.monotonic() - begun < seconds:
+            latencies.append(self.ask(seconds=60))
+        return statistics.median(latencies)
+
 
 @contextlib.contextmanager
 def crowd(port: int, size: int, greeting: bytes = b"") -> Iterator[list[socket.socket]]:

@@ -7,68 +7,14 @@ from pathlib import Path
 import httpx2
 import pytest
 
+from tests.abuse.attacks import CHUNKED, ENDLESS, MEGABYTE
 from tests.abuse.client import HEAD, Attacker, Canary
 from tests.process.service import Service, wait_until
 
-MEGABYTE = 1024 * 1024
-CHUNKED = b"POST /length HTTP/1.1\r\nhost: here\r\ntransfer-encoding: chunked\r\n\r\n"
 GROWTH = 12 * MEGABYTE
 
 
-def many_headers(attacker: Attacker) -> None:
-    attacker.send(HEAD)
-    attacker.send_until_refused(
-        b"".join(b"x-%d: y\r\n" % number for number in range(5000)), most=200 * MEGABYTE
-    )
-
-
-def endless_value(attacker: Attacker) -> None:
-    attacker.send(HEAD + b"x: ")
-    attacker.send_until_refused(b"y" * MEGABYTE, most=200 * MEGABYTE)
-
-
-def endless_name(attacker: Attacker) -> None:
-    attacker.send(HEAD)
-    attacker.send_until_refused(b"y" * MEGABYTE, most=200 * MEGABYTE)
-
-
-def endless_target(attacker: Attacker) -> None:
-    attacker.send(b"GET /")
-    attacker.send_until_refused(b"y" * MEGABYTE, most=200 * MEGABYTE)
-
-
-def endless_body(attacker: Attacker) -> None:
-    attacker.send(CHUNKED)
-    attacker.send_until_refused(b"100000\r\n" + b"." * MEGABYTE + b"\r\n", most=1024 * MEGABYTE)
-
-
-def endless_chunk_extension(attacker: Attacker) -> None:
-    attacker.send(CHUNKED + b"5;")
-    attacker.send_until_refused(b"x" * MEGABYTE, most=100 * MEGABYTE)
-
-
-def endless_trailers(attacker: Attacker) -> None:
-    attacker.send(CHUNKED + b"0\r\n")
-    attacker.send_until_refused(b"x: " + b"y" * MEGABYTE + b"\r\n", most=100 * MEGABYTE)
-
-
-def pipeline_that_is_never_read(attacker: Attacker) -> None:
-    attacker.send((HEAD + b"\r\n") * (9 * MEGABYTE // len(HEAD)), seconds=2)
-
-
-@pytest.mark.parametrize(
-    "attack",
-    [
-        many_headers,
-        endless_value,
-        endless_name,
-        endless_target,
-        endless_body,
-        endless_chunk_extension,
-        endless_trailers,
-        pipeline_that_is_never_read,
-    ],
-)
+@pytest.mark.parametrize("attack", ENDLESS)
 def test_an_endless_request_neither_fills_the_worker_nor_delays_others(
     target: Service, attack: Callable[[Attacker], None]
 ) -> None:
