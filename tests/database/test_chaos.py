@@ -1,0 +1,129 @@
+"""Half of all operations are cancelled at random: nothing acknowledged is lost, nothing stays behind."""
+
+import asyncio
+import contextlib
+import random
+from collections import Counter
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from app.database import Database
+
+pytestmark = pytest.mark.anyio
+
+OPERATIONS = 1500
+CLIENTS = 24
+WRITE = "INSERT INTO log (seq, kind) VALUES (:seq, :kind)"
+SLOW = (
+    "WITH RECURSIVE c (x) AS (SELECT 1 UNION ALL SELECT x + 1 FROM c WHERE x < 100000) SELECT count(*) FROM c"
+)
+# What an acknowledged operation must have left in the log.
+KINDS = {
+    "single": ["single"],
+    "transaction": ["transaction"],
+    "many": ["many 1", "many 2"],
+    "batch": ["batch"],
+}
+
+
+class Chaos:
+    def __init__(self, database: Database, seed: int) -> None:
+        self._database = database
+        self._dice = random.Random(seed)
+        self.acknowledged: set[tuple[str, int]] = set()
+        self.errors: Counter[str] = Counter()
+
+    async def client(self, numbers: range) -> None:
+        # One task does many, as a connection's does: a leak in one operation would spoil the next.
+        for seq in numbers:
+            name = self._dice.choices([*KINDS, "read", "slow"], [4, 4, 2, 2, 1, 0.2])[0]
+            limit = self._dice.choice([None, self._dice.uniform(0, 0.02)])
+            try:
+                async with asyncio.timeout(limit):
+                    await getattr(self, name)(seq)
+            except (TimeoutError, KeyError):
+                continue
+            except Exception as error:  # noqa: BLE001 (counted, and none is expected)
+                self.errors[repr(error)] += 1
+            else:
+                self.acknowledged.add((name, seq))
+
+    async def single(self, seq: int) -> None:
+        await self._database.execute(WRITE, {"seq": seq, "kind": "single"})
+
+    async def transaction(self, seq: int) -> None:
+        async with self._database.transaction():
+            n = await self._database.fetch_val("SELECT n FROM counter")
+            await self._database.execute(WRITE, {"seq": seq, "kind": "transaction"})
+            if self._dice.random() < 0.2:
+                raise KeyError
+            with contextlib.suppress(ValueError):
+                async with self._database.transaction():
+                    await self._database.execute(WRITE, {"seq": seq, "kind": "undone"})
+                    raise ValueError
+            await self._database.execute("UPDATE counter SET n = :n", {"n": n + 1})
+
+    async def many(self, seq: int) -> None:
+        await self._database.execute_many(WRITE, [{"seq": seq, "kind": kind} for kind in KINDS["many"]])
+
+    async def batch(self, seq: int) -> None:
+        await self._database.batch(
+            [("UPDATE counter SET n = n + 1", None), (WRITE, {"seq": seq, "kind": "batch"})]
+        )
+
+    async def read(self, seq: int) -> None:
+        async for _ in self._database.iterate("SELECT * FROM log ORDER BY id DESC LIMIT 300"):
+            if self._dice.random() < 0.005:
+                break
+
+    async def slow(self, seq: int) -> None:
+        await self._database.fetch_val(SLOW)
+
+
+@pytest.fixture
+async def tables(database: Database) -> None:
+    await database.execute("CREATE TABLE log (id INTEGER PRIMARY KEY, seq INTEGER, kind VARCHAR(20))")
+    await database.execute("CREATE TABLE counter (n INTEGER)")
+    await database.execute("INSERT INTO counter VALUES (0)")
+
+
+async def test_operations_cancelled_at_random_keep_every_promise(
+    database: Database, tables: None, on_disk: Callable[[str], list[tuple[object, ...]]], file: Path
+) -> None:
+    chaos = Chaos(database, seed=4711)
+    clients = (chaos.client(range(start, OPERATIONS, CLIENTS)) for start in range(CLIENTS))
+    async with asyncio.timeout(120):
+        await asyncio.gather(*(asyncio.create_task(client) for client in clients))
+        # A write that nobody waits for any more may still be under way; this one is behind it.
+        async with database.transaction():
+            await database.execute(WRITE, {"seq": -1, "kind": "last"})
+
+    rows = Counter(on_disk("SELECT seq, kind FROM log"))
+    promised = [(seq, kind) for name, seq in chaos.acknowledged for kind in KINDS.get(name, [])]
+
+    assert not chaos.errors
+    assert len(promised) > OPERATIONS / 10
+    assert [row for row in promised if rows[row] != 1] == []
+    assert [row for row, times in rows.items() if times > 1] == []
+    assert [seq for seq, kind in rows if kind == "many 1" and (seq, "many 2") not in rows] == []
+    assert not [row for row in rows if row[1] == "undone"]
+    counted = sum(1 for _, kind in rows if kind in ("transaction", "batch"))
+    assert on_disk("SELECT n FROM counter") == [(counted,)]
+    assert on_disk("PRAGMA integrity_check") == [("ok",)]
+
+
+async def test_nothing_is_left_open_after_chaos(url: str, database: Database, tables: None) -> None:
+    tasks = asyncio.all_tasks()
+    chaos = Chaos(database, seed=42)
+    async with asyncio.timeout(60):
+        await asyncio.gather(*(chaos.client(range(n, 240, CLIENTS)) for n in range(CLIENTS)))
+        # Each of these takes its lane only when it is free.
+        async with database.transaction():
+            await database.execute(WRITE, {"seq": -1, "kind": "last"})
+        for _ in range(3):
+            assert [row.seq async for row in database.iterate("SELECT seq FROM log WHERE seq = -1")] == [-1]
+
+    assert len(database._connection_map) == 0
+    assert asyncio.all_tasks() == tasks

@@ -1,0 +1,90 @@
+"""kill -9 of writing processes: what was acknowledged is there, once; nothing is half done."""
+
+import contextlib
+import itertools
+import random
+import sqlite3
+import subprocess
+import sys
+import time
+from collections import Counter
+from pathlib import Path
+
+from tests.database.writers import TASKS
+
+PROCESSES = 4
+KILLS = 100
+SECONDS = 300
+
+SCHEMA = """
+PRAGMA journal_mode = WAL;
+CREATE TABLE movements (key TEXT NOT NULL, delta INTEGER NOT NULL);
+CREATE TABLE stock (quantity INTEGER NOT NULL);
+INSERT INTO stock VALUES (0);
+CREATE VIEW booked AS SELECT key, delta FROM movements;
+CREATE TRIGGER book INSTEAD OF INSERT ON booked BEGIN
+    INSERT INTO movements VALUES (new.key, new.delta);
+    UPDATE stock SET quantity = quantity + new.delta;
+END;
+"""
+
+
+class Writer:
+    def __init__(self, url: str, name: str, folder: Path) -> None:
+        self._lines = folder / f"{name}.acknowledged"
+        self._errors = folder / f"{name}.errors"
+        command = [sys.executable, "-m", "tests.database.writers", url, name]
+        with self._lines.open("wb") as lines, self._errors.open("wb") as errors:
+            self._process = subprocess.Popen(command, stdout=lines, stderr=errors)
+
+    def has_written(self) -> bool:
+        return self._lines.stat().st_size > 0
+
+    def kill(self) -> tuple[list[str], str]:
+        """What was acknowledged, and what it complained of."""
+        self._process.kill()
+        self._process.wait(timeout=30)
+        return self._lines.read_text().splitlines(), self._errors.read_text()
+
+
+def test_killed_writers_lose_nothing_that_was_acknowledged(tmp_path: Path) -> None:
+    path = tmp_path / "stock.db"
+    with contextlib.closing(sqlite3.connect(path)) as connection:
+        connection.executescript(SCHEMA)
+
+    acknowledged, complaints = kill_at_random(f"sqlite:///{path}", tmp_path)
+
+    with contextlib.closing(sqlite3.connect(path)) as connection:
+        rows = Counter(key for (key,) in connection.execute("SELECT key FROM movements"))
+        quantity, total = connection.execute(
+            "SELECT quantity, (SELECT sum(delta) FROM movements) FROM stock"
+        ).fetchone()
+        intact = connection.execute("PRAGMA integrity_check").fetchone()
+    assert complaints == ""
+    assert len(acknowledged) > KILLS * 3
+    assert [key for key in acknowledged if rows[key] == 0] == []
+    assert [key for key, times in rows.items() if times > 1] == []
+    assert quantity == total
+    assert intact == ("ok",)
+    # Committed, but killed before they could say so: at most what was under way.
+    assert len(rows) - len(acknowledged) <= (KILLS + PROCESSES) * TASKS
+
+
+def kill_at_random(url: str, folder: Path) -> tuple[list[str], str]:
+    """Keeps four processes writing and kills one of them at a time."""
+    dice = random.Random(4711)
+    names = (f"writer{n}" for n in itertools.count())
+    writers = [Writer(url, next(names), folder) for _ in range(PROCESSES)]
+    acknowledged: list[str] = []
+    complaints = ""
+    deadline = time.monotonic() + SECONDS
+    for kill in range(KILLS + PROCESSES):
+        victim = writers.pop(0)
+        while not victim.has_written() and time.monotonic() < deadline:
+            time.sleep(dice.uniform(0, 0.02))
+        lines, errors = victim.kill()
+        acknowledged += lines
+        complaints += errors
+        if kill < KILLS:
+            writers.append(Writer(url, next(names), folder))
+    return acknowledged, complaints

@@ -1,0 +1,47 @@
+"""A process that writes until it is killed, and reports each write once it is acknowledged.
+
+Usage: python -m tests.database.writers URL NAME. A line on standard output is one acknowledged movement.
+"""
+
+import asyncio
+import itertools
+import os
+import sys
+
+from app.database import Database
+
+MOVE = "INSERT INTO movements (key, delta) VALUES (:key, :delta)"
+STOCK = "UPDATE stock SET quantity = quantity + :delta"
+TASKS = 6
+
+
+async def single(database: Database, key: str) -> None:
+    """A trigger keeps the stock: one statement, which shares its commit with others."""
+    await database.execute("INSERT INTO booked (key, delta) VALUES (:key, 1)", {"key": key})
+
+
+async def batch(database: Database, key: str) -> None:
+    await database.batch([(MOVE, {"key": key, "delta": 2}), (STOCK, {"delta": 2})])
+
+
+async def transaction(database: Database, key: str) -> None:
+    async with database.transaction():
+        quantity = await database.fetch_val("SELECT quantity FROM stock")
+        await database.execute(MOVE, {"key": key, "delta": 3})
+        await database.execute("UPDATE stock SET quantity = :quantity", {"quantity": quantity + 3})
+
+
+async def client(database: Database, name: str) -> None:
+    for n, write in enumerate(itertools.cycle((single, batch, transaction))):
+        key = f"{name}-{n}"
+        await write(database, key)
+        os.write(1, f"{key}\n".encode())  # unbuffered: what was reported survives the kill
+
+
+async def main(url: str, name: str) -> None:
+    async with Database(url) as database:
+        await asyncio.gather(*(client(database, f"{name}-{n}") for n in range(TASKS)))
+
+
+if __name__ == "__main__":
+    asyncio.run(main(*sys.argv[1:]))
