@@ -119,7 +119,7 @@ class Compiler:
 class _Statement:
     """A compiled Core statement, and how the values of each use come into it."""
 
-    __slots__ = ("compiled", "expands", "plan", "processors", "slots")
+    __slots__ = ("compiled", "expands", "keys", "plan", "processors", "slots")
 
     def __init__(self, compiled: Any) -> None:
         # Compiled holds the key of a WeakKeyDictionary alive otherwise.
@@ -132,11 +132,15 @@ class _Statement:
         self.processors = [
             (escaped.get(name, name), process) for name, process in compiled._bind_processors.items()
         ]
+        self.keys = [] if escaped else [(name, each.key) for each, name in compiled.bind_names.items()]
         self.slots = _slots(compiled)
 
     def parameters(self, values: Values, extracted: Any, collected: Any) -> dict[str, Any]:
-        if self.slots is not None and extracted and not values and not collected:
-            return {name: extracted[position].value for name, position in self.slots}
+        if not collected:
+            if values and self.keys and all(key in values for _, key in self.keys):
+                return {name: values[key] for name, key in self.keys}
+            if not values and self.slots is not None and extracted:
+                return {name: extracted[position].value for name, position in self.slots}
         compiled = self.compiled()
         assert compiled is not None, "the caller holds it"
         more = {} if collected is None else {"_collected_params": collected}
