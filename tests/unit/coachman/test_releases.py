@@ -1,0 +1,80 @@
+"""The parts of a release that need no machine."""
+
+import json
+from pathlib import Path
+
+import pytest
+
+from coachman.releases import audit, lock, source
+from coachman.releases.layout import Layout, RefusedError, Release
+from coachman.releases.prune import prune
+from coachman.releases.switch import point_current_at
+
+
+@pytest.fixture
+def layout(tmp_path: Path) -> Layout:
+    layout = Layout(tmp_path)
+    for number in range(1, 5):
+        release = layout.release(f"r{number}")
+        release.folder.mkdir(parents=True)
+        release.record.write_text("{}")
+    return layout
+
+
+def test_a_lock_names_its_holder_and_is_free_afterwards(tmp_path: Path) -> None:
+    path = tmp_path / "lock"
+    taken = pytest.raises(RefusedError, match=r"has begun a release at \S+Z \(pid")
+    with lock.held(path, "release"), taken, lock.held(path, "rollback"):
+        pass
+    with lock.held(path, "rollback"):
+        pass
+
+
+def test_the_audit_log_only_grows(tmp_path: Path) -> None:
+    path = tmp_path / "audit.log"
+    for outcome in ("refused", "serves"):
+        audit.note(path, did="release", outcome=outcome)
+
+    lines = [json.loads(line) for line in path.read_text().splitlines()]
+    assert [line["outcome"] for line in lines] == ["refused", "serves"]
+    assert {"at", "who"} <= lines[0].keys()
+
+
+def test_pruning_keeps_the_newest_and_the_one_that_serves_and_removes_the_unfinished(layout: Layout) -> None:
+    point_current_at(layout, layout.release("r1"))
+    layout.release("r3").record.unlink()
+
+    gone = prune(layout, keep=1)
+
+    assert {release.id for release in gone} == {"r2", "r3"}
+    assert [release.id for release in layout.complete()] == ["r1", "r4"]
+
+
+def test_current_moves_in_one_step_and_can_be_taken_away(layout: Layout) -> None:
+    point_current_at(layout, layout.release("r1"))
+    point_current_at(layout, layout.release("r2"))
+    assert layout.serving() == Release(layout.releases / "r2")
+    assert layout.current.readlink() == Path("releases/r2"), "the link must not name the root"
+
+    point_current_at(layout, None)
+    assert layout.serving() is None
+
+
+@pytest.mark.parametrize("name", ["../etc", "", ".", "a/b"])
+def test_a_name_cannot_lead_out_of_the_releases(layout: Layout, name: str) -> None:
+    with pytest.raises(RefusedError, match="is no release"):
+        layout.release(name)
+
+
+def test_what_belongs_to_the_place_of_the_source_is_left_there(tmp_path: Path) -> None:
+    project = tmp_path / "project"
+    for name in (".git", ".venv", "var", "app/__pycache__"):
+        (project / name).mkdir(parents=True)
+    (project / "requirements.txt").touch(mode=0o600)
+    (project / "start").touch(mode=0o700)
+
+    source.copy(project, tmp_path / "release")
+
+    copied = {path.name: path.stat().st_mode & 0o777 for path in (tmp_path / "release").iterdir()}
+    assert copied == {"app": 0o755, "requirements.txt": 0o644, "start": 0o755}
+    assert not list((tmp_path / "release" / "app").iterdir())
