@@ -60,14 +60,15 @@ def debian() -> Callable[[str], Path]:
 
 
 @pytest.fixture(scope="session")
-def wheels() -> Path:
+def wheels(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Coachman as it is now, and every package that it and the application need."""
-    folder = CACHE / "wheels"
+    folder, own = CACHE / "wheels", tmp_path_factory.mktemp("wheelhouse") / "wheels"
     CACHE.mkdir(parents=True, exist_ok=True)
     with (CACHE / "lock").open("w") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)
         _run(REPOSITORY / "scripts" / "wheelhouse", folder, *PYTHONS)
-    return folder
+        shutil.copytree(folder, own)  # another run builds Coachman's anew
+    return own
 
 
 @pytest.fixture(scope="session")
