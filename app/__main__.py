@@ -26,18 +26,22 @@ def serve() -> None:
 @cli.command()
 def migrate() -> None:
     """Bring the database to the schema that this release needs."""
+    from app.database.address import printable
     from app.migrations.migrate import MigrationError, upgrade
-    from app.migrations.revision import REVISION
+    from app.migrations.revision import REVISION, is_newer
 
     url = load_settings().database_url
     try:
         before = upgrade(url)
     except MigrationError as error:
         raise SystemExit(str(error)) from None
-    if before == REVISION:
-        print(f"{url} is at revision {REVISION} already")
+    name = printable(url)
+    if is_newer(before):
+        print(f"{name} is at revision {before}, which this release, of {REVISION}, can work with")
+    elif before == REVISION:
+        print(f"{name} is at revision {REVISION} already")
     else:
-        print(f"{url} migrated from {before or 'nothing'} to revision {REVISION}")
+        print(f"{name} migrated from {before or 'nothing'} to revision {REVISION}")
 
 
 commands.register(cli)

@@ -10,6 +10,7 @@ from starlette.exceptions import HTTPException
 from starlette.routing import Match
 
 from app.database import PoolTimeout
+from app.database.failures import DatabaseUnavailable
 from app.problems import FieldError, InvalidField, Problem, title
 
 METHODS = ("GET", "HEAD", "POST", "PUT", "PATCH", "DELETE")
@@ -33,6 +34,7 @@ def add_handlers(app: FastAPI) -> None:
     app.add_exception_handler(RequestValidationError, handle_invalid_request)
     app.add_exception_handler(sqlite3.OperationalError, handle_sqlite_error)
     app.add_exception_handler(PoolTimeout, handle_busy)
+    app.add_exception_handler(DatabaseUnavailable, handle_unavailable)
     app.add_exception_handler(Exception, handle_crash)
 
 
@@ -112,6 +114,11 @@ async def handle_sqlite_error(request: Request, error: Exception) -> JSONRespons
 async def handle_busy(request: Request, error: Exception) -> JSONResponse:
     sentence = "The database is busy; try again in a second."
     return Problem(503, sentence, headers={"Retry-After": "1"}).response()
+
+
+async def handle_unavailable(request: Request, error: Exception) -> JSONResponse:
+    sentence = "The database cannot be reached just now; try again in a few seconds."
+    return Problem(503, sentence, headers={"Retry-After": "5"}).response()
 
 
 async def handle_crash(request: Request, error: Exception) -> JSONResponse:

@@ -1,15 +1,26 @@
 """What the application reads from its environment, as COACHMAN_<NAME>."""
 
 import os
-import re
 from pathlib import Path
 from typing import Annotated, Literal, TypeVar
+from urllib.parse import urlsplit
 
 from pydantic import AfterValidator, BeforeValidator, Field, ValidationError
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
+from app.database.address import is_postgresql, printable
+
 LogLevel = Literal["debug", "info", "warning", "error", "critical"]
 SettingsT = TypeVar("SettingsT", bound="Settings")
+
+
+def _database(url: str) -> str:
+    if not is_postgresql(url):
+        return _sqlite_file(url)
+    # Host, user and password may come from libpq's own variables and files, the name may not.
+    if not urlsplit(url).path.strip("/") or "\0" in url:
+        raise ValueError("no database is named")
+    return url
 
 
 def _sqlite_file(url: str) -> str:
@@ -40,10 +51,12 @@ class Settings(BaseSettings):
         env_prefix="COACHMAN_", frozen=True, extra="ignore", env_ignore_empty=True
     )
 
-    database_url: Annotated[str, AfterValidator(_sqlite_file)] = Field(
+    database_url: Annotated[str, AfterValidator(_database)] = Field(
         "sqlite:///var/coachman.db",
-        description="sqlite:///PATH (four slashes for an absolute path), a file, without a query",
+        description="sqlite:///PATH (four slashes for an absolute path), a file, without a query, "
+        "or postgresql://USER:PASSWORD@HOST:PORT/DATABASE",
     )
+    database_connections: int = Field(5, ge=1, le=100, description="a whole number from 1 to 100")
     threads: int = Field(40, ge=1, le=1000, description="a whole number from 1 to 1000")
     max_body_bytes: int = Field(
         1024 * 1024, ge=1024, le=1024**3, description="a whole number of bytes from 1024 to 1073741824"
@@ -67,10 +80,6 @@ def load(kind: type[SettingsT]) -> SettingsT:
     except ValidationError as error:
         problem = error.errors()[0]
         field = str(problem["loc"][0])
-        value = _without_password(str(problem["input"]))
+        value = printable(str(problem["input"]))
         wanted = kind.model_fields[field].description
         raise SystemExit(f"COACHMAN_{field.upper()}={value} is refused: it must be {wanted}.") from None
-
-
-def _without_password(url: str) -> str:
-    return re.sub(r"(//[^/@:]*:).*@", r"\1***@", url)

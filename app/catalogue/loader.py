@@ -3,17 +3,17 @@
 import asyncio
 import contextlib
 import itertools
-import sqlite3
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import Literal
 
 from app.catalogue.entries import Entry, Validator
 from app.catalogue.rows import Refusal, Row
 from app.catalogue.upsert import Outcome, upsert
 from app.database import Database, sqlite_file, uninterrupted
+from app.database.address import is_postgresql, name_of
+from app.database.failures import breaks_a_constraint, from_database, is_locked
 from app.lifespan import MIGRATE, NotReadyError, open_database
 
 # A commit is an fsync, so rows share it; but the service waits at most 5 s for its turn to write,
@@ -64,13 +64,15 @@ class Loader:
     async def _write(self, entries: Sequence[Entry]) -> None:
         try:
             results = await upsert(self._database, entries)
-        except sqlite3.IntegrityError as error:
+        except Exception as error:
+            if not breaks_a_constraint(error):
+                raise
             await self._isolate(entries, error)
             return
         self._tally.counts.update(result for result in results if not isinstance(result, Refusal))
         self._refuse(result for result in results if isinstance(result, Refusal))
 
-    async def _isolate(self, entries: Sequence[Entry], error: sqlite3.IntegrityError) -> None:
+    async def _isolate(self, entries: Sequence[Entry], error: Exception) -> None:
         """Halves the batch until the row that the database refuses is alone."""
         if len(entries) == 1:
             self._refuse([Refusal(entries[0].line, f"the database refuses it: {error}")])
@@ -98,7 +100,7 @@ def load(
     with (
         asyncio.Runner() as runner,
         _opened(runner, database_url) as database,
-        _errors_in_words(sqlite_file(database_url)),
+        _errors_in_words(name_of(database_url)),
     ):
         loader = Loader(database, report, tally)
         while batch := list(itertools.islice(rows, BATCH_ROWS)):
@@ -108,9 +110,8 @@ def load(
 
 @contextlib.contextmanager
 def _opened(runner: asyncio.Runner, database_url: str) -> Iterator[Database]:
-    file = sqlite_file(database_url)
-    if not file.exists():
-        raise LoadError(f"database {file} does not exist; {MIGRATE}")
+    if not is_postgresql(database_url) and not sqlite_file(database_url).exists():
+        raise LoadError(f"database {name_of(database_url)} does not exist; {MIGRATE}")
     stack = contextlib.AsyncExitStack()
     try:
         database = runner.run(stack.enter_async_context(open_database(database_url)))
@@ -123,11 +124,13 @@ def _opened(runner: asyncio.Runner, database_url: str) -> Iterator[Database]:
 
 
 @contextlib.contextmanager
-def _errors_in_words(database: Path) -> Iterator[None]:
+def _errors_in_words(database: str) -> Iterator[None]:
     try:
         yield
-    except sqlite3.DatabaseError as error:
-        if error.sqlite_errorcode & 0xFF in (sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED):
+    except Exception as error:
+        if not from_database(error):
+            raise
+        if is_locked(error):
             raise LoadError(
                 f"another process keeps the database {database} locked; end it, or try again when it is done"
             ) from None

@@ -7,38 +7,19 @@ from datetime import UTC, datetime
 from typing import Any, Literal
 
 from pydantic import ValidationError
-from sqlalchemy import bindparam, select, text
+from sqlalchemy import select
 
 from app.catalogue.entries import Entry, why_invalid
 from app.catalogue.rows import FIELDS, Refusal
+from app.catalogue.statements import lock_items, writes
 from app.database import Database
 from app.inventory.schemas import MovementCreate, Reason
 from app.inventory.search import search_text
-from app.inventory.tables import UtcDateTime, items
+from app.inventory.tables import items
 
 Outcome = Literal["created", "updated", "unchanged"]
 REASONS: dict[Outcome, Reason] = {"created": "receipt", "updated": "correction"}
 NEW_ITEM: dict[str, Any] = {"description": None, "unit_price": None, "quantity": 0}
-
-# The rows travel as one JSON parameter. To compile thousands of parameters took 100 ms a batch, all of
-# it under the write lock: a write of the service then waited up to 1.7 s for its turn.
-WRITE_ITEMS = text("""
-    INSERT INTO items (sku, name, description, unit_price, quantity, search, created_at, updated_at)
-    SELECT json_extract(value, '$.sku'), json_extract(value, '$.name'),
-           json_extract(value, '$.description'), json_extract(value, '$.unit_price'),
-           json_extract(value, '$.quantity'), json_extract(value, '$.search'), :now, :now
-    FROM json_each(:rows) WHERE true
-    ON CONFLICT (sku) DO UPDATE SET
-        name = excluded.name, description = excluded.description, unit_price = excluded.unit_price,
-        quantity = excluded.quantity, search = excluded.search, updated_at = excluded.updated_at,
-        version = items.version + 1
-""").bindparams(bindparam("now", type_=UtcDateTime()))
-BOOK_MOVEMENTS = text("""
-    INSERT INTO movements (item_id, delta, reason, quantity, created_at)
-    SELECT items.id, json_extract(value, '$.delta'), json_extract(value, '$.reason'), items.quantity, :now
-    FROM json_each(:rows) CROSS JOIN items ON items.sku = json_extract(value, '$.sku')
-    WHERE json_extract(value, '$.delta') <> 0
-""").bindparams(bindparam("now", type_=UtcDateTime()))
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,6 +36,7 @@ async def upsert(database: Database, entries: Sequence[Entry]) -> list[Outcome |
     """What became of each entry. When it raises, nothing of the batch is stored."""
     now = datetime.now(UTC)
     async with database.transaction():
+        await lock_items(database)
         stored = await _stored(database, entries)
         plan = [_plan(entry, stored.get(entry.item.sku)) for entry in entries]
         changes = [step for step in plan if isinstance(step, Change) and step.outcome != "unchanged"]
@@ -96,7 +78,7 @@ def _refusal(change: Change) -> Refusal | None:
 
 async def _write(database: Database, changes: Sequence[Change], now: datetime) -> None:
     rows = json.dumps([_row(change) for change in changes])
-    for statement in (WRITE_ITEMS, BOOK_MOVEMENTS):
+    for statement in writes(database):
         await database.execute(statement.bindparams(rows=rows, now=now))
 
 

@@ -15,6 +15,7 @@ class Database(databases.Database):
     SUPPORTED_BACKENDS = {  # noqa: RUF012 (as `databases` declares it)
         **databases.Database.SUPPORTED_BACKENDS,
         "sqlite": "app.database.sqlite:SQLiteBackend",
+        "postgresql": "app.database.postgres:PostgreSQLBackend",
     }
     _global_connection: Connection | None
     _global_transaction: Transaction | None

@@ -1,12 +1,12 @@
 """Items and movements in the database. Every rule that two clients could break together is kept here."""
 
-import sqlite3
 from datetime import UTC, datetime
 from typing import Any
 
 from sqlalchemy import select
 
 from app.database import Database, uninterrupted
+from app.database.failures import breaks_unique
 from app.inventory.errors import (
     DuplicateSku,
     IdempotencyKeyReused,
@@ -76,12 +76,26 @@ class Inventory:
         self, item_id: int, new: MovementCreate, idempotency_key: str | None
     ) -> tuple[Movement, bool]:
         """The movement, and whether it had been booked before, under the same key."""
+        try:
+            return await self._book_movement(item_id, new, idempotency_key)
+        except Exception as error:
+            if not breaks_unique(error, "movements", "idempotency_key"):
+                raise
+            # Two items can be booked at once under one key: the later one finds the other's movement now.
+            return await self._book_movement(item_id, new, idempotency_key)
+
+    async def _book_movement(
+        self, item_id: int, new: MovementCreate, idempotency_key: str | None
+    ) -> tuple[Movement, bool]:
         async with self._database.transaction():
+            # The item first: whoever books it under the same key has then ended, and the key is found.
+            item = await self._locked_item(item_id)
             if idempotency_key and (booked := await self._movement_of(idempotency_key)):
                 if booked.item_id != item_id or not new.describes(booked):
                     raise IdempotencyKeyReused
                 return booked, True
-            item = await self.get_item(item_id)
+            if item is None:
+                raise ItemNotFound(item_id)
             quantity = _stock_after(item, new.delta)
             change = items.update().where(items.c.id == item_id).values(_touched() | {"quantity": quantity})
             await self._database.execute(change)
@@ -107,10 +121,18 @@ class Inventory:
         return [Movement(**row._mapping) for row in rows]
 
     async def _matching_item(self, item_id: int, if_match: IfMatch | None) -> Item:
-        item = await self.get_item(item_id)
+        item = await self._locked_item(item_id)
+        if item is None:
+            raise ItemNotFound(item_id)
         if if_match is not None and not if_match.matches(item.version):
             raise StaleItem(item_id, item.version)
         return item
+
+    async def _locked_item(self, item_id: int) -> Item | None:
+        # On SQLite the transaction has locked all there is, and nothing comes of FOR UPDATE.
+        query = select(*ITEM).where(items.c.id == item_id).with_for_update()
+        row = await self._database.fetch_one(query)
+        return Item(**row._mapping) if row else None
 
     async def _movement_of(self, idempotency_key: str) -> Movement | None:
         query = select(*MOVEMENT).where(movements.c.idempotency_key == idempotency_key)
@@ -120,8 +142,8 @@ class Inventory:
     async def _write_item(self, statement: Any, sku: str) -> Item:
         try:
             row = await self._database.fetch_one(statement.returning(*ITEM))
-        except sqlite3.IntegrityError as error:
-            if "items.sku" in str(error):
+        except Exception as error:
+            if breaks_unique(error, "items", "sku"):
                 raise DuplicateSku(sku) from None
             raise
         assert row is not None

@@ -10,12 +10,14 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
+import psycopg
 import pytest
 from fastapi.testclient import TestClient
 
 from app.main import create_app
 from app.migrations.migrate import upgrade
 from app.settings import Settings
+from tests.postgresql import Server
 
 ROOT = Path(__file__).parents[3]
 
@@ -27,11 +29,27 @@ def migrated_file(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return path
 
 
-@pytest.fixture
-def database_url(migrated_file: Path, tmp_path: Path) -> str:
+@pytest.fixture(scope="session")
+def migrated_postgresql(postgresql_server: Server) -> str:
+    url = postgresql_server.new_database()
+    upgrade(url)
+    return url
+
+
+@pytest.fixture(params=["sqlite", "postgresql"])
+def database_url(request: pytest.FixtureRequest, tmp_path: Path) -> str:
+    """An empty database: of each kind, unless the mark `sqlite` says that one is enough."""
+    if request.param == "postgresql":
+        return emptied(request.getfixturevalue("migrated_postgresql"))
     path = tmp_path / "coachman.db"
-    shutil.copyfile(migrated_file, path)
+    shutil.copyfile(request.getfixturevalue("migrated_file"), path)
     return f"sqlite:///{path}"
+
+
+def emptied(url: str) -> str:
+    with psycopg.connect(url, autocommit=True) as connection:
+        connection.execute("TRUNCATE items, movements RESTART IDENTITY")
+    return url
 
 
 @pytest.fixture
@@ -90,3 +108,13 @@ def answers(address: str, process: subprocess.Popen[bytes], seconds: float) -> b
         except ConnectionRefusedError:
             time.sleep(0.02)
     return False
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Runs what is marked `sqlite` on that alone."""
+    items[:] = [item for item in items if not (item.get_closest_marker("sqlite") and on_postgresql(item))]
+
+
+def on_postgresql(item: pytest.Item) -> bool:
+    callspec = getattr(item, "callspec", None)
+    return callspec is not None and callspec.params.get("database_url") == "postgresql"

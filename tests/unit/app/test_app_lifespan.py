@@ -18,6 +18,8 @@ from app.lifespan import NotReadyError
 from app.main import create_app
 from app.settings import Settings
 
+pytestmark = pytest.mark.sqlite
+
 
 @pytest.fixture(autouse=True)
 def no_thread_is_left() -> Iterator[None]:

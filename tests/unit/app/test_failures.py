@@ -10,6 +10,8 @@ from app.database import PoolTimeout, sqlite
 from app.main import create_app
 from app.settings import Settings
 
+pytestmark = pytest.mark.sqlite
+
 ITEM = {"sku": "T-1", "name": "Tea"}
 
 

@@ -13,6 +13,8 @@ from app.keys import FAILURES, Failures, KeysError, load_keys
 from app.main import create_app
 from app.settings import Settings
 
+pytestmark = pytest.mark.sqlite
+
 ITEM = {"sku": "TEA", "name": "Tea"}
 WRITES = [
     ("POST", "/items"),

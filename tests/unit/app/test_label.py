@@ -12,6 +12,8 @@ from hypothesis import strategies as st
 
 from app.inventory import label
 
+pytestmark = pytest.mark.sqlite
+
 SVG = "{http://www.w3.org/2000/svg}"
 skus = st.text(st.characters(min_codepoint=0x21, max_codepoint=0x7E), min_size=1, max_size=64)
 names = st.text(st.characters(exclude_categories=["Cc", "Cs"]), min_size=1, max_size=200)

@@ -18,6 +18,8 @@ from app.migrations import migrate
 from app.migrations.migrate import MigrationError, alembic_config, upgrade
 from app.migrations.revision import REVISION
 
+pytestmark = pytest.mark.sqlite
+
 UPGRADE = "import sys; from app.migrations.migrate import upgrade; print(upgrade(sys.argv[1]))"
 
 

@@ -6,6 +6,8 @@ from typing import Any
 import pytest
 from fastapi.testclient import TestClient
 
+from tests.databases import query
+
 CreateItem = Callable[..., dict[str, Any]]
 RECEIPT = {"delta": 5, "reason": "receipt", "note": "Delivery"}
 
@@ -44,12 +46,8 @@ def test_stock_never_goes_below_zero(client: TestClient, create_item: CreateItem
 def test_stock_never_exceeds_what_json_holds_exactly(
     client: TestClient, create_item: CreateItem, database_url: str
 ) -> None:
-    import sqlite3
-
     item = create_item(quantity=3)
-    with sqlite3.connect(database_url.removeprefix("sqlite:///")) as connection:
-        connection.execute("UPDATE items SET quantity = ?", [2**53 - 2])
-    connection.close()
+    query(database_url, f"UPDATE items SET quantity = {2**53 - 2}")
     url = f"/items/{item['id']}/movements"
 
     response = client.post(url, json={"delta": 2, "reason": "receipt"})

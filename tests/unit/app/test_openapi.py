@@ -23,6 +23,8 @@ from app.inventory.preconditions import etag
 from app.main import create_app
 from app.settings import Settings
 
+pytestmark = pytest.mark.sqlite
+
 CHECKS = [
     not_a_server_error,
     status_code_conformance,

@@ -16,6 +16,8 @@ import pytest
 from app import serve
 from app.migrations.revision import REVISION
 
+pytestmark = pytest.mark.sqlite
+
 Run = Callable[..., subprocess.CompletedProcess[str]]
 ROOT = Path(__file__).parents[3]
 

@@ -18,6 +18,7 @@ from typer.testing import CliRunner, Result
 from app.__main__ import cli
 from app.catalogue import debian
 from app.catalogue.loader import BATCH_ROWS
+from tests.databases import query
 
 Import = Callable[..., Result]
 ROOT = Path(__file__).parents[4]
@@ -41,13 +42,6 @@ def import_csv(run: Import, tmp_path: Path) -> Import:
         return run("import", str(path))
 
     return import_csv
-
-
-def query(database_url: str, sql: str) -> list[tuple[object, ...]]:
-    with sqlite3.connect(database_url.removeprefix("sqlite:///")) as connection:
-        rows = connection.execute(sql).fetchall()
-    connection.close()
-    return rows
 
 
 def books_balance(database_url: str) -> bool:
@@ -245,6 +239,7 @@ def test_ctrl_c_leaves_whole_batches_and_says_how_far_it_got(database_url: str, 
     assert query(database_url, "SELECT count(*) FROM items") == [(BATCH_ROWS,)]
 
 
+@pytest.mark.sqlite
 def test_a_database_that_stays_locked_ends_in_one_sentence(import_csv: Import, database_url: str) -> None:
     other = sqlite3.connect(database_url.removeprefix("sqlite:///"), isolation_level=None)
     try:

@@ -16,6 +16,8 @@ from app.catalogue.lines import Lines
 from app.catalogue.loader import BATCH_ROWS, LoadError, Tally, load
 from app.catalogue.rows import Refusal, Row
 
+pytestmark = pytest.mark.sqlite
+
 
 @pytest.fixture
 def refusals() -> list[Refusal]:

@@ -1,0 +1,2 @@
+class MigrationError(Exception):
+    """One sentence for the operator."""

@@ -1,0 +1,19 @@
+"""What several folders of tests use."""
+
+import os
+from collections.abc import Iterator
+
+import pytest
+
+from tests import postgresql
+
+
+@pytest.fixture(scope="session")
+def postgresql_server() -> Iterator[postgresql.Server]:
+    programs = postgresql.find_programs()
+    if programs is None:
+        if "CI" in os.environ:
+            pytest.fail("no PostgreSQL server is installed, and CI is set")
+        pytest.skip("no PostgreSQL server is installed")
+    with postgresql.running(programs) as server:
+        yield server
