@@ -19,7 +19,8 @@ from app.inventory.schemas import MovementCreate
 
 async def main(url, item_id, number):
     dice = random.Random(number)
-    async with Database(url) as database:
+    # On PostgreSQL all wait for one row, and for the connections of those that wait.
+    async with Database(url, acquire_seconds=50) as database:
         inventory = Inventory(database)
         async def book(n):
             delta = dice.choice([-3, -2, -1, 1, 2, 3])

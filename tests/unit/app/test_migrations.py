@@ -14,7 +14,7 @@ from alembic.script import ScriptDirectory
 from sqlalchemy import create_engine
 
 from app.inventory.tables import metadata
-from app.migrations import migrate
+from app.migrations import sqlite_file
 from app.migrations.migrate import MigrationError, alembic_config, upgrade
 from app.migrations.revision import REVISION
 
@@ -100,7 +100,7 @@ def test_migration_that_is_cut_short_leaves_nothing_and_can_be_repeated(
 def test_waiting_for_another_process_has_a_limit(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     import fcntl
 
-    monkeypatch.setattr(migrate, "LOCK_SECONDS", 0.1)
+    monkeypatch.setattr(sqlite_file, "LOCK_SECONDS", 0.1)
     with (tmp_path / "x.db.migrate.lock").open("w") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)
         with pytest.raises(MigrationError, match=r"another process has held .*x\.db\.migrate\.lock"):
