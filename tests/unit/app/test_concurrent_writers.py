@@ -49,7 +49,7 @@ async def booked_movements(url: str) -> tuple[int, list[tuple[int, int, str | No
     async with Database(url) as database:
         quantity: int = await database.fetch_val("SELECT quantity FROM items")
         rows = await database.fetch_all("SELECT delta, quantity, idempotency_key FROM movements ORDER BY id")
-        return quantity, [tuple(row) for row in rows]  # type: ignore[arg-type, misc]
+        return quantity, [tuple(row._mapping.values()) for row in rows]  # type: ignore[misc]
 
 
 def test_movements_of_four_processes_add_up_and_each_key_books_once(database_url: str) -> None:
