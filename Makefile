@@ -7,7 +7,7 @@ BIN := $(VENV)/bin
 PIP_FLAGS := --quiet --disable-pip-version-check --no-deps --require-hashes
 
 .DEFAULT_GOAL := help
-.PHONY: help run demo-data wheelhouse test test-vm check lint bench bench-edge bench-abuse bench-observability compare drill servers samples lock clean
+.PHONY: help run demo-data wheelhouse test test-vm check lint bench bench-edge bench-abuse bench-database bench-http-database bench-observability compare drill servers samples lock clean
 
 help: ## List these targets
 	@awk 'BEGIN {FS = ":.*## "} \
@@ -68,6 +68,12 @@ samples: $(VENV)/loadtests $(VENV)/runtime ## Make docs/samples anew; 10 minutes
 
 bench-abuse: $(VENV)/development ## Attack Coachman and the usual deployment in turn, and compare
 	@$(BIN)/python benchmarks/abuse.py $(ARGS)
+
+bench-database: $(VENV)/development ## Compare the data layer with stock databases and aiosqlite
+	@$(BIN)/python benchmarks/database.py $(ARGS)
+
+bench-http-database: $(VENV)/development ## Compare requests that read and write a database (needs wrk)
+	@$(BIN)/python benchmarks/http_database.py $(ARGS)
 
 lock: $(VENV)/development ## Make the locks anew from pyproject.toml (ARGS=--upgrade for newer versions)
 	@scripts/lock $(ARGS)
