@@ -1,0 +1,54 @@
+"""From a bare machine to a service, through a release and back, and off again; without a network."""
+
+import json
+from collections.abc import Callable
+
+import pytest
+
+from tests.vm.machine import Machine
+
+INSTALL = "/root/checkout/deploy/install.sh --wheels /root/wheels"
+ITEM = (
+    """-H 'Content-Type: application/json' -d '{"sku": "TEA-1", "name": "Darjeeling", "unit_price": 450}'"""
+)
+
+
+@pytest.mark.parametrize("suite", ["bookworm", "trixie"])
+def test_install_use_release_rollback_uninstall(fresh_machine: Callable[[str], Machine], suite: str) -> None:
+    with fresh_machine(suite) as machine:
+        assert machine.run("ip -o link | grep -v LOOPBACK", code=None) == "", "there is a network"
+        machine.run(f"{INSTALL} --dry-run")
+        machine.run("test -e /opt/coachman -o -e /etc/coachman", code=1)
+
+        printed = machine.run(INSTALL)
+        assert "serves: generation 1" in printed
+        assert "curl -s http://127.0.0.1:8000/" in printed
+        machine.run("systemctl is-enabled coachman.socket coachman-ops.socket coachman.service")
+        assert json.loads(machine.run(f"curl -sSf http://127.0.0.1:8000/items {ITEM}"))["sku"] == "TEA-1"
+        [first] = releases(machine)
+
+        printed = machine.run("coachman release --wheels /root/wheels /root/checkout")
+        assert "serves: generation 2" in printed, printed
+        [_, second] = releases(machine)
+        assert second["current"]
+        printed = machine.run("coachman rollback")
+        assert f"Release {first['id']} serves: generation 3" in printed
+        assert "TEA-1" in machine.run("curl -sSf http://127.0.0.1:8000/items")
+        outcomes = [json.loads(line) for line in machine.run("cat /opt/coachman/audit.log").splitlines()]
+        assert [(entry["did"], entry["outcome"]) for entry in outcomes] == [
+            ("release", "serves"),
+            ("release", "serves"),
+            ("rollback", "serves"),
+        ]
+
+        machine.run("/root/checkout/deploy/uninstall.sh")
+        machine.run("test -e /opt/coachman -o -e /usr/local/bin/coachman", code=1)
+        assert machine.run("systemctl list-unit-files 'coachman*' --no-legend", code=None).strip() == ""
+        machine.run("test -s /var/lib/coachman/coachman.db -a -s /etc/coachman/coachman.env")
+        machine.run("/root/checkout/deploy/uninstall.sh --data")
+        machine.run("test -e /var/lib/coachman -o -e /etc/coachman", code=1)
+        machine.run("id coachman", code=1)
+
+
+def releases(machine: Machine) -> list[dict[str, object]]:
+    return [json.loads(line) for line in machine.run("coachman releases --json").splitlines()]
