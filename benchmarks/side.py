@@ -42,6 +42,7 @@ class Side:
                 "COACHMAN_APP": app,
                 "COACHMAN_BIND": address,
                 "COACHMAN_OPS_BIND": f"127.0.0.1:{self.ops_port}",
+                "COACHMAN_KEYS_FILE": f"{folder}/keys",  # none: the other sides ask for no key either
                 "COACHMAN_RUNTIME_DIR": f"{folder}/run",
                 "COACHMAN_WORKERS": str(workers),
                 **settings,

@@ -8,6 +8,8 @@ from contextlib import closing
 from typing import Any
 from urllib.parse import urlsplit
 
+from loadtests import keys
+
 # Also in users/items.py, which cannot be imported without gevent replacing the sockets of this process.
 SKU_PREFIX = "LOADTEST-"
 
@@ -57,7 +59,9 @@ def _repeat(connection: http.client.HTTPConnection, booking: dict[str, Any]) -> 
 def _ask(
     connection: http.client.HTTPConnection, method: str, path: str, body: Any = None, key: str | None = None
 ) -> tuple[http.client.HTTPResponse, Any]:
-    headers = {"Content-Type": "application/json"} | ({"Idempotency-Key": key} if key else {})
+    headers = {"Content-Type": "application/json"} | keys.headers()
+    if key:
+        headers["Idempotency-Key"] = key
     connection.request(method, path, json.dumps(body) if body else None, headers)
     answer = connection.getresponse()
     found = json.loads(answer.read())

@@ -5,6 +5,8 @@ import urllib.error
 import urllib.request
 from typing import Any, NamedTuple
 
+from loadtests import keys
+
 COUNT = 100
 SKU_PREFIX = "LOADTEST-"
 OPENING_STOCK = 10**8
@@ -30,6 +32,10 @@ def stock_up(host: str) -> None:
             for number in range(COUNT):
                 _make(host, f"{SKU_PREFIX}{number:03}")
             found = _find(host)
+    except urllib.error.HTTPError as error:
+        if error.code not in (401, 403):
+            raise NoItemsError(f"{host} does not let items be made: {error}") from None
+        raise NoItemsError(f"{host} wants a key for writing: set {keys.VARIABLE} to one.") from None
     except (OSError, ValueError, KeyError) as error:
         raise NoItemsError(f"{host} does not answer as the stock-keeping application does: {error}") from None
     shelf[:] = found
@@ -52,7 +58,8 @@ def _make(host: str, sku: str) -> None:
 
 def _call(url: str, body: dict[str, Any] | None = None) -> dict[str, Any]:
     data = json.dumps(body).encode() if body else None
-    request = urllib.request.Request(url, data, {"Content-Type": "application/json"})  # noqa: S310
+    headers = {"Content-Type": "application/json"} | keys.headers()
+    request = urllib.request.Request(url, data, headers)  # noqa: S310
     with urllib.request.urlopen(request, timeout=15) as answer:  # noqa: S310
         found: dict[str, Any] = json.load(answer)
     return found

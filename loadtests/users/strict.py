@@ -11,6 +11,7 @@ from geventhttpclient.response import HTTPConnectionClosed, HTTPParseError
 from locust import FastHttpUser
 from locust.contrib.fasthttp import FastResponse, LocustBadStatusCode
 
+from loadtests import keys
 from loadtests.users.arrivals import Arrivals
 
 # An unavoidable internal. The client repeats a GET whose connection ended without an answer, up to pool
@@ -31,6 +32,7 @@ class StrictUser(FastHttpUser):
     abstract = True
     concurrency = 1
     network_timeout = connection_timeout = ANSWER_SECONDS
+    default_headers = keys.headers()
     needs_items = True
     arrivals: Arrivals | None = None  # one for all users of this process
     sent = 0  # by all users of this process

@@ -98,17 +98,36 @@ def test_ctrl_c_keeps_what_is_measured_and_leaves_nothing_running(tmp_path: Path
     assert wait_until(lambda: left_behind() <= before), left_behind() - before
 
 
+def make_key(service: Service) -> str:
+    made = subprocess.run(
+        [sys.executable, "-m", "coachman", "keys", "add", "load"],
+        cwd=REPOSITORY,
+        env=service.environment,
+        stdout=subprocess.PIPE,
+        text=True,
+        check=True,
+        timeout=60,
+    )
+    return made.stdout.split()[0]
+
+
 def test_a_running_service_is_scaled_measured_and_put_back(tmp_path: Path) -> None:
     service = Service(tmp_path, COACHMAN_WORKERS="2")
+    service.environment["COACHMAN_KEYS_FILE"] = f"{tmp_path}/keys"
+    key = make_key(service)
     service.migrate()
+    arguments = (
+        "compare", "--attach", "--url", service.url, "--ops-url", service.ops_url,
+        "--coachman", f"{sys.executable} -m coachman", "--profiles", "mixed",
+        "--workers", "1,3", *SHORT, "--out",
+    )  # fmt: skip
+    found_by = {"COACHMAN_RUNTIME_DIR": service.environment["COACHMAN_RUNTIME_DIR"]}
     with running(service):
-        done = run(
-            "compare", "--attach", "--url", service.url, "--ops-url", service.ops_url,
-            "--coachman", f"{sys.executable} -m coachman", "--profiles", "mixed", "--workers", "1,3",
-            *SHORT, "--out", str(tmp_path / "run"),
-            COACHMAN_RUNTIME_DIR=service.environment["COACHMAN_RUNTIME_DIR"],
-        )  # fmt: skip
+        refused = run(*arguments, str(tmp_path / "refused"), **found_by)
+        done = run(*arguments, str(tmp_path / "run"), LOADTESTS_KEY=key, **found_by)
 
+        assert refused.returncode == 1, refused.stdout
+        assert f"{service.url} wants a key for writing: set LOADTESTS_KEY to one." in refused.stdout
         assert done.returncode == NO_ANSWER, done.stdout
         assert service.report()["workers"] == 2, "it is as it was"
     cells = Cells(tmp_path / "run").read()

@@ -97,10 +97,13 @@ def test_locust_runs_the_locustfile_alone_and_distributed(tmp_path: Path) -> Non
     service = Service(tmp_path, COACHMAN_WORKERS="2")
     service.migrate()
     with running(service):
-        alone = _locust("--headless", "--host", service.url, "-u", "8", "-r", "8", "-t", "3s")
+        with Load("reader", service.url, users=1) as load:  # makes the items, however slow the machine is
+            load.begin()
+            load.end()
+        alone = _locust("--headless", "--host", service.url, "-u", "8", "-r", "8", "-t", "8s")
         port = str(free_port())
         master = subprocess.Popen(
-            [*LOCUST, "--headless", "--host", service.url, "-u", "8", "-r", "8", "-t", "3s", "--master",
+            [*LOCUST, "--headless", "--host", service.url, "-u", "8", "-r", "8", "-t", "8s", "--master",
              "--master-bind-host", "127.0.0.1", "--master-bind-port", port, "--expect-workers", "1"],
             cwd=REPOSITORY, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True,
         )  # fmt: skip
