@@ -42,7 +42,7 @@ class Running(Side):
     """One contender, with a database of its own."""
 
     def __init__(self, contender: Contender, workers: int, folder: Path) -> None:
-        super().__init__("ours", workers, folder, contender.app, "/items?limit=1")
+        super().__init__("ours", workers, folder, contender.app, "/items?limit=1", {})
         self.contender, self._workers = contender, workers
         self.name = contender.name
         if contender.command:
