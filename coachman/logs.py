@@ -19,7 +19,7 @@ _OURS = ("gunicorn", "uvicorn", "coachman")
 _PRIORITIES = ((logging.CRITICAL, 2), (logging.ERROR, 3), (logging.WARNING, 4), (logging.INFO, 6))
 
 _encode = json.JSONEncoder(ensure_ascii=False, default=str).encode
-_quoted = json.encoder.encode_basestring
+quoted = json.encoder.encode_basestring
 
 _process: dict[str, Any] = {"release": release_name()}
 _encoded_process = ""
@@ -63,15 +63,16 @@ class JsonFormatter(logging.Formatter):
         fields = dict(getattr(record, FIELDS, {}))
         if record.exc_info and record.exc_info[0] is not None:
             fields["exception"] = self.formatException(record.exc_info)
-        return self.line(record.created, record.levelno, record.name, record.getMessage(), encoded(fields))
+        more = f", {_encode(fields)[1:-1]}" if fields else ""
+        return self.line(record.created, record.levelno, record.name, record.getMessage(), more)
 
     def line(self, created: float, level: int, logger: str, message: str, fields: str) -> str:
-        """Put together by hand: the access log writes one for each request."""
+        """`fields` are encoded already. By hand, for the access log writes one for each request."""
         priority = f"<{_priority(level)}>" if self._has_priorities else ""
         name = logging.getLevelName(level).lower()
         return (
-            f'{priority}{{"time": "{self._time(created)}", "level": "{name}", "logger": {_quoted(logger)}, '
-            f'"message": {_quoted(message)}, {_of_process()}{_of_request()}{fields}}}'
+            f'{priority}{{"time": "{self._time(created)}", "level": "{name}", "logger": {quoted(logger)}, '
+            f'"message": {quoted(message)}, {_of_process()}{_of_request()}{fields}}}'
         )
 
     def _time(self, created: float) -> str:
@@ -79,11 +80,6 @@ class JsonFormatter(logging.Formatter):
         if second != self._second:
             self._second, self._moment = second, f"{datetime.fromtimestamp(second, UTC):%Y-%m-%dT%H:%M:%S}"
         return f"{self._moment}.{int(created % 1 * 1000):03d}+00:00"
-
-
-def encoded(fields: dict[str, Any]) -> str:
-    """To follow other fields in an object."""
-    return f", {_encode(fields)[1:-1]}" if fields else ""
 
 
 def _of_process() -> str:
@@ -96,7 +92,7 @@ def _of_request() -> str:
     """Its id, and its trace where the application traces its requests."""
     identifier = request_id.current.get()
     told = f', "request_id": "{identifier}"' if identifier else ""
-    if "opentelemetry.trace" in sys.modules:
+    if "opentelemetry.sdk.trace" in sys.modules:  # without it no span is ever real
         from opentelemetry import trace
 
         context = trace.get_current_span().get_span_context()

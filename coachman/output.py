@@ -8,6 +8,8 @@ import io
 import os
 import stat
 import sys
+from collections.abc import Callable
+from typing import Any
 
 COPY_VARIABLE = "COACHMAN_HANDOVER_LOG"
 COPY_BYTES = 64 * 1024
@@ -74,6 +76,21 @@ def never_block() -> None:
                 name,
                 io.TextIOWrapper(lossy, encoding="utf-8", errors="backslashreplace", line_buffering=True),
             )
+
+
+def line_writer(stream: Any) -> Callable[[str], None] | None:
+    """Writes a line past the layers of `stream`, which hold nothing back between two lines of ours.
+
+    None where the stream is not ours.
+    """
+    raw = getattr(getattr(stream, "buffer", None), "raw", None)
+    if not isinstance(raw, _LossyStream):
+        return None
+
+    def write(line: str) -> None:
+        raw.write(line.encode(errors="backslashreplace") + b"\n")
+
+    return write
 
 
 def _open_copy(path: str) -> int | None:
