@@ -9,7 +9,7 @@ from fastapi.responses import JSONResponse
 from starlette.exceptions import HTTPException
 from starlette.routing import Match
 
-from app.database import PoolTimeout
+from app.database import PoolTimeout, TransactionTimeout
 from app.database.failures import DatabaseUnavailable
 from app.problems import FieldError, InvalidField, Problem, title
 
@@ -34,6 +34,7 @@ def add_handlers(app: FastAPI) -> None:
     app.add_exception_handler(RequestValidationError, handle_invalid_request)
     app.add_exception_handler(sqlite3.OperationalError, handle_sqlite_error)
     app.add_exception_handler(PoolTimeout, handle_busy)
+    app.add_exception_handler(TransactionTimeout, handle_busy)
     app.add_exception_handler(DatabaseUnavailable, handle_unavailable)
     app.add_exception_handler(Exception, handle_crash)
 

@@ -3,7 +3,7 @@
 from datetime import UTC, datetime
 from typing import Any
 
-from sqlalchemy import select
+from sqlalchemy import bindparam, select
 
 from app.database import Database, uninterrupted
 from app.database.failures import breaks_unique
@@ -23,6 +23,17 @@ from app.inventory.tables import MAX_QUANTITY, items, movements
 ITEM = [column for column in items.c if column.name in Item.model_fields]
 MOVEMENT = [column for column in movements.c if column.name in Movement.model_fields]
 
+# Built once: to build one for each request costs as much as to run it ten times.
+ITEM_BY_ID = select(*ITEM).where(items.c.id == bindparam("item_id"))
+# On SQLite the transaction has locked all there is, and nothing comes of FOR UPDATE.
+LOCKED_ITEM = ITEM_BY_ID.with_for_update()
+CREATE_ITEM = items.insert().returning(*ITEM)
+CHANGE_STOCK = (
+    items.update().where(items.c.id == bindparam("item_id")).values({"version": items.c.version + 1})
+)
+MOVEMENT_BY_KEY = select(*MOVEMENT).where(movements.c.idempotency_key == bindparam("key"))
+CREATE_MOVEMENT = movements.insert().returning(*MOVEMENT)
+
 
 class Inventory:
     """Writes run to their end even when the client goes away: see `uninterrupted`."""
@@ -31,7 +42,7 @@ class Inventory:
         self._database = database
 
     async def get_item(self, item_id: int) -> Item:
-        row = await self._database.fetch_one(select(*ITEM).where(items.c.id == item_id))
+        row = await self._database.fetch_one(ITEM_BY_ID, {"item_id": item_id})
         if row is None:
             raise ItemNotFound(item_id)
         return Item(**row._mapping)
@@ -49,8 +60,7 @@ class Inventory:
     async def create_item(self, new: ItemCreate) -> Item:
         now = datetime.now(UTC)
         values = {"search": search_text(new.sku, new.name), "created_at": now, "updated_at": now}
-        insert = items.insert().values(new.model_dump() | values)
-        return await self._write_item(insert, new.sku)
+        return await self._write_item(CREATE_ITEM, new.sku, new.model_dump() | values)
 
     @uninterrupted
     async def change_item(self, item_id: int, update: ItemUpdate, if_match: IfMatch) -> Item:
@@ -61,7 +71,9 @@ class Inventory:
             change = (
                 items.update()
                 .where(items.c.id == item_id, items.c.version == item.version)
-                .values(changes | _touched() | {"search": search_text(sku, name)})
+                .values(changes | {"version": items.c.version + 1, "updated_at": datetime.now(UTC)})
+                .values(search=search_text(sku, name))
+                .returning(*ITEM)
             )
             return await self._write_item(change, sku)
 
@@ -97,16 +109,11 @@ class Inventory:
             if item is None:
                 raise ItemNotFound(item_id)
             quantity = _stock_after(item, new.delta)
-            change = items.update().where(items.c.id == item_id).values(_touched() | {"quantity": quantity})
-            await self._database.execute(change)
-            values = {
-                "item_id": item_id,
-                "quantity": quantity,
-                "created_at": datetime.now(UTC),
-                "idempotency_key": idempotency_key,
-            }
-            insert = movements.insert().values(new.model_dump() | values).returning(*MOVEMENT)
-            row = await self._database.fetch_one(insert)
+            now = datetime.now(UTC)
+            stock = {"item_id": item_id, "quantity": quantity}
+            await self._database.execute(CHANGE_STOCK, stock | {"updated_at": now})
+            booked_as = {"created_at": now, "idempotency_key": idempotency_key}
+            row = await self._database.fetch_one(CREATE_MOVEMENT, new.model_dump() | stock | booked_as)
             assert row is not None
             return Movement(**row._mapping), False
 
@@ -129,30 +136,22 @@ class Inventory:
         return item
 
     async def _locked_item(self, item_id: int) -> Item | None:
-        # On SQLite the transaction has locked all there is, and nothing comes of FOR UPDATE.
-        query = select(*ITEM).where(items.c.id == item_id).with_for_update()
-        row = await self._database.fetch_one(query)
+        row = await self._database.fetch_one(LOCKED_ITEM, {"item_id": item_id})
         return Item(**row._mapping) if row else None
 
     async def _movement_of(self, idempotency_key: str) -> Movement | None:
-        query = select(*MOVEMENT).where(movements.c.idempotency_key == idempotency_key)
-        row = await self._database.fetch_one(query)
+        row = await self._database.fetch_one(MOVEMENT_BY_KEY, {"key": idempotency_key})
         return Movement(**row._mapping) if row else None
 
-    async def _write_item(self, statement: Any, sku: str) -> Item:
+    async def _write_item(self, statement: Any, sku: str, values: dict[str, Any] | None = None) -> Item:
         try:
-            row = await self._database.fetch_one(statement.returning(*ITEM))
+            row = await self._database.fetch_one(statement, values)
         except Exception as error:
             if breaks_unique(error, "items", "sku"):
                 raise DuplicateSku(sku) from None
             raise
         assert row is not None
         return Item(**row._mapping)
-
-
-def _touched() -> dict[str, Any]:
-    """What every change of an item changes with it."""
-    return {"version": items.c.version + 1, "updated_at": datetime.now(UTC)}
 
 
 def _stock_after(item: Item, delta: int) -> int:

@@ -6,7 +6,7 @@ from contextlib import closing
 import pytest
 from fastapi.testclient import TestClient
 
-from app.database import PoolTimeout, sqlite
+from app.database import PoolTimeout, TransactionTimeout, sqlite
 from app.main import create_app
 from app.settings import Settings
 
@@ -34,7 +34,12 @@ def test_database_locked_by_another_process_is_503_with_a_time_to_retry(
 
 
 @pytest.mark.parametrize(
-    ("error", "status"), [(PoolTimeout("full"), 503), (sqlite3.DatabaseError("malformed"), 500)]
+    ("error", "status"),
+    [
+        (PoolTimeout("full"), 503),
+        (TransactionTimeout("10 s"), 503),
+        (sqlite3.DatabaseError("malformed"), 500),
+    ],
 )
 def test_failure_is_a_problem_without_its_details(settings: Settings, error: Exception, status: int) -> None:
     app = create_app(settings)
