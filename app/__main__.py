@@ -2,7 +2,8 @@
 
 import typer
 
-from app.catalogue import commands
+from app.catalogue import commands as catalogue
+from app.maintenance import commands as maintenance
 from app.settings import load_settings
 
 cli = typer.Typer(add_completion=False, no_args_is_help=False, pretty_exceptions_enable=False)
@@ -44,7 +45,8 @@ def migrate() -> None:
         print(f"{name} migrated from {before or 'nothing'} to revision {REVISION}")
 
 
-commands.register(cli)
+catalogue.register(cli)
+maintenance.register(cli)
 
 if __name__ == "__main__":
     cli()

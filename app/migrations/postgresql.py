@@ -38,7 +38,7 @@ def _lock(connection: sa.Connection, url: str) -> None:
     """Taken until the connection ends, be it by a kill."""
     try:
         with connection.begin():
-            connection.exec_driver_sql(f"SET lock_timeout = '{LOCK_SECONDS}s'")
+            connection.exec_driver_sql(f"SET lock_timeout = {int(LOCK_SECONDS * 1000)}")
             connection.exec_driver_sql(f"SELECT pg_advisory_lock({LOCK})")
             connection.exec_driver_sql(f"SET lock_timeout = '{TABLE_LOCK_SECONDS}s'")
     except DatabaseError as error:

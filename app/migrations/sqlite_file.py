@@ -11,6 +11,7 @@ import sqlalchemy as sa
 from sqlalchemy.exc import DatabaseError
 
 from app.database import sqlite_file
+from app.database.gate import closed_gate
 from app.migrations.errors import MigrationError
 
 LOCK_SECONDS = 60
@@ -23,6 +24,7 @@ def opened(url: str) -> Iterator[sa.Connection]:
         path.parent.mkdir(parents=True, exist_ok=True)
         with (
             _one_at_a_time(path.with_name(f"{path.name}.migrate.lock")),
+            closed_gate(path),  # workers that serve meanwhile wait, and are not refused
             _engine(path).connect() as connection,
         ):
             yield connection

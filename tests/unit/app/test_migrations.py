@@ -1,12 +1,14 @@
 """The schema's history: applied once, whole or not at all."""
 
 import os
+import signal
 import sqlite3
 import subprocess
 import sys
 from contextlib import closing
 from pathlib import Path
 
+import psycopg
 import pytest
 from alembic.autogenerate import compare_metadata
 from alembic.migration import MigrationContext
@@ -14,9 +16,11 @@ from alembic.script import ScriptDirectory
 from sqlalchemy import create_engine
 
 from app.inventory.tables import metadata
-from app.migrations import sqlite_file
-from app.migrations.migrate import MigrationError, alembic_config, upgrade
+from app.migrations import postgresql, sqlite_file
+from app.migrations.migrate import MigrationError, alembic_config, opened, upgrade
 from app.migrations.revision import REVISION
+from tests.databases import query
+from tests.postgresql import Server
 
 pytestmark = pytest.mark.sqlite
 
@@ -65,8 +69,17 @@ def test_new_database_gets_its_folder_and_wal(tmp_path: Path) -> None:
     assert upgrade(f"sqlite:///{tmp_path}/deep/er/50%25.db") == REVISION
 
 
-def test_processes_that_start_together_migrate_once(tmp_path: Path) -> None:
-    command = [sys.executable, "-c", UPGRADE, f"sqlite:///{tmp_path}/x.db"]
+@pytest.fixture(params=["sqlite", "postgresql"])
+def new_url(request: pytest.FixtureRequest, tmp_path: Path) -> str:
+    """Of a database that is empty, or does not exist yet."""
+    if request.param == "sqlite":
+        return f"sqlite:///{tmp_path}/x.db"
+    url: str = request.getfixturevalue("postgresql_server").new_database()
+    return url
+
+
+def test_processes_that_start_together_migrate_once(new_url: str) -> None:
+    command = [sys.executable, "-c", UPGRADE, new_url]
     processes = [
         subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) for _ in range(6)
     ]
@@ -77,24 +90,48 @@ def test_processes_that_start_together_migrate_once(tmp_path: Path) -> None:
     assert sorted(out.strip() for out, _, _ in results) == [REVISION] * 5 + ["None"]
 
 
-def test_migration_that_is_cut_short_leaves_nothing_and_can_be_repeated(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+def test_migration_that_is_killed_leaves_nothing_and_can_be_repeated(new_url: str) -> None:
+    kill = """
+import os, signal, sys
+from alembic import op
+from app.migrations.migrate import upgrade
+op.create_index = lambda *_, **__: os.kill(os.getpid(), signal.SIGKILL)  # the first migration's last step
+upgrade(sys.argv[1])
+"""
+    killed = subprocess.run([sys.executable, "-c", kill, new_url], timeout=60, check=False)
+
+    assert killed.returncode == -signal.SIGKILL
+    with pytest.raises((sqlite3.OperationalError, psycopg.errors.UndefinedTable)):
+        query(new_url, "SELECT * FROM items")
+    assert upgrade(new_url) is None
+    assert upgrade(new_url) == REVISION
+
+
+def test_newer_schema_that_only_adds_is_left_alone_and_another_is_refused(database_url: str) -> None:
+    query(database_url, f"UPDATE alembic_version SET version_num = '{REVISION[:2]}99'")
+    assert upgrade(database_url) == f"{REVISION[:2]}99"
+
+    query(database_url, "UPDATE alembic_version SET version_num = '9901'")
+    with pytest.raises(MigrationError, match="start the release that migrated it, or restore a backup"):
+        upgrade(database_url)
+    query(database_url, f"UPDATE alembic_version SET version_num = '{REVISION}'")
+
+
+def test_tables_on_postgresql_are_what_the_migrations_create(migrated_postgresql: str) -> None:
+    with opened(migrated_postgresql) as connection:
+        assert compare_metadata(MigrationContext.configure(connection), metadata) == []
+
+
+def test_waiting_for_another_host_has_a_limit(
+    postgresql_server: Server, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from alembic import op
-
-    def die(*_: object, **__: object) -> None:
-        raise KeyboardInterrupt
-
-    url = f"sqlite:///{tmp_path}/x.db"
-    with monkeypatch.context() as patched:
-        patched.setattr(op, "create_index", die)  # the last step of the first migration
-        with pytest.raises(KeyboardInterrupt):
-            upgrade(url)
-    with closing(sqlite3.connect(tmp_path / "x.db")) as connection:
-        assert connection.execute("SELECT name FROM sqlite_master WHERE name = 'items'").fetchall() == []
-
-    assert upgrade(url) is None
-    assert upgrade(url) == REVISION
+    url = postgresql_server.new_database()
+    monkeypatch.setattr(postgresql, "LOCK_SECONDS", 0.1)
+    with (
+        opened(url),
+        pytest.raises(MigrationError, match=r"another process has been migrating .* for 0\.1 s"),
+    ):
+        upgrade(url)
 
 
 def test_waiting_for_another_process_has_a_limit(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -1,0 +1,1 @@
+"""Backups, and the move to PostgreSQL. For the operator; workers import none of it."""
