@@ -1,5 +1,7 @@
 """`python -m loadtests`: how many workers to run, and what a killed one costs."""
 
+import signal
+
 import typer
 
 from loadtests.commands.calibrate import calibrate
@@ -19,4 +21,6 @@ cli.command()(report)
 cli.command()(calibrate)
 
 if __name__ == "__main__":
+    # As Ctrl-C: what was measured is kept, and services and generators are ended.
+    signal.signal(signal.SIGTERM, signal.default_int_handler)
     cli()

@@ -8,6 +8,8 @@ import subprocess
 import sys
 from pathlib import Path
 
+import pytest
+
 from loadtests.cells import Cell, Cells
 from tests.process.service import REPOSITORY, Service, running, wait_until
 
@@ -75,7 +77,10 @@ def test_a_comparison_measures_everything_once_and_is_resumed(tmp_path: Path) ->
     assert run("compare", "--out", out).stdout.strip().endswith("holds a run: --resume goes on with it.")
 
 
-def test_ctrl_c_keeps_what_is_measured_and_leaves_nothing_running(tmp_path: Path) -> None:
+@pytest.mark.parametrize("signum", [signal.SIGINT, signal.SIGTERM])
+def test_a_stop_keeps_what_is_measured_and_leaves_nothing_running(
+    tmp_path: Path, signum: signal.Signals
+) -> None:
     folder, mark = tmp_path / "run", f"LEFT_BEHIND={tmp_path}"
     process = subprocess.Popen(
         [*LOADTESTS, "compare", "--profiles", "wait-async", "--workers", "1,2,3,4", *SHORT, "--out", folder],
@@ -85,7 +90,7 @@ def test_ctrl_c_keeps_what_is_measured_and_leaves_nothing_running(tmp_path: Path
     try:
         assert wait_until(lambda: (folder / "cells.jsonl").exists(), seconds=60)
         assert len(left_behind(mark)) > 1, "what is looked for is there while it runs"
-        process.send_signal(signal.SIGINT)
+        process.send_signal(signum)
         output, _ = process.communicate(timeout=60)
     finally:
         process.kill()
