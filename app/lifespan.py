@@ -9,9 +9,11 @@ from typing import Any
 import anyio.to_thread
 from fastapi import FastAPI
 
-from app.database import Database
+from app.budget import missing_connections
+from app.database import Database, sqlite_file
 from app.database.address import is_postgresql, name_of
 from app.database.failures import from_database, lacks_a_table
+from app.database.filesystem import network_file_system
 from app.keys import Keys, KeysError, load_keys
 from app.migrations.revision import REVISION, is_newer, serves
 from app.settings import Settings
@@ -57,6 +59,7 @@ def _require_keys(settings: Settings) -> Keys:
 @contextlib.asynccontextmanager
 async def open_database(url: str, connections: int = 1) -> AsyncIterator[Database]:
     """The database, connected and at a revision that this release works with."""
+    _require_local_disk(url)
     options: dict[str, Any] = {"size": connections} if is_postgresql(url) else {}
     database = Database(url, **options)
     try:
@@ -68,9 +71,19 @@ async def open_database(url: str, connections: int = 1) -> AsyncIterator[Databas
         raise NotReadyError(f"database {name_of(url)} cannot be opened: {error}; {cure}") from None
     try:
         await _require_revision(database, url)
+        if is_postgresql(url) and (sentence := await missing_connections(database, connections)):
+            raise NotReadyError(f"database {name_of(url)}: {sentence}")
         yield database
     finally:
         await database.disconnect()
+
+
+def _require_local_disk(url: str) -> None:
+    if not is_postgresql(url) and (kind := network_file_system(sqlite_file(url))):
+        raise NotReadyError(
+            f"database {name_of(url)} is on {kind}, a network file system, where SQLite's locks do not hold;"
+            " put it on a local disk, or use PostgreSQL"
+        )
 
 
 async def _require_revision(database: Database, url: str) -> None:

@@ -86,6 +86,8 @@ def _tell_application_of_exposure(server: Supervisor) -> None:
 
 def pre_fork(server: Supervisor, worker: Worker) -> None:
     """Runs in the master."""
+    # For an application that shares something out among the workers, as connections; a scale changes it.
+    os.environ["COACHMAN_WORKER_COUNT"] = str(server.num_workers)
     server.equip(worker)
 
 

@@ -11,6 +11,7 @@ import sqlalchemy as sa
 from sqlalchemy.exc import DatabaseError
 
 from app.database import sqlite_file
+from app.database.filesystem import network_file_system
 from app.database.gate import closed_gate
 from app.migrations.errors import MigrationError
 
@@ -20,6 +21,10 @@ LOCK_SECONDS = 60
 @contextlib.contextmanager
 def opened(url: str) -> Iterator[sa.Connection]:
     path = sqlite_file(url)
+    if kind := network_file_system(path):
+        raise MigrationError(
+            f"the database {path} is on {kind}, a network file system; put it on a local disk"
+        )
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         with (

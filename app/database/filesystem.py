@@ -1,0 +1,28 @@
+"""Which file system a path is on."""
+
+import re
+from pathlib import Path
+
+MOUNTS = Path("/proc/self/mountinfo")
+# Their locks and shared memory do not hold between hosts, some not even on one.
+NETWORK = re.compile(
+    r"nfs\d?|cifs|smb\w*|9p|afs|ceph|gfs2?|lustre|beegfs|ocfs2|fuse\.(sshfs|s3fs|rclone|glusterfs|ceph.*)"
+)
+
+
+def network_file_system(path: Path) -> str | None:
+    """The type of the network file system that `path` is on; None on a local one, or where none can tell."""
+    try:
+        mounts = dict(_mount(line) for line in MOUNTS.read_text().splitlines())
+    except OSError:  # no Linux
+        return None
+    resolved = path.resolve()
+    kind = next((mounts[str(p)] for p in (resolved, *resolved.parents) if str(p) in mounts), "")
+    return kind if NETWORK.fullmatch(kind) else None
+
+
+def _mount(line: str) -> tuple[str, str]:
+    """Where it is, and of which type: see proc_pid_mountinfo(5)."""
+    before, _, after = line.partition(" - ")
+    place = re.sub(r"\\(\d{3})", lambda octal: chr(int(octal[1], 8)), before.split(" ")[4])
+    return place, after.split(" ")[0]
