@@ -17,6 +17,11 @@ from tests.process.service import REPOSITORY, Service, running, wait_until
 REQUESTS = "coachman_http_requests_total"
 
 
+def counts_in(service: Generations) -> set[str]:
+    """The names of the files with counts."""
+    return {path.name for path in (service.runtime_dir / "ops").glob("*.db")}
+
+
 def test_known_traffic_is_told_alike_by_metrics_status_readyz_and_systemd(tmp_path: Path) -> None:
     with Notifications(tmp_path) as systemd:
         service = Generations(tmp_path, COACHMAN_WORKERS="3", NOTIFY_SOCKET=systemd.address)
@@ -77,9 +82,9 @@ def test_no_counter_goes_backwards_while_workers_are_killed(tmp_path: Path) -> N
     assert after.sum("coachman_worker_exits_total", reason="crashed") == 6
     assert after.sum("coachman_worker_exits_total") == 6
     assert after.sum(REQUESTS, route="/pid") > first.sum(REQUESTS, route="/pid") + 300
-    kinds = {path.name.split("_")[0] for path in (service.runtime_dir / "ops").iterdir()}
-    files = {path.name for path in (service.runtime_dir / "ops").iterdir()}
-    assert files == {f"{kind}_{slot}-1.db" for kind in kinds for slot in ("0", "1", "master")}
+    assert counts_in(service) == {
+        f"{kind}_{slot}-1.db" for kind in ("counter", "histogram") for slot in ("0", "1", "master")
+    }
 
 
 def test_counters_go_on_through_handovers_and_outcomes_are_counted(tmp_path: Path) -> None:
@@ -98,7 +103,7 @@ def test_counters_go_on_through_handovers_and_outcomes_are_counted(tmp_path: Pat
             service.release("5", at_import="raise ImportError")
             assert service.coachman("handover")[0] == 1
         service.assert_no_failure(*loads)
-        files = {path.name for path in (service.runtime_dir / "ops").iterdir()}
+        files = counts_in(service)
         served = sum(load.served() for load in loads)
 
         def all_counted() -> bool:
@@ -159,4 +164,4 @@ def test_metrics_can_be_switched_off(tmp_path: Path) -> None:
         assert httpx2.get(f"{service.url}/pid").status_code == 200
         answer = httpx2.get(f"{service.ops_url}/metrics")
         assert (answer.status_code, "COACHMAN_METRICS" in answer.text) == (503, True)
-        assert not (service.runtime_dir / "ops").exists()
+        assert not counts_in(service)
