@@ -2,6 +2,7 @@
 
 import sqlite3
 from collections.abc import AsyncGenerator, Mapping, Sequence
+from pathlib import Path
 from typing import Any
 
 from databases import DatabaseURL
@@ -61,7 +62,7 @@ class SQLiteBackend(Backend):
         except BaseException:
             await self._close()
             raise
-        self.writer = Writer(writer, gate, self.acquire_seconds, self._observe)
+        self.writer = Writer(writer, gate, Path(f"{self._path}-wal"), self.acquire_seconds, self._observe)
         self.readers = Readers(readers, self.acquire_seconds, self._observe)
         refuse_after_fork(self)
 

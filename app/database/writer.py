@@ -5,6 +5,7 @@ import contextvars
 import threading
 from collections import deque
 from collections.abc import Sequence
+from pathlib import Path
 from typing import Any, Protocol
 
 from app.database.errors import ChildTaskError, PoolTimeout
@@ -34,9 +35,10 @@ def refuse_child_task() -> None:
 
 
 class Writer:
-    def __init__(self, lane: Lane, gate: Gate, acquire_seconds: float, observe: Observe) -> None:
+    def __init__(self, lane: Lane, gate: Gate, wal: Path, acquire_seconds: float, observe: Observe) -> None:
         self.lane = lane
         self.gate = gate
+        self._wal = wal
         self._loop = asyncio.get_running_loop()
         self._acquire_seconds = acquire_seconds
         self._observe = observe
@@ -152,5 +154,6 @@ class Writer:
                 if not future.done() and future not in self._begun:
                     error = PoolTimeout(f"the writer was not free for {self._acquire_seconds:g} s")
                     future.set_exception(error)
+        self._observe("wal_bytes", self._wal.stat().st_size if self._wal.exists() else 0)
         if self._waits:
             self._sweep_timer = self._loop.call_later(SWEEP_SECONDS, self._sweep)

@@ -1,0 +1,225 @@
+"""What only the SQLite backend has: the gate, group commit, the hot lane; and the internals it leans on."""
+
+import asyncio
+import contextlib
+import fcntl
+import os
+import sqlite3
+import time
+from collections.abc import AsyncIterator, Iterator
+from pathlib import Path
+from typing import Any
+
+import aiosqlite
+import pytest
+import sqlalchemy as sa
+
+from app.database import Database, PoolTimeout, TransactionTimeout
+from app.database.compiler import Compiler
+from app.database.statements import DIALECT
+
+pytestmark = pytest.mark.anyio
+
+INSERT = "INSERT INTO entries (n) VALUES (:n)"
+SLOW = """
+    WITH RECURSIVE c (x) AS (SELECT 1 UNION ALL SELECT x + 1 FROM c WHERE x < 2000000)
+    SELECT count(*) FROM c
+"""
+
+
+@pytest.fixture
+def file(tmp_path: Path) -> Path:
+    path = tmp_path / "entries.db"
+    with contextlib.closing(sqlite3.connect(path)) as connection:
+        connection.executescript("CREATE TABLE entries (id INTEGER PRIMARY KEY, n INTEGER UNIQUE)")
+    return path
+
+
+@pytest.fixture
+def observed() -> list[tuple[str, float]]:
+    return []
+
+
+@pytest.fixture
+async def lanes(file: Path, observed: list[tuple[str, float]]) -> AsyncIterator[Database]:
+    async with Database(
+        f"sqlite:///{file}",
+        acquire_seconds=0.5,
+        transaction_seconds=1.0,
+        observe=lambda *measure: observed.append(measure),
+    ) as database:
+        yield database
+
+
+@pytest.fixture
+def gate_is_kept(file: Path, lanes: Database) -> Iterator[None]:
+    """As by another worker that was stopped in the middle of a commit."""
+    kept = os.open(f"{file}.gate", os.O_RDWR)
+    fcntl.flock(kept, fcntl.LOCK_EX)
+    yield
+    os.close(kept)
+
+
+async def ns(database: Database) -> list[int]:
+    return [row.n for row in await database.fetch_all("SELECT n FROM entries ORDER BY n")]
+
+
+async def test_writes_that_come_together_are_one_commit_and_a_bad_one_fails_alone(
+    lanes: Database, observed: list[tuple[str, float]]
+) -> None:
+    await lanes.execute(INSERT, {"n": 7})
+    results = await asyncio.gather(
+        *(lanes.execute(INSERT, {"n": n}) for n in range(10)), return_exceptions=True
+    )
+
+    assert [type(result) for result in results].count(sqlite3.IntegrityError) == 1
+    assert isinstance(results[7], sqlite3.IntegrityError)
+    assert await ns(lanes) == list(range(10))
+    assert max(value for name, value in observed if name == "batch_size") >= 9
+    async with asyncio.timeout(5):
+        while not any(name == "wal_bytes" and value > 0 for name, value in observed):
+            await asyncio.sleep(0.01)
+    assert any(name == "gate_wait_seconds" for name, _ in observed)
+
+
+async def test_batch_is_stored_all_or_not_at_all(lanes: Database) -> None:
+    with pytest.raises(sqlite3.IntegrityError):
+        await lanes.batch([(INSERT, {"n": 1}), (INSERT, {"n": 2}), (INSERT, {"n": 1})])
+    assert await ns(lanes) == []
+
+    update = "UPDATE entries SET n = n + 10"
+    assert await lanes.batch([(INSERT, {"n": 1}), (INSERT, {"n": 2}), (update, None)]) == [1, 2, 2]
+    assert await ns(lanes) == [11, 12]
+
+
+async def test_failed_batch_in_a_transaction_takes_back_only_itself(lanes: Database) -> None:
+    async with lanes.transaction():
+        await lanes.execute(INSERT, {"n": 1})
+        with contextlib.suppress(sqlite3.IntegrityError):
+            await lanes.batch([(INSERT, {"n": 2}), (INSERT, {"n": 1})])
+        await lanes.execute(INSERT, {"n": 3})
+
+    assert await ns(lanes) == [1, 3]
+
+
+@pytest.mark.usefixtures("gate_is_kept")
+async def test_gate_that_a_stopped_worker_keeps_bounds_the_waits_and_lets_reads_pass(lanes: Database) -> None:
+    async def in_a_transaction() -> None:
+        async with lanes.transaction():
+            await lanes.execute(INSERT, {"n": 2})
+
+    started = time.monotonic()
+    results = await asyncio.gather(
+        lanes.execute(INSERT, {"n": 1}), in_a_transaction(), return_exceptions=True
+    )
+
+    assert [type(result) for result in results] == [PoolTimeout, PoolTimeout]
+    assert time.monotonic() - started < 5
+    assert await ns(lanes) == []
+
+
+async def test_write_that_was_given_up_at_the_gate_is_not_made_later(file: Path, lanes: Database) -> None:
+    kept = os.open(f"{file}.gate", os.O_RDWR)
+    fcntl.flock(kept, fcntl.LOCK_EX)
+    with pytest.raises(PoolTimeout):
+        await lanes.execute(INSERT, {"n": 1})
+    os.close(kept)
+
+    await lanes.execute(INSERT, {"n": 2})
+
+    assert await ns(lanes) == [2]
+
+
+async def test_transaction_that_lasts_too_long_is_rolled_back_and_others_write(lanes: Database) -> None:
+    async def linger() -> None:
+        async with lanes.transaction():
+            await lanes.execute(INSERT, {"n": 1})
+            await asyncio.sleep(1.3)
+
+    with pytest.raises(TransactionTimeout, match="was open for 1 s"):
+        await linger()
+
+    await lanes.execute(INSERT, {"n": 2})
+    assert await ns(lanes) == [2]
+
+
+async def test_slow_statement_holds_up_no_quick_one(lanes: Database) -> None:
+    slow = [asyncio.create_task(lanes.fetch_val(SLOW)) for _ in range(2)]
+    quick = 0
+    while not any(task.done() for task in slow):
+        await lanes.fetch_val("SELECT 1")
+        quick += 1
+    await asyncio.gather(*slow)
+
+    assert quick >= 5
+
+
+async def test_read_transaction_sees_one_state_and_keeps_nobody_from_writing(lanes: Database) -> None:
+    async def write() -> None:
+        await lanes.execute(INSERT, {"n": 1})
+
+    async with lanes.transaction(readonly=True):
+        before = await ns(lanes)
+        await asyncio.create_task(write())
+        assert await ns(lanes) == before == []
+    assert await ns(lanes) == [1]
+
+
+async def test_statement_after_the_transaction_was_rolled_back_is_refused(lanes: Database) -> None:
+    async def write() -> None:
+        async with lanes.transaction():
+            await lanes.execute(INSERT, {"n": 1})
+            with contextlib.suppress(sqlite3.IntegrityError):
+                await lanes.execute("INSERT OR ROLLBACK INTO entries (n) VALUES (1)")
+            await lanes.execute(INSERT, {"n": 2})
+
+    with pytest.raises(sqlite3.OperationalError, match="rolled back by an earlier error"):
+        await write()
+    assert await ns(lanes) == []
+
+
+async def test_begin_of_ones_own_swallows_no_later_write(lanes: Database, file: Path) -> None:
+    await lanes.execute("BEGIN")
+    await lanes.execute(INSERT, {"n": 1})
+
+    with contextlib.closing(sqlite3.connect(file)) as other:
+        assert other.execute("SELECT n FROM entries").fetchall() == [(1,)]
+
+
+async def test_write_that_begins_with_WITH_is_found_out(lanes: Database) -> None:  # noqa: N802
+    for n in (1, 2):
+        await lanes.execute(f"WITH new (n) AS (SELECT {n}) INSERT INTO entries (n) SELECT n FROM new")
+
+    assert await ns(lanes) == [1, 2]
+
+
+async def test_aiosqlite_has_the_internals_that_a_lane_uses(file: Path) -> None:
+    async with aiosqlite.connect(file) as connection:
+        done = asyncio.Event()
+        loop = asyncio.get_running_loop()
+        internals: Any = connection
+
+        internals._tx.put_nowait((None, lambda: loop.call_soon_threadsafe(done.set)))
+
+        await asyncio.wait_for(done.wait(), 5)
+        assert isinstance(internals._conn, sqlite3.Connection)
+        assert internals._thread.is_alive()
+
+
+def test_sqlalchemy_gives_cached_statements_the_values_of_each_use() -> None:
+    table = sa.table("entries", sa.column("id", sa.Integer), sa.column("n", sa.Integer))
+    compiler = Compiler(DIALECT)
+
+    def build(n: int, ids: list[int]) -> Any:
+        return sa.select(table.c.n).where(table.c.n > n, table.c.id.in_(ids))
+
+    def insert(n: int) -> Any:
+        return sa.insert(table).values(n=n)
+
+    named = sa.select(table).where(table.c.n == sa.bindparam("wanted"))
+    for n in (1, 2):
+        plan, arguments = compiler.plan(build(n, [n, n + 1]))
+        assert sorted(arguments.values()) == sorted([n, n, n + 1]), plan.sql
+        assert list(compiler.plan(insert(n))[1].values()) == [n]
+        assert list(compiler.plan(named, {"wanted": n})[1].values()) == [n]
+    assert compiler.plan(insert(3))[0] is compiler.plan(insert(4))[0]
