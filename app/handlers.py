@@ -1,5 +1,6 @@
 """Turns every exception into a problem document."""
 
+import logging
 import sqlite3
 from typing import Any
 
@@ -10,8 +11,10 @@ from starlette.exceptions import HTTPException
 from starlette.routing import Match
 
 from app.database import PoolTimeout, TransactionTimeout
-from app.database.failures import DatabaseUnavailable
+from app.database.failures import DatabaseUnavailable, is_about_the_disk, is_locked
 from app.problems import FieldError, InvalidField, Problem, title
+
+log = logging.getLogger("uvicorn.error")  # the server's own log
 
 METHODS = ("GET", "HEAD", "POST", "PUT", "PATCH", "DELETE")
 MAX_ERRORS = 20
@@ -106,10 +109,13 @@ def _encodable(text: str) -> str:
 
 async def handle_sqlite_error(request: Request, error: Exception) -> JSONResponse:
     assert isinstance(error, sqlite3.OperationalError)
-    # The low byte: extended codes such as SQLITE_BUSY_SNAPSHOT carry more above it.
-    if error.sqlite_errorcode & 0xFF not in (sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED):
+    if is_locked(error):
+        return await handle_busy(request, error)
+    if not is_about_the_disk(error):
         raise error
-    return await handle_busy(request, error)
+    log.error("The database refused a request: %s", error)
+    sentence = "The database cannot do this just now, which is no fault of the request; try again later."
+    return Problem(503, sentence, headers={"Retry-After": "30"}).response()
 
 
 async def handle_busy(request: Request, error: Exception) -> JSONResponse:

@@ -12,7 +12,7 @@ from fastapi import FastAPI
 from app.budget import missing_connections
 from app.database import Database, sqlite_file
 from app.database.address import is_postgresql, name_of
-from app.database.failures import from_database, lacks_a_table
+from app.database.failures import from_database, is_damage, lacks_a_table
 from app.database.filesystem import network_file_system
 from app.keys import Keys, KeysError, load_keys
 from app.migrations.revision import REVISION, is_newer, serves
@@ -20,6 +20,7 @@ from app.settings import Settings
 
 EXPOSED = "COACHMAN_EXPOSED"  # set by whoever runs us: an address that is not loopback
 MIGRATE = "run: python -m app migrate"
+RESTORE = "move it away and run: python -m app restore FILE"
 CORRECT = "start it, or correct COACHMAN_DATABASE_URL"
 
 
@@ -67,7 +68,7 @@ async def open_database(url: str, connections: int = 1) -> AsyncIterator[Databas
     except Exception as error:
         if not from_database(error):
             raise
-        cure = CORRECT if is_postgresql(url) else MIGRATE
+        cure = RESTORE if is_damage(error) else CORRECT if is_postgresql(url) else MIGRATE
         raise NotReadyError(f"database {name_of(url)} cannot be opened: {error}; {cure}") from None
     try:
         await _require_revision(database, url)
@@ -93,7 +94,8 @@ async def _require_revision(database: Database, url: str) -> None:
         if not from_database(error):
             raise
         if not lacks_a_table(error):
-            raise NotReadyError(f"database {name_of(url)} cannot be read: {error}") from None
+            cure = f"; {RESTORE}" if is_damage(error) else ""
+            raise NotReadyError(f"database {name_of(url)} cannot be read: {error}{cure}") from None
         found = None
     if not serves(found):
         cure = "start the release that migrated it" if is_newer(found) else MIGRATE

@@ -26,6 +26,17 @@ def is_locked(error: BaseException) -> bool:
     return code in (sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED) or sqlstate(error) in LOCKED
 
 
+def is_damage(error: BaseException) -> bool:
+    code = getattr(error, "sqlite_errorcode", 0) & 0xFF
+    return code in (sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB)
+
+
+def is_about_the_disk(error: sqlite3.Error) -> bool:
+    """Whether the file or its disk is in the way: full, failing, read-only, gone."""
+    codes = (sqlite3.SQLITE_FULL, sqlite3.SQLITE_IOERR, sqlite3.SQLITE_READONLY, sqlite3.SQLITE_CANTOPEN)
+    return getattr(error, "sqlite_errorcode", 0) & 0xFF in codes
+
+
 def breaks_a_constraint(error: BaseException) -> bool:
     return isinstance(error, sqlite3.IntegrityError) or sqlstate(error).startswith("23")
 

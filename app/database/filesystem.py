@@ -1,6 +1,7 @@
-"""Which file system a path is on."""
+"""Which file system a path is on, and whether it still names the same file."""
 
 import re
+import sqlite3
 from pathlib import Path
 
 MOUNTS = Path("/proc/self/mountinfo")
@@ -26,3 +27,26 @@ def _mount(line: str) -> tuple[str, str]:
     before, _, after = line.partition(" - ")
     place = re.sub(r"\\(\d{3})", lambda octal: chr(int(octal[1], 8)), before.split(" ")[4])
     return place, after.split(" ")[0]
+
+
+class FileIdentity:
+    """In WAL mode SQLite itself does not look: it goes on in a file that nobody finds again."""
+
+    def __init__(self, path: str) -> None:
+        self._path = Path(path)
+        self._identity = self._look()
+
+    def check(self) -> None:
+        if self._look() != self._identity:
+            error = sqlite3.OperationalError(
+                f"{self._path} was removed or replaced while in use; put it back, or restart the service"
+            )
+            error.sqlite_errorcode = sqlite3.SQLITE_READONLY_DBMOVED
+            raise error
+
+    def _look(self) -> tuple[int, int] | None:
+        try:
+            found = self._path.stat()
+        except OSError:
+            return None
+        return found.st_dev, found.st_ino

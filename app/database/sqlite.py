@@ -8,6 +8,7 @@ from typing import Any
 from databases import DatabaseURL
 
 from app.database.compiler import Compiler
+from app.database.filesystem import FileIdentity
 from app.database.fork import forget, refuse_after_fork
 from app.database.gate import Gate
 from app.database.group_commit import Statement
@@ -64,7 +65,12 @@ class SQLiteBackend(Backend):
             raise
         self.writer = Writer(writer, gate, Path(f"{self._path}-wal"), self.acquire_seconds, self._observe)
         self.readers = Readers(readers, self.acquire_seconds, self._observe)
+        self._file = FileIdentity(self._path)
         refuse_after_fork(self)
+
+    def require_file(self) -> None:
+        """Before each write: one into a file that was removed or replaced would be acknowledged and lost."""
+        self._file.check()
 
     async def _open(self, *pragmas: str) -> Lane:
         lane = await Lane.open(self._path, [*_pragmas(), *pragmas])
@@ -94,12 +100,15 @@ class SQLiteBackend(Backend):
                 if error.sqlite_errorcode != sqlite3.SQLITE_READONLY:
                     raise
                 plan.writes = True  # WITH ... INSERT, for one: now it is known
+        self.require_file()
         return await self.writer.submit([Statement(plan, arguments, want)], single=True)
 
     async def run_many(self, query: Query, values: Sequence[Mapping[str, Any]]) -> None:
+        self.require_file()
         await self.writer.submit([self.many(query, values)], single=True)
 
     async def batch(self, statements: Sequence[tuple[Query, Values]]) -> list[Any]:
+        self.require_file()
         results: list[Any] = await self.writer.submit(self.several(statements), single=False)
         return results
 

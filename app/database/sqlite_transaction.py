@@ -201,6 +201,7 @@ class WriteTransaction(RootTransaction):
         inside.set(self)
 
     async def _lease(self) -> Lane:
+        self.backend.require_file()
         await self.backend.writer.lease()
         return self.backend.writer.lane
 
