@@ -55,8 +55,8 @@ def commit(raw: sqlite3.Connection, jobs: Sequence[Job]) -> list[Outcome]:
 
 
 def _commit_together(raw: sqlite3.Connection, jobs: Sequence[Job]) -> list[Outcome]:
-    if len(jobs) == 1 and jobs[0].atomic:
-        return [(jobs[0].future, None, _run_alone(raw, jobs[0]))]
+    if len(jobs) == 1:
+        return [(jobs[0].future, None, _commit_alone(raw, jobs[0]))]
     raw.execute("BEGIN IMMEDIATE")
     try:
         outcomes = [_run_in_savepoint(raw, job) for job in jobs]
@@ -66,9 +66,14 @@ def _commit_together(raw: sqlite3.Connection, jobs: Sequence[Job]) -> list[Outco
     return outcomes
 
 
-def _run_alone(raw: sqlite3.Connection, job: Job) -> Any:
+def _commit_alone(raw: sqlite3.Connection, job: Job) -> Any:
     try:
-        return job.run(raw)
+        if job.atomic:  # its own transaction
+            return job.run(raw)
+        raw.execute("BEGIN IMMEDIATE")
+        value = job.run(raw)
+        raw.execute("COMMIT")
+        return value
     finally:
         _leave_transaction(raw)
 

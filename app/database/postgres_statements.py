@@ -84,4 +84,5 @@ def records(plan: PostgreSQLPlan, rows: Sequence[asyncpg.Record]) -> list[Any]:
         )
         plan.shape = Shape(names, entries, [(i, process) for i, process in processors if process])
         plan.columns = names
-    return [plan.shape.record(tuple(row)) for row in rows]
+    found: list[Any] = plan.shape.records(map(tuple, rows))
+    return found

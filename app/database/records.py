@@ -1,6 +1,6 @@
 """Rows. A record is a tuple and a shape that its statement's rows share, so that it costs little to make."""
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
 from databases.interfaces import Record as RecordInterface
@@ -28,13 +28,19 @@ class Shape:
         self.by_column = {_column_of(entry): position for position, entry in enumerate(entries)}
         self.processors = processors
 
-    def record(self, row: Sequence[Any]) -> "Record":
-        if self.processors:
-            values = list(row)
-            for position, process in self.processors:
-                values[position] = process(values[position])
-            row = values
-        return Record(tuple(row), self)
+    def record(self, row: tuple[Any, ...]) -> "Record":
+        return self.records((row,))[0]
+
+    def records(self, rows: Iterable[tuple[Any, ...]]) -> "list[Record]":
+        if not self.processors:
+            return [Record(row, self) for row in rows]
+        return [Record(self._processed(row), self) for row in rows]
+
+    def _processed(self, row: tuple[Any, ...]) -> tuple[Any, ...]:
+        values = list(row)
+        for position, process in self.processors:
+            values[position] = process(values[position])
+        return tuple(values)
 
 
 def _column_of(entry: ResultColumnsEntry) -> str:

@@ -31,7 +31,7 @@ def run(raw: sqlite3.Connection, plan: Plan, arguments: Arguments, want: Want) -
             return _first(cursor, plan)
         if want is Want.ALL:
             rows = cursor.fetchall()
-            return list(map(shape_of(plan, cursor).record, rows)) if rows else []
+            return shape_of(plan, cursor).records(rows) if rows else []
         if cursor.description is not None:
             cursor.fetchall()
         # `lastrowid` outlives its statement: after an UPDATE it is still that of an earlier INSERT.

@@ -9,7 +9,7 @@ from app.database.readers import Readers
 from app.database.records import Record
 from app.database.statements import shape_of
 
-FIRST_ROWS = 64
+FIRST_ROWS = 128
 MOST_ROWS = 512
 
 
@@ -25,7 +25,7 @@ class Cursor:
         if self._cursor is None:
             self._cursor = raw.execute(self._plan.sql, self._arguments)
         found = self._cursor.fetchmany(rows)
-        return list(map(shape_of(self._plan, self._cursor).record, found)) if found else []
+        return shape_of(self._plan, self._cursor).records(found) if found else []
 
     def close(self) -> None:
         if self._cursor is not None:
