@@ -7,7 +7,7 @@ BIN := $(VENV)/bin
 PIP_FLAGS := --quiet --disable-pip-version-check --no-deps --require-hashes
 
 .DEFAULT_GOAL := help
-.PHONY: help run demo-data wheelhouse test test-vm check lint bench bench-edge bench-abuse bench-database bench-http-database bench-observability compare drill servers samples lock clean
+.PHONY: help run demo-data wheelhouse test test-vm test-qemu check lint bench bench-edge bench-abuse bench-database bench-http-database bench-observability compare drill servers samples lock clean
 
 help: ## List these targets
 	@awk 'BEGIN {FS = ":.*## "} \
@@ -31,7 +31,10 @@ test: $(VENV)/development $(VENV)/loadtests ## Run all tests, with coverage
 	@$(BIN)/python -m pytest --cov --cov-report=term-missing:skip-covered --ignore=tests/vm $(ARGS)
 
 test-vm: $(VENV)/development ## Run the tests on machines with a systemd of their own; as root
-	@$(BIN)/python -m pytest tests/vm $(ARGS)
+	@$(BIN)/python -m pytest tests/vm -m "not qemu" $(ARGS)
+
+test-qemu: $(VENV)/development ## Run the tests on emulated machines: limits, power cuts; as root
+	@$(BIN)/python -m pytest tests/vm/qemu $(ARGS)
 
 check: $(VENV)/development $(VENV)/loadtests ## Types, style and walls; changes nothing
 	@$(BIN)/ruff check .
