@@ -4,11 +4,13 @@ import contextlib
 import gc
 import os
 from collections.abc import AsyncIterator
+from pathlib import Path
 from typing import Any
 
 import anyio.to_thread
 from fastapi import FastAPI
 
+from app import metrics
 from app.budget import missing_connections
 from app.database import Database, sqlite_file
 from app.database.address import is_postgresql, name_of
@@ -62,7 +64,8 @@ async def open_database(url: str, connections: int = 1) -> AsyncIterator[Databas
     """The database, connected and at a revision that this release works with."""
     _require_local_disk(url)
     options: dict[str, Any] = {"size": connections} if is_postgresql(url) else {}
-    database = Database(url, **options)
+    file = None if is_postgresql(url) else Path(sqlite_file(url))
+    database = Database(url, observe=metrics.observer(file), **options)
     try:
         await database.connect()
     except Exception as error:

@@ -6,6 +6,7 @@ import time
 from coachman import request_id
 from coachman.access_log import AccessLog
 from coachman.asgi import Application, Message, Receive, Send
+from coachman.edge.quiet import is_disconnect
 from coachman.ops.metrics import Metrics
 from coachman.request_counts import RequestCounts
 from coachman.routes import route_of
@@ -63,8 +64,9 @@ class _Observed:
         except asyncio.CancelledError:
             self._status = self._status or CLIENT_GONE
             raise
-        except Exception:
-            self._status = self._status or 500  # which Uvicorn answers then
+        except Exception as error:
+            # Uvicorn answers 500 where nothing was answered.
+            self._status = CLIENT_GONE if is_disconnect(error) else self._status or 500
             raise
         finally:
             self._end()
@@ -76,7 +78,8 @@ class _Observed:
                 message = _with_id(message, self._id)
         else:
             self._sent += len(message.get("body", b""))
-            if not message.get("more_body"):
+            # A failure that is answered may be that of a client that left: the exception tells, after this.
+            if not message.get("more_body") and self._status < 500:
                 self._end()
         await self._send(message)
 

@@ -97,3 +97,11 @@ def test_limits_that_were_reached_are_counted_in_the_metrics(target: Service) ->
             assert attacker.status() == 414, target.log()
 
     assert reached() == before + 3
+
+
+def test_a_client_that_leaves_within_its_body_is_no_failure_of_ours(target: Service) -> None:
+    with Attacker(target.port) as attacker:
+        attacker.send(b"POST /length HTTP/1.1\r\nhost: here\r\ncontent-length: 100\r\n\r\n12345")
+    counted = 'coachman_http_requests_total{method="POST",route="/length",status="499"}'
+
+    assert wait_until(lambda: counted in httpx2.get(f"{target.ops_url}/metrics").text), target.log()

@@ -158,6 +158,24 @@ def test_every_metric_is_documented_and_every_documented_metric_is_there(service
     assert set(re.findall(r"^\| `(coachman_\w+)`", text, re.MULTILINE)) == found
 
 
+def test_the_data_layer_tells_what_its_writes_wait_for(tmp_path: Path) -> None:
+    service = Generations(tmp_path, COACHMAN_APP="app.main:app")
+    service.migrate()
+    with running(service):
+        for number in range(5):
+            item = {"sku": f"TEA-{number}", "name": "Tea"}
+            assert httpx2.post(f"{service.url}/items", json=item).status_code == 201
+        families = scrape(service).families
+
+    samples = {sample.name: sample.value for family in families for sample in family.samples}
+    assert samples["app_database_batch_size_sum"] >= 5, service.log()
+    assert samples["app_database_gate_wait_seconds_count"] >= 5
+    assert samples["app_database_wal_bytes"] > 0
+    text = (REPOSITORY / "docs" / "operations.md").read_text()
+    documented = set(re.findall(r"^\| `(app_\w+)`", text, re.MULTILINE))
+    assert documented == {family.name for family in families if family.name.startswith("app_")}
+
+
 def test_metrics_can_be_switched_off(tmp_path: Path) -> None:
     service = Generations(tmp_path, COACHMAN_METRICS="false")
     with running(service):
