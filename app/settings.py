@@ -18,8 +18,10 @@ def _database(url: str) -> str:
     if not is_postgresql(url):
         return _sqlite_file(url)
     # Host, user and password may come from libpq's own variables and files, the name may not.
-    if not urlsplit(url).path.strip("/") or "\0" in url:
-        raise ValueError("no database is named")
+    # `databases` logs the URL, and hides a password only where passwords usually stand.
+    parts = urlsplit(url)
+    if not parts.path.strip("/") or "\0" in url or "password=" in parts.query:
+        raise ValueError("no database is named, or its password stands in the query")
     return url
 
 

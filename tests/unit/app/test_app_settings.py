@@ -21,6 +21,11 @@ from app.settings import Settings, load_settings
         ("DATABASE_URL", "sqlite:///x.db?timeout=20", "COACHMAN_DATABASE_URL=sqlite:///x.db?timeout=20 is"),
         (
             "DATABASE_URL",
+            "postgresql://me@db/x?password=secret",
+            "COACHMAN_DATABASE_URL=postgresql://me@db/x?password=*** is refused",
+        ),
+        (
+            "DATABASE_URL",
             "postgresql://me:se:cr@et@db/",
             "COACHMAN_DATABASE_URL=postgresql://me:***@db/ is refused",
         ),
