@@ -1,7 +1,7 @@
 """Usage: python benchmarks/postgresql.py postgresql://...
 
-Compares, on an empty database: stock `databases`, ours, and asyncpg's pool by hand. Each operation runs with 16
-tasks, the three in turn, and the ratios are of the medians of the rounds.
+Compares, on an empty database: stock `databases`, ours, and asyncpg's pool by hand. Each operation runs with
+16 tasks, the three in turn, and the ratios are of the medians of the rounds.
 """
 
 import asyncio

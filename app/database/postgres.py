@@ -65,16 +65,17 @@ class PostgreSQLBackend(Backend):
     async def borrow(self) -> Any:
         if self._pool is None:
             raise RuntimeError("the database is not connected")
-        self.compiler.plan("SELECT 1")  # refuses after a fork
         started = asyncio.get_running_loop().time()
         try:
             # asyncpg's own limit is also one for the connecting, and says which of the two it was by nothing.
             async with asyncio.timeout(self._acquire_seconds):
-                with unavailable_in_words():
-                    connection = await self._pool.acquire()
+                connection = await self._pool.acquire()
         except TimeoutError:
             seconds = self._acquire_seconds
             raise PoolTimeout(f"no database connection became free in {seconds:g} s") from None
+        except Exception as error:
+            raise_unavailable(error)
+            raise
         self._observe("pool_wait_seconds", asyncio.get_running_loop().time() - started)
         return connection
 
@@ -84,6 +85,7 @@ class PostgreSQLBackend(Backend):
 
     @contextlib.asynccontextmanager
     async def _borrowed(self) -> AsyncIterator[Any]:
+        self.compiler.plan("SELECT 1")  # refuses after a fork, before a wire is touched
         connection = await self.borrow()
         try:
             with unavailable_in_words(connection):
@@ -92,9 +94,16 @@ class PostgreSQLBackend(Backend):
             await self.give_back(connection)
 
     async def run(self, query: Query, values: Values, want: Want) -> Any:
+        # The hot path: written out, since each context manager costs as much as compiling does.
         plan, arguments = self.compiler.plan(query, values)
-        async with self._borrowed() as connection:
+        connection = await self.borrow()
+        try:
             return await run(connection, plan, arguments, want)
+        except Exception as error:
+            raise_unavailable(error, connection)
+            raise
+        finally:
+            await self.give_back(connection)
 
     async def run_many(self, query: Query, values: Sequence[Mapping[str, Any]]) -> None:
         async with self._borrowed() as connection:
@@ -123,6 +132,7 @@ class PostgreSQLSession(Session):
         self.connection: Any = None
 
     async def acquire(self) -> None:
+        self._backend.compiler.plan("SELECT 1")  # refuses after a fork, before a wire is touched
         self.connection = await self._backend.borrow()
 
     async def release(self) -> None:
@@ -219,21 +229,24 @@ async def run_batch(
 
 @contextlib.contextmanager
 def unavailable_in_words(connection: Any = None) -> Iterator[None]:
-    """Turns what says that the server cannot serve just now into DatabaseUnavailable."""
     try:
         yield
-    except asyncpg.PostgresError as error:
-        if not (error.sqlstate or "").startswith(UNAVAILABLE):
-            raise
-        raise DatabaseUnavailable(str(error)) from error
-    except OSError as error:
+    except Exception as error:
+        raise_unavailable(error, connection)
+        raise
+
+
+def raise_unavailable(error: Exception, connection: Any = None) -> None:
+    """Turns what says that the server cannot serve just now into DatabaseUnavailable."""
+    if isinstance(error, asyncpg.InternalClientError) and connection is not None:
+        connection.terminate()  # it was ended between two messages of one statement
+    if _is_unavailable(error, connection):
         raise DatabaseUnavailable(str(error) or type(error).__name__) from error
-    except asyncpg.InternalClientError as error:
-        # A connection that was ended between two messages of one statement.
-        if connection is not None:
-            connection.terminate()
-        raise DatabaseUnavailable(str(error)) from error
-    except asyncpg.InterfaceError as error:
-        if connection is None or not connection.is_closed():
-            raise
-        raise DatabaseUnavailable(str(error)) from error
+
+
+def _is_unavailable(error: Exception, connection: Any) -> bool:
+    if isinstance(error, asyncpg.PostgresError):
+        return (error.sqlstate or "").startswith(UNAVAILABLE)
+    if isinstance(error, asyncpg.InterfaceError):
+        return connection is not None and connection.is_closed()
+    return isinstance(error, OSError | asyncpg.InternalClientError)
