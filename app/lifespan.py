@@ -4,7 +4,6 @@ import contextlib
 import gc
 import os
 from collections.abc import AsyncIterator
-from pathlib import Path
 from typing import Any
 
 import anyio.to_thread
@@ -64,8 +63,7 @@ async def open_database(url: str, connections: int = 1) -> AsyncIterator[Databas
     """The database, connected and at a revision that this release works with."""
     _require_local_disk(url)
     options: dict[str, Any] = {"size": connections} if is_postgresql(url) else {}
-    file = None if is_postgresql(url) else Path(sqlite_file(url))
-    database = Database(url, observe=metrics.observer(file), **options)
+    database = Database(url, observe=metrics.observe, **options)
     try:
         await database.connect()
     except Exception as error:

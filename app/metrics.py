@@ -1,8 +1,6 @@
 """What the data layer does, for whoever collects Prometheus metrics in this process."""
 
-import os
 from collections.abc import Callable
-from pathlib import Path
 
 from prometheus_client import Gauge, Histogram
 
@@ -21,18 +19,14 @@ wal_bytes = Gauge(
     "app_database_wal_bytes", "Size of SQLite's write-ahead log.", multiprocess_mode="mostrecent"
 )
 
+TAKEN_BY: dict[str, Callable[[float], None]] = {
+    "pool_wait_seconds": pool_wait.observe,
+    "gate_wait_seconds": gate_wait.observe,
+    "batch_size": batch_size.observe,
+    "wal_bytes": wal_bytes.set,
+}
 
-def observer(sqlite_file: Path | None) -> Callable[[str, float], None]:
-    """What a Database is given as `observe`. None for a database that has no file here."""
-    histograms = {"pool_wait_seconds": pool_wait, "gate_wait_seconds": gate_wait, "batch_size": batch_size}
-    wal = f"{sqlite_file}-wal"
 
-    def observe(name: str, value: float) -> None:
-        histograms[name].observe(value)
-        if name == "batch_size" and sqlite_file is not None:
-            try:
-                wal_bytes.set(os.stat(wal).st_size)  # noqa: PTH116 - after each commit: no Path is made for it
-            except OSError:
-                wal_bytes.set(0)
-
-    return observe
+def observe(name: str, value: float) -> None:
+    """What a Database is given as `observe`."""
+    TAKEN_BY[name](value)
