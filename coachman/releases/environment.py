@@ -23,6 +23,16 @@ def build(layout: Layout, release: Release, source: Path, wheels: Path | None) -
         _install(release, wheels, *_how_locked(release), "--requirement", "requirements.txt")
     _add_coachman(layout, release, wheels or (source if own else None))
     _pip(release, "check")
+    _compile(release)
+
+
+def _compile(release: Release) -> None:
+    """The service may not write what it has compiled, and would compile at every start.
+
+    A file that does not compile is its own affair: nobody may ever import it.
+    """
+    command = [str(release.python), "-m", "compileall", "-q", "-x", r"/\.venv/", str(release.folder)]
+    subprocess.run(command, stdout=subprocess.DEVNULL, timeout=INSTALL_SECONDS, check=False)
 
 
 def _how_locked(release: Release) -> list[str]:

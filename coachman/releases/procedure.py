@@ -71,6 +71,7 @@ def _build(layout: Layout, candidate: Release, origin: Path, say: Say, wheels: P
         "source": str(origin),
         "python": platform.python_version(),
     }
+    sync()  # the record says that the release is complete: what it speaks of is on the disk before it
     candidate.record.write_text(json.dumps(facts) + "\n", encoding="utf-8")
     sync()
     say("Synced it to disk")
