@@ -1,12 +1,15 @@
 """Nothing half-open lives longer than its deadline and two seconds."""
 
+import contextlib
+import signal
 import time
+from pathlib import Path
 
 import pytest
 
 from tests.abuse.client import HEAD, Attacker, Canary, crowd, still_open
-from tests.abuse.conftest import DEADLINE
-from tests.process.service import Service, wait_until
+from tests.abuse.conftest import APPS, DEADLINE
+from tests.process.service import Service, running, wait_until
 
 POST = b"POST /length HTTP/1.1\r\nhost: here\r\n"
 # Deadline, a look each second, the linger after a refusal, and a machine four times as slow.
@@ -104,3 +107,35 @@ def test_an_idle_keep_alive_connection_may_ask_again_within_its_time(target: Ser
 
 def connections(service: Service) -> int:
     return int(service.slots()[0]["connections"])
+
+
+def test_a_stop_waits_for_no_hostile_client(tmp_path: Path) -> None:
+    service = Service(
+        tmp_path,
+        COACHMAN_APP="target:app",
+        COACHMAN_WORKERS="2",
+        COACHMAN_DRAIN_SECONDS="3",
+        COACHMAN_KEEPALIVE_SECONDS="1",
+        PYTHONPATH=APPS,
+    )
+    greetings = [
+        b"",
+        HEAD,
+        HEAD + b"\r\n",
+        POST + b"content-length: 10\r\n\r\n12345",
+        b"GET /big HTTP/1.1\r\nhost: here\r\n\r\n",
+        b"GET /stream HTTP/1.1\r\nhost: here\r\n\r\n",
+        b"GET /echo HTTP/1.1\r\nhost: here\r\nconnection: upgrade\r\nupgrade: websocket\r\n"
+        b"sec-websocket-version: 13\r\nsec-websocket-key: dGhlIHNhbXBsZSBub25jZQ==\r\n\r\n",
+    ]
+    with running(service), contextlib.ExitStack() as attackers:
+        for greeting in greetings:
+            attackers.enter_context(Attacker(service.port)).send(greeting)
+        assert wait_until(lambda: sum(slot["connections"] for slot in service.slots()) == len(greetings))
+        begun = time.monotonic()
+        service.process.send_signal(signal.SIGTERM)
+
+        assert service.wait_end(60) == 0, service.log()
+        # The drain, what is cut then and the lifespan's end, on a slow machine.
+        assert time.monotonic() - begun < 3 + 12, service.log()
+    assert "killed" not in service.log().lower(), service.log()
