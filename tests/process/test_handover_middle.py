@@ -16,7 +16,8 @@ STEPS = ["check", "start", "probation"]
 
 @pytest.fixture
 def service(tmp_path: Path) -> Iterator[Generations]:
-    with running(Generations(tmp_path)) as service:
+    # Requests are held while commands run, which on a busy machine take seconds each.
+    with running(Generations(tmp_path, COACHMAN_DRAIN_SECONDS="18")) as service:
         yield service
 
 
