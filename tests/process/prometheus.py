@@ -60,7 +60,11 @@ def scraping(folder: Path, ops_port: int, interval: str = "200ms") -> Iterator[P
         process = subprocess.Popen(command, stdout=log, stderr=log)
     prometheus = Prometheus(f"http://{address}")
     try:
-        is_up = wait_until(lambda: prometheus.value("up"), seconds=40)
+        # Before it is ready it answers 503, in plain text.
+        ready = f"{prometheus.url}/-/ready"
+        is_up = wait_until(
+            lambda: httpx2.get(ready).status_code == 200 and prometheus.value("up"), seconds=40
+        )
         assert is_up, (folder / "prometheus.log").read_text()[-3000:]
         yield prometheus
     finally:
