@@ -50,7 +50,7 @@ def rss(side: Side) -> int:
 
 def held(side: Side, greeting: bytes) -> str:
     with crowd(side.port, 50, greeting) as members:
-        time.sleep(PATIENCE)
+        time.sleep(PATIENCE)  # what is measured: who is still there by then
         return f"{still_open(members)} of 50 held"
 
 
@@ -63,7 +63,7 @@ def served_among_stuck(side: Side) -> str:
             with contextlib.suppress(OSError, AssertionError):
                 canary.ask(seconds=2)
                 served += 1
-            time.sleep(0.02)
+            time.sleep(0.02)  # a client that asks at a usual pace
     return f"{served} of {asked} served"
 
 
@@ -76,7 +76,7 @@ def smuggled(side: Side) -> str:
                 b"POST /length HTTP/1.1\r\nhost: here\r\nconnection: upgrade\r\nupgrade: h2c\r\n"
                 b"content-length: %d\r\n\r\n" % len(HIDDEN)
             )
-            time.sleep(0.05 * (number % 2))
+            time.sleep(0.05 * (number % 2))  # in the same segment, and in one of its own
             attacker.send(HIDDEN)
             with contextlib.suppress(TimeoutError):
                 received = attacker.read_to_end(seconds=3)
@@ -96,7 +96,7 @@ def seconds_to_stop(side: Side) -> str:
     with Attacker(side.port) as reader, Attacker(side.port) as writer:
         reader.send(b"GET /big HTTP/1.1\r\nhost: here\r\n\r\n")
         writer.send(HALF_BODY)
-        time.sleep(0.5)
+        time.sleep(0.5)  # both are in the middle of it by then, on either side
         begun = time.monotonic()
         side.master.send_signal(signal.SIGTERM)
         side.master.wait(60)

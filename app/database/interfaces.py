@@ -23,7 +23,10 @@ class Want(enum.Enum):
 
 
 class Runner:
-    """Runs statements. A backend does so outside of any transaction, a session inside the one it has."""
+    """Runs statements. A backend does so outside of any transaction, a session inside the one it has.
+
+    Each says how, in the form of the interfaces of `databases`, beside which a backend stands.
+    """
 
     async def run(self, query: Query, values: Values, want: Want) -> Any:
         raise NotImplementedError

@@ -169,6 +169,7 @@ class RootTransaction:
         return lane.call(job)
 
     async def _lease(self) -> Lane:
+        """The kind of transaction says which lane: below."""
         raise NotImplementedError
 
     def _wait_for_turn(self) -> None:

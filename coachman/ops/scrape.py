@@ -20,21 +20,21 @@ class Scrape:
     def __init__(
         self, scoreboard: Scoreboard | None, store: Store | None, public: list[socket.socket]
     ) -> None:
-        self._registry = None
+        self._collectors = None
         if scoreboard is not None and store is not None:
-            self._registry = CollectorRegistry()
-            self._registry.register(_Counts(store))
-            self._registry.register(ScoreboardCollector(scoreboard, public))
+            self._collectors = CollectorRegistry()
+            self._collectors.register(_Counts(store))
+            self._collectors.register(ScoreboardCollector(scoreboard, public))
 
     async def answer(self, accept: str) -> Answer:
-        if self._registry is None:
+        if self._collectors is None:
             sentence = (
                 "Nothing is counted: COACHMAN_METRICS is off, or COACHMAN_RUNTIME_DIR cannot be written."
             )
             return json_answer({"detail": sentence}, 503)
         encode, content_type = choose_encoder(accept)
         # Some milliseconds of work: not on the loop that serves the application.
-        return Answer(await asyncio.to_thread(encode, self._registry), content_type=content_type)
+        return Answer(await asyncio.to_thread(encode, self._collectors), content_type=content_type)
 
 
 class _Counts(Collector):
