@@ -24,7 +24,7 @@ from contenders import CONTENDERS, LIMIT, OURS, Contender, Running
 from rich.console import Console
 from side import BenchmarkError
 
-PACKAGES = ("gunicorn", "uvicorn", "uvicorn-worker", "granian", "hypercorn", "fastapi", "uvloop", "httptools")
+PACKAGES = ("gunicorn", "uvicorn", "uvicorn-worker", "fastapi", "uvloop", "httptools")
 DOCUMENT = Path(__file__).parents[1] / "docs" / "benchmarks.md"
 BEGIN, END = "<!-- make servers ARGS=--write: begin -->", "<!-- end -->"
 
@@ -116,8 +116,9 @@ def table(rows: list[Row]) -> str:
     return "\n".join(lines)
 
 
-def conditions(workers: int, rounds: int, clients: int, seconds: int) -> str:
-    versions = ", ".join(f"{name} {version(name)}" for name in PACKAGES)
+def conditions(chosen: list[str], workers: int, rounds: int, clients: int, seconds: int) -> str:
+    packages = [*PACKAGES, *(name for name in ("granian", "hypercorn") if name in chosen)]
+    versions = ", ".join(f"{name} {version(name)}" for name in packages)
     return (
         f"{workers} worker{'s' * (workers > 1)}, {clients} connections, {rounds} rounds of {seconds} s; "
         f"Python {platform.python_version()}, {versions}."
@@ -153,7 +154,7 @@ def main() -> None:
         sys.exit(str(error))
     except KeyboardInterrupt:
         sys.exit("Stopped; all servers are ended.")
-    told = conditions(options.workers, options.rounds, options.clients, options.seconds)
+    told = conditions(chosen, options.workers, options.rounds, options.clients, options.seconds)
     text = f"{table(summarise(samples))}\n\n{told}"
     print(text)
     if options.write:

@@ -89,12 +89,12 @@ def test_a_stop_keeps_what_is_measured_and_leaves_nothing_running(
     )  # fmt: skip
     try:
         assert wait_until(lambda: (folder / "cells.jsonl").exists(), seconds=60)
-        assert len(left_behind(mark)) > 1, "what is looked for is there while it runs"
+        assert wait_until(lambda: len(left_behind(mark)) > 1), "what is looked for is there while it runs"
         process.send_signal(signum)
         output, _ = process.communicate(timeout=60)
     finally:
         process.kill()
-        process.wait()
+        process.communicate()
 
     assert process.returncode == NO_ANSWER, output
     assert "Stopped by Ctrl-C: " in output
