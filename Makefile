@@ -78,6 +78,9 @@ bench-database: $(VENV)/development ## Compare the data layer with stock databas
 bench-http-database: $(VENV)/development ## Compare requests that read and write a database (needs wrk)
 	@$(BIN)/python benchmarks/http_database.py $(ARGS)
 
+bench-observability: $(VENV)/development ## Compare with metrics, ids and access log against without (needs wrk)
+	@$(BIN)/python benchmarks/observability.py $(ARGS)
+
 lock: $(VENV)/development ## Make the locks anew from pyproject.toml (ARGS=--upgrade for newer versions)
 	@scripts/lock $(ARGS)
 

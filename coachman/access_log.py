@@ -1,16 +1,17 @@
 """A line for each request, or for those that were slow or failed. Runs in the worker."""
 
+import functools
 import logging
 import sys
 import time
-from collections.abc import Callable
-from typing import Literal
+from collections.abc import Callable, Iterable
+from typing import Literal, NamedTuple
 
 from coachman import output
-from coachman.logs import FIELDS, JsonFormatter, quoted
+from coachman.logs import FIELDS, JsonFormatter, of_request, quoted
 
 Mode = Literal["off", "on", "slow"]
-Write = Callable[[str, str, int, float, int], None]  # method, route, status, seconds, bytes
+MOST_KEPT = 500  # of the encoded beginnings of lines: a method can be anything
 
 log = logging.getLogger("coachman.access")
 
@@ -20,11 +21,61 @@ class AccessLog:
 
     def __init__(self, mode: Mode, slow_seconds: float) -> None:
         self._tells_all, self._slow_seconds = mode == "on", slow_seconds
-        self._write = _direct() or _through_logging
+        self._lines = _lines()
 
     def tell(self, method: str, route: str, status: int, seconds: float, sent: int) -> None:
         if self._tells_all or status >= 500 or seconds >= self._slow_seconds:
-            self._write(method, route, status, seconds, sent)
+            if self._lines is not None:
+                self._lines.note(method, route, status, seconds, sent)
+            else:
+                _through_logging(method, route, status, seconds, sent)
+
+    def flush(self) -> None:
+        if self._lines is not None:
+            self._lines.flush()
+
+
+class _Noted(NamedTuple):
+    at: float
+    request: str  # its ids, encoded
+    method: str
+    route: str
+    status: int
+    seconds: float
+    sent: int
+
+
+class _Lines:
+    """The same lines for a fifth of the time: they are noted, and written ten times a second."""
+
+    def __init__(self, form: JsonFormatter, write: Callable[[Iterable[str]], None]) -> None:
+        self._form, self._write = form, write
+        self._noted: list[_Noted] = []
+
+    def note(self, method: str, route: str, status: int, seconds: float, sent: int) -> None:
+        self._noted.append(_Noted(time.time(), of_request(), method, route, status, seconds, sent))
+
+    def flush(self) -> None:
+        if self._noted:
+            noted, self._noted = self._noted, []
+            self._write(map(self._line, noted))
+
+    def _line(self, noted: _Noted) -> str:
+        message, fields = _encoded(noted.method, noted.route, noted.status)
+        return self._form.encoded_line(
+            noted.at,
+            logging.INFO,
+            log.name,
+            f'"{message}{noted.seconds:.3f} s, {noted.sent} bytes"',
+            f'{noted.request}{fields}, "duration": {noted.seconds:.6f}, "bytes": {noted.sent}',
+        )
+
+
+@functools.lru_cache(MOST_KEPT)
+def _encoded(method: str, route: str, status: int) -> tuple[str, str]:
+    """What lines have in common: the beginning of the message, and of the fields."""
+    message = quoted(f"{method} {route} {status} in ")[1:-1]
+    return message, f', "method": {quoted(method)}, "route": {quoted(route)}, "status": {status}'
 
 
 def _through_logging(method: str, route: str, status: int, seconds: float, sent: int) -> None:
@@ -35,31 +86,16 @@ def _through_logging(method: str, route: str, status: int, seconds: float, sent:
         "duration": round(seconds, 6),
         "bytes": sent,
     }
-    log.info("%s", _sentence(method, route, status, seconds, sent), extra={FIELDS: fields})
+    log.info("%s %s %d in %.3f s, %d bytes", method, route, status, seconds, sent, extra={FIELDS: fields})
 
 
-def _sentence(method: str, route: str, status: int, seconds: float, sent: int) -> str:
-    return f"{method} {route} {status} in {seconds:.3f} s, {sent} bytes"
-
-
-def _direct() -> Write | None:
-    """The same line for a third of the time, where nobody has changed how lines are written."""
+def _lines() -> _Lines | None:
+    """None where somebody has changed how lines are written."""
     handlers = logging.getLogger().handlers
     if log.handlers or len(handlers) != 1 or not log.isEnabledFor(logging.INFO):
         return None
     form, stream = handlers[0].formatter, getattr(handlers[0], "stream", None)
     if stream is not sys.stderr or not isinstance(form, JsonFormatter):
         return None
-    write_line = output.line_writer(sys.stderr)
-    if write_line is None:
-        return None
-
-    def write(method: str, route: str, status: int, seconds: float, sent: int) -> None:
-        message = _sentence(method, route, status, seconds, sent)
-        fields = (
-            f', "method": {quoted(method)}, "route": {quoted(route)}, "status": {status}'
-            f', "duration": {seconds:.6f}, "bytes": {sent}'
-        )
-        write_line(form.line(time.time(), logging.INFO, log.name, message, fields))
-
-    return write
+    write = output.lines_writer(sys.stderr)
+    return _Lines(form, write) if write is not None else None

@@ -40,6 +40,7 @@ class Heartbeat:
         while True:
             if os.getppid() != self._master_pid:  # where the kernel has not ended us already
                 self._server.stop_quickly()
+            self._observer.flush()
             if self._slot is not None:
                 self._slot.update(
                     **self._counts(), **(self._sample() if tick % TICKS_PER_SAMPLE == 0 else {})

@@ -3,6 +3,7 @@
 JSON for machines (a journal, a pipe, a file), text for people at a terminal.
 """
 
+import functools
 import json
 import logging
 import os
@@ -63,17 +64,20 @@ class JsonFormatter(logging.Formatter):
         fields = dict(getattr(record, FIELDS, {}))
         if record.exc_info and record.exc_info[0] is not None:
             fields["exception"] = self.formatException(record.exc_info)
-        more = f", {_encode(fields)[1:-1]}" if fields else ""
-        return self.line(record.created, record.levelno, record.name, record.getMessage(), more)
-
-    def line(self, created: float, level: int, logger: str, message: str, fields: str) -> str:
-        """`fields` are encoded already. By hand, for the access log writes one for each request."""
-        priority = f"<{_priority(level)}>" if self._has_priorities else ""
-        name = logging.getLevelName(level).lower()
-        return (
-            f'{priority}{{"time": "{self._time(created)}", "level": "{name}", "logger": {quoted(logger)}, '
-            f'"message": {quoted(message)}, {_of_process()}{_of_request()}{fields}}}'
+        told = of_request() + (f", {_encode(fields)[1:-1]}" if fields else "")
+        return self.encoded_line(
+            record.created, record.levelno, record.name, quoted(record.getMessage()), told
         )
+
+    def encoded_line(self, created: float, level: int, logger: str, message: str, fields: str) -> str:
+        """`message` and `fields` are encoded already: the access log writes a line for each request."""
+        return (
+            f'{self._begin(level)}"time": "{self._time(created)}"{_of_source(level, logger)}, '
+            f'"message": {message}, {_of_process()}{fields}}}'
+        )
+
+    def _begin(self, level: int) -> str:
+        return f"<{_priority(level)}>{{" if self._has_priorities else "{"
 
     def _time(self, created: float) -> str:
         second = int(created)
@@ -82,13 +86,18 @@ class JsonFormatter(logging.Formatter):
         return f"{self._moment}.{int(created % 1 * 1000):03d}+00:00"
 
 
+@functools.lru_cache(500)
+def _of_source(level: int, logger: str) -> str:
+    return f', "level": "{logging.getLevelName(level).lower()}", "logger": {quoted(logger)}'
+
+
 def _of_process() -> str:
     if _process.get("pid") != os.getpid():
         identify(pid=os.getpid())
     return _encoded_process
 
 
-def _of_request() -> str:
+def of_request() -> str:
     """Its id, and its trace where the application traces its requests."""
     identifier = request_id.current.get()
     told = f', "request_id": "{identifier}"' if identifier else ""

@@ -18,7 +18,8 @@ CLIENT_GONE = 499  # as nginx has it
 class Observer:
     """ASGI: gives each request its id, counts it and tells the access log.
 
-    That is done just before the last piece of its answer is sent: whoever has an answer finds it counted.
+    That is done just before the last piece of its answer is sent. The heartbeat
+    has what was noted so far added up and written.
     """
 
     def __init__(self, application: Application, settings: ServerSettings, metrics: Metrics | None) -> None:
@@ -37,6 +38,12 @@ class Observer:
         if scope["type"] != "http":
             return await self.application(scope, receive, send)
         return await _Observed(self, scope, send, identifier.encode()).run(receive)
+
+    def flush(self) -> None:
+        if self._counts is not None:
+            self._counts.flush()
+        if self._access is not None:
+            self._access.flush()
 
     def end(self, method: str, route: str, status: int, seconds: float, sent: int) -> None:
         self.busy_seconds += seconds

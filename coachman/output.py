@@ -6,9 +6,10 @@ A pipe that nobody reads takes 64 KiB; then write() waits for ever, in the maste
 import contextlib
 import io
 import os
+import select
 import stat
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from typing import Any
 
 COPY_VARIABLE = "COACHMAN_HANDOVER_LOG"
@@ -78,8 +79,8 @@ def never_block() -> None:
             )
 
 
-def line_writer(stream: Any) -> Callable[[str], None] | None:
-    """Writes a line past the layers of `stream`, which hold nothing back between two lines of ours.
+def lines_writer(stream: Any) -> Callable[[Iterable[str]], None] | None:
+    """Writes many lines at once past the layers of `stream`, which hold nothing back between two of ours.
 
     None where the stream is not ours.
     """
@@ -87,8 +88,15 @@ def line_writer(stream: Any) -> Callable[[str], None] | None:
     if not isinstance(raw, _LossyStream):
         return None
 
-    def write(line: str) -> None:
-        raw.write(line.encode(errors="backslashreplace") + b"\n")
+    def write(lines: Iterable[str]) -> None:
+        part = b""
+        for line in lines:
+            encoded = line.encode(errors="backslashreplace") + b"\n"
+            if part and len(part) + len(encoded) > select.PIPE_BUF:
+                raw.write(part)
+                part = b""
+            part += encoded
+        raw.write(part)
 
     return write
 

@@ -140,6 +140,7 @@ class Worker(UvicornWorker):
         finally:
             beating.cancel()
             patrolling.cancel()
+            observer.flush()
 
     def _hold_seconds(self) -> float:
         """A generation on trial takes no request before a release that ends at once has ended."""

@@ -31,6 +31,7 @@ def test_known_traffic_is_told_alike_by_metrics_status_readyz_and_systemd(tmp_pa
                     client.get("/pid")
             for path in [*["/release"] * 12, "/nothing-here", "/nor-here"]:
                 httpx2.get(f"{service.url}{path}")
+            assert wait_until(lambda: scrape(service).sum(REQUESTS) == 44), service.log()
             scraped = scrape(service)
 
             assert scraped.sum(REQUESTS, route="/pid", method="GET", status="200") == 30

@@ -12,7 +12,8 @@ from starlette.routing import Mount, Route
 from coachman import request_id
 from coachman.asgi import Application
 from coachman.observer import CLIENT_GONE, Observer
-from coachman.request_counts import MOST_ROUTES
+from coachman.ops.metrics import SECONDS
+from coachman.request_counts import MOST_ROUTES, observe_all
 from coachman.routes import route_of
 from coachman.settings import ServerSettings
 
@@ -20,12 +21,15 @@ from coachman.settings import ServerSettings
 class FakeMetrics:
     """The two series that an observer counts in, in a registry of their own."""
 
+    observer: Observer
+
     def __init__(self) -> None:
         self.registry = CollectorRegistry()
         self.requests = Counter("requests", "-", ["route", "method", "status"], registry=self.registry)
         self.seconds = Histogram("seconds", "-", ["route", "method"], registry=self.registry)
 
     def counted(self) -> dict[tuple[str, str, str], float]:
+        self.observer.flush()
         return {
             (sample.labels["route"], sample.labels["method"], sample.labels["status"]): sample.value
             for metric in self.registry.collect()
@@ -36,8 +40,8 @@ class FakeMetrics:
 
 def observed(application: Application) -> tuple[TestClient, FakeMetrics]:
     metrics = FakeMetrics()
-    observer = Observer(application, ServerSettings(), metrics)
-    return TestClient(observer, raise_server_exceptions=False), metrics
+    metrics.observer = Observer(application, ServerSettings(), metrics)
+    return TestClient(metrics.observer, raise_server_exceptions=False), metrics
 
 
 def shop() -> FastAPI:
@@ -136,6 +140,7 @@ def test_a_request_whose_client_left_counts_as_499(error: type[BaseException] | 
 
     metrics = FakeMetrics()
     call: Callable[..., object] = Observer(silent, ServerSettings(), metrics)
+    metrics.observer = call
     scope = {"type": "http", "method": "GET", "path": "/", "root_path": "", "headers": []}
     try:
         asyncio.run(call(scope, None, None))
@@ -143,6 +148,25 @@ def test_a_request_whose_client_left_counts_as_499(error: type[BaseException] | 
         assert error is not None
 
     assert metrics.counted() == {("unmatched", "GET", str(CLIENT_GONE)): 1}
+
+
+def test_durations_are_observed_together_as_one_by_one() -> None:
+    durations = [0, 0.001, 0.0011, 0.3, 1, 29.9, 30, 31, 500.5]
+    registries = CollectorRegistry(), CollectorRegistry()
+    together, one_by_one = (
+        Histogram("h", "-", buckets=SECONDS, registry=registry) for registry in registries
+    )
+
+    observe_all(together, durations)
+    for duration in durations:
+        one_by_one.observe(duration)
+
+    def told(registry: CollectorRegistry) -> list[tuple[object, ...]]:
+        samples = [sample for metric in registry.collect() for sample in metric.samples]
+        return [(s.name, s.labels, s.value) for s in samples if not s.name.endswith("_created")]
+
+    assert told(registries[0]) == told(registries[1])
+    assert len(told(registries[0])) == len(SECONDS) + 3
 
 
 def test_the_servers_own_root_path_is_no_part_of_a_route() -> None:
