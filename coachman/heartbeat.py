@@ -25,7 +25,7 @@ class Heartbeat:
         self,
         slot: Slot | None,
         server: Server,
-        master_pid: int,
+        master_pid: int | None,
         observer: Observer,
         metrics: Metrics | None = None,
     ) -> None:
@@ -38,7 +38,7 @@ class Heartbeat:
     async def run(self) -> None:
         tick = 0
         while True:
-            if os.getppid() != self._master_pid:  # where the kernel has not ended us already
+            if self._master_pid not in (None, os.getppid()):  # where the kernel has not ended us already
                 self._server.stop_quickly()
             self._observer.flush()
             if self._slot is not None:

@@ -18,7 +18,6 @@ from coachman.arbiter import Supervisor
 from coachman.capacity import MOST_WORKERS, default_workers
 from coachman.ops import store
 from coachman.ops.metrics import Metrics
-from coachman.scoreboard import Scoreboard
 from coachman.settings import ServerSettings, load_settings
 from coachman.worker import Worker
 
@@ -50,7 +49,7 @@ def on_starting(server: Supervisor) -> None:
         )
     parent = int(os.environ.get("GUNICORN_PID", "0"))
     line = succession.Succession(settings.runtime_dir, parent)
-    scoreboard = _make_scoreboard(server, parent)
+    scoreboard = runtime_dir.open_scoreboard(settings.runtime_dir, os.getpid(), parent=parent)
     scoreboard.update_service(pid=os.getpid(), workers=server.num_workers, generation=line.generation)
     server.__class__ = Supervisor
     logs.identify(generation=line.generation)
@@ -108,25 +107,6 @@ def pre_exec(server: Supervisor) -> None:
 def on_exit(server: Arbiter) -> None:
     """Runs in the master, last."""
     runtime_dir.withdraw(settings.runtime_dir, os.getpid())
-
-
-def _make_scoreboard(server: Arbiter, parent: int) -> Scoreboard:
-    folder = settings.runtime_dir
-    try:
-        return runtime_dir.publish(folder, os.getpid(), parent=parent)
-    except runtime_dir.InUseError as error:
-        raise SystemExit(
-            f"COACHMAN_RUNTIME_DIR={folder}: {error}. Stop it, or give this service a folder of its own."
-        ) from None
-    except OSError as error:
-        if parent:  # which would wait for it in vain
-            raise SystemExit(f"COACHMAN_RUNTIME_DIR={folder}: {_reason(error)}.") from None
-        server.log.warning(
-            "COACHMAN_RUNTIME_DIR=%s: %s. The service runs; `coachman status` cannot see it.",
-            folder,
-            _reason(error),
-        )
-        return Scoreboard.create()
 
 
 def _make_metrics(generation: int) -> Metrics | None:

@@ -1,8 +1,11 @@
 """Which of a master's listening sockets carry the application, and which operations."""
 
+import contextlib
 import ipaddress
 import os
 import socket
+import stat
+from pathlib import Path
 from typing import Any
 
 from gunicorn.util import parse_address
@@ -37,3 +40,33 @@ def beyond_loopback(listener: socket.socket) -> str | None:
     if ipaddress.ip_address(host.partition("%")[0]).is_loopback:
         return None
     return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
+
+
+def open_socket(key: str, bind: str) -> socket.socket:
+    """Bound, not yet listening. Ends the process with one sentence where that is not possible."""
+    address = parse_address(bind)
+    try:
+        if isinstance(address, str):
+            return _open_file(Path(address))
+        host, port = address
+        family, kind, protocol, _, resolved = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)[0]
+        listener = socket.socket(family, kind, protocol)
+        listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        listener.bind(resolved)
+    except OSError as error:
+        reason = (error.strerror or str(error)).lower()
+        raise SystemExit(
+            f"Cannot listen on {bind}: {reason}. Set {key} to an address that is free."
+        ) from None
+    return listener
+
+
+def _open_file(path: Path) -> socket.socket:
+    listener = socket.socket(socket.AF_UNIX)
+    with contextlib.suppress(FileNotFoundError):
+        if stat.S_ISSOCK(path.stat().st_mode) and listener.connect_ex(str(path)):
+            path.unlink()  # left behind by a process that was killed
+        listener.close()
+        listener = socket.socket(socket.AF_UNIX)
+    listener.bind(str(path))
+    return listener

@@ -38,6 +38,18 @@ def formatter(wanted: Format) -> logging.Formatter:
     return TextFormatter() if is_text else JsonFormatter()
 
 
+def write_to_stderr(wanted: Format, level: str) -> None:
+    """Where no Gunicorn does it: the lines of everybody, as logger.py has them."""
+    handler = logging.StreamHandler(sys.stderr)
+    handler.setFormatter(formatter(wanted))
+    lowest = logging.getLevelNamesMapping()[level.upper()]
+    root = logging.getLogger()
+    root.handlers = [handler]
+    root.setLevel(max(lowest, logging.INFO))
+    for name in ("gunicorn.error", "uvicorn.error"):
+        logging.getLogger(name).setLevel(lowest)
+
+
 class TextFormatter(logging.Formatter):
     """Gunicorn's own form, and the request's id where there is one."""
 

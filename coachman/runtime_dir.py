@@ -2,6 +2,7 @@
 
 import contextlib
 import fcntl
+import logging
 import mmap
 import os
 import re
@@ -13,12 +14,33 @@ from coachman.scoreboard import MEMORY_BYTES, Scoreboard
 INSTALLED = Path("/run/coachman")  # the RuntimeDirectory of the shipped unit
 
 
+log = logging.getLogger("gunicorn.error")
+
+
 class InUseError(Exception):
     """Another master's scoreboard is here."""
 
 
 class OtherLayoutError(Exception):
     """A living master's scoreboard is here, of another Coachman."""
+
+
+def open_scoreboard(folder: Path, pid: int, *, parent: int = 0) -> Scoreboard:
+    """As publish, or the end of the process with one sentence. In memory without a folder to write to."""
+    try:
+        return publish(folder, pid, parent=parent)
+    except InUseError as error:
+        raise SystemExit(
+            f"COACHMAN_RUNTIME_DIR={folder}: {error}. Stop it, or give this service a folder of its own."
+        ) from None
+    except OSError as error:
+        reason = (error.strerror or str(error)).lower()
+        if parent:  # which would wait for it in vain
+            raise SystemExit(f"COACHMAN_RUNTIME_DIR={folder}: {reason}.") from None
+        log.warning(
+            "COACHMAN_RUNTIME_DIR=%s: %s. The service runs; `coachman status` cannot see it.", folder, reason
+        )
+        return Scoreboard.create()
 
 
 def publish(folder: Path, pid: int, *, parent: int = 0) -> Scoreboard:

@@ -3,8 +3,6 @@
 import asyncio
 import contextlib
 import faulthandler
-import functools
-import logging
 import os
 import signal
 import socket
@@ -16,25 +14,13 @@ from gunicorn.arbiter import Arbiter
 from uvicorn_worker import UvicornWorker
 
 from coachman.backoff import JUST_READY_SECONDS
-from coachman.deadline import Deadline
-from coachman.edge.http import HttpProtocol
-from coachman.edge.limits import Limits
-from coachman.edge.patrol import Patrol
-from coachman.edge.quiet import NoDisconnects
-from coachman.edge.refusal import Refusals
-from coachman.event_loop import uvicorn_loop
-from coachman.heartbeat import Heartbeat
 from coachman.listeners import OPS, kinds
-from coachman.observer import Observer
-from coachman.ops import store
 from coachman.ops.metrics import Metrics
-from coachman.ops.router import OpsApp
 from coachman.process import end_with_master
 from coachman.recycling import Lifetime
 from coachman.scoreboard import Reason, Scoreboard, Slot, State
-from coachman.server import OpsServer, Server
+from coachman.serving import Place, quieten_uvicorn, serve, uvicorn_options
 from coachman.settings import load_settings
-from coachman.startup import ReadableStartup
 
 BOOT_FAILED = 1
 STOP_SIGNALS = (signal.SIGTERM, signal.SIGQUIT, signal.SIGINT)
@@ -49,14 +35,7 @@ class Worker(UvicornWorker):
     """
 
     CONFIG_KWARGS: ClassVar[dict[str, Any]] = {
-        "loop": uvicorn_loop(settings.loop),
-        "ws": "websockets-sansio",
-        "interface": "asgi3",  # Uvicorn would guess from the shape of ReadableStartup
-        "access_log": False,
-        "server_header": False,
-        # Whoever may connect could else say that it comes from anywhere.
-        "proxy_headers": bool(settings.trusted_proxies),
-        "forwarded_allow_ips": settings.trusted_proxies,
+        **uvicorn_options(settings),
         # For a master without our hooks, which looks at Gunicorn's own heartbeat: uvicorn-worker beats
         # every timeout / 2, so that a loop blocked for half the timeout can already be killed.
         "timeout_notify": 1,
@@ -107,10 +86,7 @@ class Worker(UvicornWorker):
         os._exit(0)
 
     def run(self) -> None:
-        logging.getLogger("uvicorn.error").addFilter(NoDisconnects())
-        if settings.log_level != "debug":
-            # Uvicorn tells each step of each start and stop; server.py says the same in two lines.
-            logging.getLogger("uvicorn.error").setLevel(logging.WARNING)
+        quieten_uvicorn(settings)
         try:
             with asyncio.Runner(loop_factory=self.config.get_loop_factory()) as runner:
                 runner.run(self._serve())
@@ -121,26 +97,17 @@ class Worker(UvicornWorker):
 
     async def _serve(self) -> None:
         public, ops = self._listeners()
-        application = Deadline(self.wsgi, settings.request_seconds) if settings.request_seconds else self.wsgi
-        observer = Observer(application, settings, self.metrics)
-        self.config.app = ReadableStartup(observer, self._hold_seconds())
         if self.slot is not None:
             self.config.limit_max_requests = None  # the master recycles, one at a time
-        patrol = Patrol(Limits.of(settings), Refusals(self.metrics.limits if self.metrics else None))
-        self.config.http = functools.partial(HttpProtocol, patrol=patrol)
-        ops_server = OpsServer(
-            OpsApp(self.scoreboard, store.kept(), public, settings.runtime_dir), self.scoreboard
+        await serve(
+            self.wsgi,
+            self.config,
+            settings,
+            Place(self.scoreboard, self.slot, self.metrics, self.ppid),
+            public=public,
+            ops=ops,
+            hold_seconds=self._hold_seconds(),
         )
-        server = Server(self.config, settings, self.slot, ops_server)
-        beating = asyncio.create_task(Heartbeat(self.slot, server, self.ppid, observer, self.metrics).run())
-        patrolling = asyncio.create_task(patrol.run())
-        try:
-            async with ops_server.running(ops):
-                await server.serve(sockets=public)
-        finally:
-            beating.cancel()
-            patrolling.cancel()
-            observer.flush()
 
     def _hold_seconds(self) -> float:
         """A generation on trial takes no request before a release that ends at once has ended."""

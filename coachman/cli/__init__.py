@@ -9,6 +9,7 @@ from coachman.cli.kill_worker import kill_worker
 from coachman.cli.migrate import migrate
 from coachman.cli.release import release, releases, rollback
 from coachman.cli.scale import scale
+from coachman.cli.serve import serve
 from coachman.cli.status import status
 
 cli = typer.Typer(
@@ -18,6 +19,7 @@ cli = typer.Typer(
     help="Looks after a Coachman service.",
 )
 cli.command()(check)
+cli.command()(serve)
 cli.command()(status)
 cli.command()(handover)
 cli.command()(scale)
