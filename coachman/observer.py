@@ -2,6 +2,7 @@
 
 import asyncio
 import time
+from collections.abc import Awaitable
 
 from coachman import request_id
 from coachman.access_log import AccessLog
@@ -31,13 +32,13 @@ class Observer:
         if settings.access_log != "off":
             self._access = AccessLog(settings.access_log, settings.slow_seconds)
 
-    async def __call__(self, scope: Message, receive: Receive, send: Send) -> None:
+    def __call__(self, scope: Message, receive: Receive, send: Send) -> Awaitable[None]:
         if scope["type"] == "lifespan":
-            return await self.application(scope, receive, send)
+            return self.application(scope, receive, send)
         identifier = request_id.take(scope["headers"]) if self._gives_ids else ""
         if scope["type"] != "http":
-            return await self.application(scope, receive, send)
-        return await _Observed(self, scope, send, identifier.encode()).run(receive)
+            return self.application(scope, receive, send)
+        return _Observed(self, scope, send, identifier.encode()).run(receive)
 
     def flush(self) -> None:
         if self._counts is not None:
@@ -78,7 +79,7 @@ class _Observed:
         finally:
             self._end()
 
-    async def _observe(self, message: Message) -> None:
+    def _observe(self, message: Message) -> Awaitable[None]:
         if message["type"] == "http.response.start":
             self._status = message["status"]
             if self._id:
@@ -88,7 +89,7 @@ class _Observed:
             # A failure that is answered may be that of a client that left: the exception tells, after this.
             if not message.get("more_body") and self._status < 500:
                 self._end()
-        await self._send(message)
+        return self._send(message)
 
     def _end(self) -> None:
         if not self._has_ended:

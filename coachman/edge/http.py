@@ -85,19 +85,19 @@ class HttpProtocol(HttpToolsProtocol):
     # Reading
 
     def data_received(self, data: bytes) -> None:
-        if self._stage is REFUSED:
+        if self._stage is IDLE:
+            self._begin_head()
+        elif self._stage is REFUSED:
             self._ignore(data)
-        elif self._unread:
+            return
+        if self.timeout_keep_alive_task is not None:
+            self._unset_keepalive_if_required()
+        if self._unread:
             self._unread += data
+        elif len(data) <= PIECE_BYTES and not self.pipeline:
+            self._feed(data)
         else:
-            if self.timeout_keep_alive_task is not None:
-                self._unset_keepalive_if_required()
-            if self._stage is IDLE:
-                self._begin_head()
-            if len(data) <= PIECE_BYTES and not self.pipeline:
-                self._feed(data)
-            else:
-                self._read(data)
+            self._read(data)
 
     def _read(self, data: bytes) -> None:
         """In pieces, so that a limit is noticed before much more than it allows has been kept."""
@@ -211,25 +211,29 @@ class HttpProtocol(HttpToolsProtocol):
         self._stage, self._since, self._head_bytes = HEAD, self.loop.time(), 0
 
     def _check_head(self) -> None:
-        names = [name for name, _ in self.headers]
-        if len(self.url) > self._limits.target_bytes:
+        limits, fields = self._limits, dict(self.headers)
+        if len(self.url) > limits.target_bytes:
             self._refuse_head(Refusal.TARGET_BYTES)
-        if len(names) > self._limits.head_fields:
+        if len(self.headers) > limits.head_fields:
             self._refuse_head(Refusal.HEAD_FIELDS)
-        if self._head_bytes > self._limits.head_bytes and self._head_size() > self._limits.head_bytes:
+        if self._head_bytes > limits.head_bytes and self._head_size() > limits.head_bytes:
             self._refuse_head(Refusal.HEAD_BYTES)
-        hosts = names.count(b"host")
-        if hosts != 1 and (hosts or self.parser.get_http_version() == "1.1"):
-            self._refuse_head(Refusal.HOST)
-        self._most_body_bytes = self._limits.body_bytes
-        if self._limits.body_bytes_below:
-            self._most_body_bytes = self._limits.body_bytes_for(self.url.decode("latin-1"))
-        if b"content-length" in names:  # the parser has read it: one, of digits that fit into 64 bits
-            length = int(dict(self.headers)[b"content-length"])
+        if b"host" not in fields or len(fields) < len(self.headers):
+            self._check_host()
+        self._most_body_bytes = limits.body_bytes
+        if limits.body_bytes_below:
+            self._most_body_bytes = limits.body_bytes_for(self.url.decode("latin-1"))
+        if b"content-length" in fields:  # the parser has read it: one, of digits that fit into 64 bits
+            length = int(fields[b"content-length"])
             if length > self._most_body_bytes:
                 self._refuse_head(Refusal.BODY_BYTES)
-        if len(self.connections) > self._limits.connections:
+        if len(self.connections) > limits.connections:
             self._refuse_head(Refusal.CONNECTIONS)
+
+    def _check_host(self) -> None:
+        hosts = [name for name, _ in self.headers].count(b"host")
+        if hosts != 1 and (hosts or self.parser.get_http_version() == "1.1"):
+            self._refuse_head(Refusal.HOST)
 
     def _head_size(self) -> int:
         return len(self.url) + sum(len(name) + len(value) + 4 for name, value in self.headers)

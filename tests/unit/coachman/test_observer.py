@@ -41,7 +41,14 @@ class FakeMetrics:
 def observed(application: Application) -> tuple[TestClient, FakeMetrics]:
     metrics = FakeMetrics()
     metrics.observer = Observer(application, ServerSettings(), metrics)
-    return TestClient(metrics.observer, raise_server_exceptions=False), metrics
+    return client_of(metrics.observer), metrics
+
+
+def client_of(observer: Observer) -> TestClient:
+    async def application(scope, receive, send) -> None:  # which TestClient must be able to see
+        await observer(scope, receive, send)
+
+    return TestClient(application, raise_server_exceptions=False)
 
 
 def shop() -> FastAPI:
