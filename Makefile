@@ -7,7 +7,7 @@ BIN := $(VENV)/bin
 PIP_FLAGS := --quiet --disable-pip-version-check --no-deps --require-hashes
 
 .DEFAULT_GOAL := help
-.PHONY: help run demo-data wheelhouse test test-vm test-qemu check lint bench bench-edge bench-abuse bench-database bench-http-database bench-observability compare drill servers samples lock clean
+.PHONY: help run demo-data wheelhouse test test-vm test-qemu check lint bench bench-edge bench-abuse bench-database bench-http-database bench-processes bench-observability compare drill servers samples lock clean
 
 help: ## List these targets
 	@awk 'BEGIN {FS = ":.*## "} \
@@ -74,6 +74,9 @@ bench-abuse: $(VENV)/development ## Attack Coachman and the usual deployment in 
 
 bench-database: $(VENV)/development ## Compare the data layer with stock databases and aiosqlite
 	@$(BIN)/python benchmarks/database.py $(ARGS)
+
+bench-processes: $(VENV)/development ## Compare four processes on one SQLite file with held connections
+	@$(BIN)/python benchmarks/database_processes.py $(ARGS)
 
 bench-http-database: $(VENV)/development ## Compare requests that read and write a database (needs wrk)
 	@$(BIN)/python benchmarks/http_database.py $(ARGS)
