@@ -120,7 +120,7 @@ def test_an_idle_connection_is_answered_in_a_drain_and_closed_at_its_keep_alive_
 
 def test_a_request_that_was_under_way_is_answered_with_connection_close(tmp_path: Path) -> None:
     service = Service(tmp_path, COACHMAN_APP="acts:app", COACHMAN_WORKERS="1", PYTHONPATH=APPS)
-    with running(service), service.asked("/sleep/2") as connection:
+    with running(service), service.asked("/sleep/5") as connection:
         asked_at = time.monotonic()
         # Uvicorn makes the headers of its answers once a second: this one has those of a second ago.
         assert wait_until(lambda: time.monotonic() - asked_at > 1.2), service.log()
