@@ -7,7 +7,7 @@ BIN := $(VENV)/bin
 PIP_FLAGS := --quiet --disable-pip-version-check --no-deps --require-hashes
 
 .DEFAULT_GOAL := help
-.PHONY: help run demo-data wheelhouse test test-vm test-qemu check lint bench bench-edge bench-abuse bench-database bench-http-database bench-processes bench-observability compare drill servers samples lock clean
+.PHONY: help run demo-data wheelhouse test test-container test-vm test-qemu check lint bench bench-edge bench-abuse bench-database bench-http-database bench-processes bench-observability compare drill servers samples lock clean
 
 help: ## List these targets
 	@awk 'BEGIN {FS = ":.*## "} \
@@ -28,7 +28,10 @@ wheelhouse: $(VENV)/development ## Collect in build/wheels what install.sh needs
 
 ##@ Work on it
 test: $(VENV)/development $(VENV)/loadtests ## Run all tests, with coverage
-	@$(BIN)/python -m pytest --cov --cov-report=term-missing:skip-covered --ignore=tests/vm $(ARGS)
+	@$(BIN)/python -m pytest --cov --cov-report=term-missing:skip-covered --ignore=tests/vm --ignore=tests/container $(ARGS)
+
+test-container: $(VENV)/development ## Build the image and run the Deployment with Podman; as root
+	@$(BIN)/python -m pytest tests/container $(ARGS)
 
 test-vm: $(VENV)/development ## Run the tests on machines with a systemd of their own; as root
 	@$(BIN)/python -m pytest tests/vm -m "not qemu" $(ARGS)
