@@ -51,6 +51,14 @@ class Layout:
         return self.root / "current"
 
     @property
+    def fallback(self) -> Path:
+        """What `current` was, while nobody knows yet whether what it is now serves.
+
+        The unit moves it back at a start, and removes it once a start or a reload has succeeded.
+        """
+        return self.root / "fallback"
+
+    @property
     def releases(self) -> Path:
         return self.root / "releases"
 

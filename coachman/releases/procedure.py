@@ -14,7 +14,7 @@ from typing import Any
 from coachman.releases import audit, environment, lock, service, source
 from coachman.releases.layout import Layout, RefusedError, Release
 from coachman.releases.prune import prune, require_space
-from coachman.releases.switch import point_current_at, sync
+from coachman.releases.switch import settle, switch, sync
 
 Say = Callable[[str], None]
 
@@ -26,6 +26,7 @@ def release(
     os.umask(0o022)  # the service's user reads what root writes
     layout.releases.mkdir(exist_ok=True)
     with lock.held(layout.lock, "release"):
+        _finish_what_was_interrupted(layout, say)
         candidate = layout.release(_new_id(layout))
         with _noted(layout, "release", candidate):
             require_space(layout)
@@ -46,6 +47,7 @@ def release(
 def rollback(layout: Layout, name: str | None, say: Say, *, restart: bool) -> Release:
     """Moves the service back to a release that is still there. The database stays as it is."""
     with lock.held(layout.lock, "rollback"):
+        _finish_what_was_interrupted(layout, say)
         target = layout.release(name) if name else _the_one_before(layout)
         if not target.is_complete:
             raise RefusedError(f"There is no release {target.id}: `coachman releases` lists them.")
@@ -54,6 +56,20 @@ def rollback(layout: Layout, name: str | None, say: Say, *, restart: bool) -> Re
             _check(target, say)
             _move(layout, target, say, restart=restart)
     return target
+
+
+def _finish_what_was_interrupted(layout: Layout, say: Say) -> None:
+    """A release that was killed has not learnt whether `current` serves; systemd may be about to."""
+    if not layout.fallback.is_symlink():
+        return
+    unproven, before = layout.serving(), layout.release(layout.fallback.readlink().name)
+    say(f"Release {unproven.id if unproven else '?'} was interrupted; asking the service for it again")
+    try:
+        service.reload()
+        settle(layout, unproven)
+    except RefusedError:
+        settle(layout, before)
+        say(f"It does not serve: release {before.id} is current again")
 
 
 def _build(layout: Layout, candidate: Release, origin: Path, say: Say, wheels: Path | None) -> None:
@@ -85,8 +101,7 @@ def _move(layout: Layout, target: Release, say: Say, *, restart: bool) -> None:
     before, was_active = layout.serving(), service.is_active()
     generation = service.generation() if was_active and not restart else 0
     with _not_interrupted():
-        point_current_at(layout, target)
-        sync()
+        switch(layout, target)
         say("Switched; waiting for the new generation")
         try:
             if was_active and not restart:
@@ -97,15 +112,14 @@ def _move(layout: Layout, target: Release, say: Say, *, restart: bool) -> None:
         except RefusedError:
             _put_back(layout, before, generation, was_active=was_active, restart=restart)
             raise
-        sync()
+        settle(layout, target)
     say(f"Release {target.id} serves: generation {answer['generation']}, {answer['workers']} workers ready")
 
 
 def _put_back(
     layout: Layout, before: Release | None, generation: int, *, was_active: bool, restart: bool
 ) -> None:
-    point_current_at(layout, before)
-    sync()
+    settle(layout, before)
     if not was_active:
         service.stop()  # it would try again and again
     elif restart:

@@ -17,6 +17,24 @@ def point_current_at(layout: Layout, release: Release | None) -> None:
     draft.replace(layout.current)
 
 
+def switch(layout: Layout, release: Release) -> None:
+    """With a way back for whoever comes after a power cut, or after this process was killed."""
+    before = layout.serving()
+    layout.fallback.unlink(missing_ok=True)
+    if before is not None and before != release:
+        layout.fallback.symlink_to(Path("releases", before.id))
+    point_current_at(layout, release)
+    sync()
+
+
+def settle(layout: Layout, release: Release | None) -> None:
+    """`release` is it."""
+    if layout.serving() != release:
+        point_current_at(layout, release)
+    layout.fallback.unlink(missing_ok=True)
+    sync()
+
+
 def sync() -> None:
     """A file that was written, and is not on disk yet, may be empty after a power cut."""
     os.sync()

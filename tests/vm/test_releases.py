@@ -129,6 +129,70 @@ def test_only_one_release_at_a_time_and_a_killed_one_leaves_no_lock(bakery: Mach
     assert bread(bakery)["flavour"] == "rye 1.0"
 
 
+WAITING = """
+import asyncio, contextlib, os, pathlib
+from app.web import api
+
+@contextlib.asynccontextmanager
+async def wait(_):
+    while pathlib.Path(os.environ["GATE"]).exists():
+        await asyncio.sleep(0.1)
+    yield
+
+api.router.lifespan_context = wait
+"""
+
+
+@pytest.fixture
+def interrupted(bakery: Machine, draft: str) -> str:
+    """What was current before a release was killed that had just switched it, and has no outcome."""
+    before = current(bakery)
+    bakery.write("/root/draft/app/slow.py", WAITING)
+    bakery.run(f"touch {GATE} && echo 'import app.slow' >>{draft}")
+    command = bakery.begin(f"{RELEASE} /root/draft")
+    bakery.wait(f"test $(basename $(readlink /opt/coachman/current)) != {before}")
+    bakery.wait("test $(ls /run/coachman/scoreboard.* | wc -l) = 2")
+    bakery.run("pkill -9 -f '[c]oachman release'")
+    command.communicate(timeout=30)
+    return before
+
+
+def test_a_start_goes_back_when_a_killed_release_has_no_outcome(bakery: Machine, interrupted: str) -> None:
+    bakery.run("kill -9 $(systemctl show --value -p MainPID coachman)")
+
+    serves = "curl -sf http://127.0.0.1:9100/readyz"
+    bakery.wait(f"test $(readlink /opt/coachman/current) = releases/{interrupted} && {serves}")
+    assert bread(bakery)["folder"].endswith(interrupted)
+    bakery.run(f"rm {GATE}; test ! -L /opt/coachman/fallback")
+
+
+def test_what_a_killed_release_has_begun_may_still_come_up_and_stays(
+    bakery: Machine, interrupted: str
+) -> None:
+    bakery.run(f"rm {GATE}")
+
+    bakery.wait("test ! -L /opt/coachman/fallback")  # the reload has succeeded
+    assert current(bakery) != interrupted
+    assert bread(bakery)["folder"].endswith(current(bakery))
+    bakery.run("systemctl restart coachman")
+    assert bread(bakery)["folder"].endswith(current(bakery))
+
+
+def test_the_next_release_goes_on_from_the_last_one_that_served(bakery: Machine, interrupted: str) -> None:
+    bakery.run("pkill -9 -f 'coachman [h]andover'")  # systemd has nobody left to hear the outcome from
+    bakery.run("kill -9 $(ls /run/coachman/scoreboard.* | sed 's/.*board.//' | sort -n | tail -1)")
+    bakery.write("/root/spoilt/requirements.txt", "fastapi\nnowhere==1.0\n")
+
+    printed = bakery.run(
+        f"echo 'raise OSError' >>/opt/coachman/current/app/web.py; {RELEASE} /root/spoilt", code=1
+    )
+
+    assert f"It does not serve: release {interrupted} is current again" in printed, printed
+    assert current(bakery) == interrupted
+    assert bread(bakery)["folder"].endswith(interrupted)
+    bakery.run(f"rm {GATE}")
+
+
 def test_a_tarball_and_a_folder_of_wheels_are_released_too(bakery: Machine) -> None:
     bakery.run("tar -C /root -czf /root/bakery.tar.gz bakery")
     bakery.run(f"{RELEASE} /root/bakery.tar.gz")
