@@ -149,6 +149,7 @@ def test_a_blocked_event_loop_and_a_full_thread_pool_are_seen(tmp_path: Path) ->
 
 def test_every_metric_is_documented_and_every_documented_metric_is_there(service: Service) -> None:
     httpx2.get(f"{service.url}/items")
+    assert wait_until(lambda: scrape(service).sum(REQUESTS) == 1), service.log()
     found = {
         family.name + ("_total" if family.type == "counter" else "")
         for family in scrape(service).families
