@@ -202,6 +202,18 @@ async def test_transaction_may_end_in_another_task(database: Database, url: str)
     assert stored(url) == {5}
 
 
+async def test_child_that_writes_inside_its_parents_transaction_is_outside_of_it(
+    database: Database, url: str
+) -> None:
+    with contextlib.suppress(ZeroDivisionError):
+        async with database.transaction():
+            await insert(database, 1)
+            await asyncio.gather(*(asyncio.create_task(insert(database, n)) for n in (2, 3)))
+            raise ZeroDivisionError
+
+    assert stored(url) == {2, 3}
+
+
 async def test_many_are_written_all_or_none(database: Database, url: str) -> None:
     with pytest.raises(Exception, match="unique constraint"):
         await database.execute_many(INSERT, [{"n": 1}, {"n": 2}, {"n": 1}])

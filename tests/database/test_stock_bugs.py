@@ -6,6 +6,7 @@ import contextlib
 import os
 import time
 from collections.abc import Callable, Coroutine
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -283,6 +284,13 @@ async def test_database_connected_before_a_fork_refuses_in_the_child(database: D
     with os.fdopen(reading) as pipe:
         assert "connect in each" in pipe.read()
     assert await database.fetch_val("SELECT 1") == 1
+
+
+async def test_url_with_a_query_is_refused_and_makes_no_file_of_that_name(tmp_path: Path) -> None:
+    with pytest.raises(ValueError, match="give options as keywords"):
+        Database(f"sqlite:///{tmp_path}/x.db?timeout=20")
+
+    assert list(tmp_path.iterdir()) == []
 
 
 async def test_read_then_write_transactions_do_not_collide(database: Database) -> None:
