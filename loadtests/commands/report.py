@@ -6,6 +6,7 @@ from typing import Annotated
 import typer
 
 from loadtests.commands import common
+from loadtests.report.drill_page import write_drill_report
 from loadtests.report.page import write_report
 
 
@@ -13,12 +14,16 @@ def report(
     folder: Annotated[Path, typer.Argument(help="The folder of a run.")],
     baseline: Annotated[Path | None, typer.Option(help="Another run's folder to compare with.")] = None,
 ) -> None:
-    """Write report.html, summary.csv and summary.md from a run's cells.jsonl."""
-    for name in (folder, baseline):
-        if name is not None and not (name / "run.json").exists():
-            raise common.refuse(f"{name} is refused: it must be the folder of a run, with its run.json.")
-    summaries = write_report(folder, None, baseline)
+    """Write report.html again, and of a comparison summary.csv and summary.md."""
     console = common.console()
-    for summary in summaries:
-        console.print(f"{summary.title}: {summary.answer.sentence}")
+    if (folder / "drill.json").exists() and baseline is None:
+        write_drill_report(folder)
+    else:
+        for name in (folder, baseline):
+            if name is not None and not (name / "cells.jsonl").exists():
+                raise common.refuse(
+                    f"{name} is refused: it must be the folder of a comparison, with its cells.jsonl."
+                )
+        for summary in write_report(folder, None, baseline):
+            console.print(f"{summary.title}: {summary.answer.sentence}")
     console.print(f"Report: {folder / 'report.html'}")

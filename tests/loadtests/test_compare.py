@@ -180,7 +180,7 @@ def test_mistakes_end_in_one_sentence() -> None:
             ("compare", "--url", "http://example.org"),
             "--url http://example.org is refused: it must be",
         ),
-        (("report", "/nowhere"), "/nowhere is refused: it must be the folder of a run"),
+        (("report", "/nowhere"), "/nowhere is refused: it must be the folder of a comparison"),
         (("drill", "--signals", "TERM"), "--signals TERM is refused: there are KILL, STOP, ABRT."),
         (
             ("compare", "--attach", "--ops-url", "http://127.0.0.1:1", "--out", "/tmp/loadtests-none"),

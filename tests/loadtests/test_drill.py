@@ -66,6 +66,11 @@ def test_killed_workers_cost_what_they_had_in_flight(service: Service, tmp_path:
     page = (folder / "report.html").read_text()
     assert len(page) < 1_000_000
     assert "<script" not in page
+    page = (folder / "report.html").read_text()
+    (folder / "report.html").unlink()
+    command = [sys.executable, "-m", "loadtests", "report", folder]
+    subprocess.run(command, cwd=REPOSITORY, check=True, timeout=60)
+    assert (folder / "report.html").read_text() == page
 
 
 def test_a_drill_fails_when_nobody_replaces_the_workers(service: Service, tmp_path: Path) -> None:
