@@ -242,6 +242,11 @@ class Scoreboard:
         return sum(row.state == State.READY for _, row in self.rows())
 
     @property
+    def is_without_master(self) -> bool:
+        """Whether the one process serves itself: `coachman serve`."""
+        return self.service.pid == self.slots[0].read().pid
+
+    @property
     def was_ready(self) -> bool:
         """Whether all workers have once been ready at the same time."""
         return bool(self._memory[-1])

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import typer
 
-from coachman.cli.services import find_service, find_services, folder_of_services, refusal, signal_process
+from coachman.cli.services import find_master, find_services, folder_of_services, refusal, signal_process
 from coachman.runtime_dir import scoreboard_of
 from coachman.scoreboard import Phase, Scoreboard, Service, State
 from coachman.succession import offer_environment, tail, withdraw_environment
@@ -26,7 +26,7 @@ def handover() -> None:
     reload`, and changed settings come along; without it they stay those of the old master.
     """
     _wait_for_the_last_one()
-    old = find_service()
+    old = find_master("whoever started it can start the next release and stop this one")
     _refuse_what_the_master_would(old.service, was_ready=old.was_ready)
     folder = folder_of_services()
     if "MAINPID" in os.environ:  # systemd has read the EnvironmentFile anew for us, not for the master

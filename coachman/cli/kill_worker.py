@@ -9,7 +9,7 @@ from typing import Annotated
 
 import typer
 
-from coachman.cli.services import find_service, refusal, signal_process
+from coachman.cli.services import find_master, refusal, signal_process
 from coachman.scoreboard import Row, Scoreboard, Slot, State
 
 LOOK_SECONDS = 0.001
@@ -33,7 +33,7 @@ def kill_worker(
     as_json: Annotated[bool, typer.Option("--json")] = False,
 ) -> None:
     """Kill one worker and print when it was reaped, when the next was forked and when that served."""
-    scoreboard = find_service()
+    scoreboard = find_master("nobody here would replace it, and nothing was killed")
     victim, before = _choose(scoreboard, slot)
     killed_at, killed_at_monotonic = time.time(), time.monotonic()
     signal_process(before.pid, signal.Signals[f"SIG{blow.value}"], "The worker")

@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from coachman.cli.services import find_service, refusal, signal_process
+from coachman.cli.services import find_master, refusal, signal_process
 from coachman.scoreboard import Phase, Scoreboard
 
 SIGNAL_SECONDS = 10  # for the master to take one signal
@@ -20,7 +20,7 @@ def scale(
     as_json: Annotated[bool, typer.Option("--json")] = False,
 ) -> None:
     """Change the number of workers, until the next start or handover; return when so many serve."""
-    scoreboard = find_service()
+    scoreboard = find_master("whoever started it can start more of them")
     if scoreboard.service.handover in (Phase.UNDER_WAY, Phase.REFUSING):
         raise refusal("A handover is under way; the next generation has its own number. Try again after it.")
     before = scoreboard.service.workers

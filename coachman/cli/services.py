@@ -34,6 +34,14 @@ def find_service() -> Scoreboard:
     return next((one for one in reversed(services) if one.service.handover != Phase.ACCEPTED), services[0])
 
 
+def find_master(instead: str) -> Scoreboard:
+    """The same for what a master does. `instead`: who does it where there is none."""
+    found = find_service()
+    if found.is_without_master:
+        raise refusal(f"Process {found.service.pid} serves without a master: {instead}.")
+    return found
+
+
 def folder_of_services() -> Path:
     """The first of the folders in which a service lives, else the last."""
     *others, last = _folders()

@@ -62,8 +62,8 @@ def _show() -> NoReturn:
 def _page(services: list[Scoreboard]) -> Group:
     parts: list[Any] = []
     for scoreboard in services:
-        service = scoreboard.service
-        line = Text(f"Master {service.pid}: {status_line(scoreboard)}")
+        name = "Process" if scoreboard.is_without_master else "Master"
+        line = Text(f"{name} {scoreboard.service.pid}: {status_line(scoreboard)}")
         dropped = readiness(scoreboard)["log_lines_dropped"]
         if dropped:
             line.append(f"; {dropped:,} log lines dropped, nobody read them", style="yellow")

@@ -218,3 +218,13 @@ def test_a_reload_signal_leaves_the_process_serving(tmp_path: Path) -> None:
             service.process.send_signal(signum)
         assert httpx2.get(f"{service.url}/items").status_code == 200
         assert service.report()["workers"] == 1
+
+
+def test_what_a_master_does_is_refused_where_there_is_none(tmp_path: Path) -> None:
+    service = Alone(tmp_path)
+    service.migrate()
+    with running(service):
+        for command in (["scale", "2"], ["handover"], ["kill-worker"]):
+            code, printed = service.coachman(*command)
+            assert (code, f"Process {service.process.pid} serves without a master: " in printed) == (1, True)
+        assert service.coachman("status")[1].startswith(f"Process {service.process.pid}: 1/1 workers ready")
