@@ -69,6 +69,8 @@ def _finish_what_was_interrupted(layout: Layout, say: Say) -> None:
         settle(layout, unproven)
     except RefusedError:
         settle(layout, before)
+        if unproven is not None:
+            unproven.record.unlink(missing_ok=True)  # nobody is to roll back to it
         say(f"It does not serve: release {before.id} is current again")
 
 

@@ -179,6 +179,7 @@ def test_what_a_killed_release_has_begun_may_still_come_up_and_stays(
 
 
 def test_the_next_release_goes_on_from_the_last_one_that_served(bakery: Machine, interrupted: str) -> None:
+    unproven = current(bakery)
     bakery.run("pkill -9 -f 'coachman [h]andover'")  # systemd has nobody left to hear the outcome from
     bakery.run("kill -9 $(ls /run/coachman/scoreboard.* | sed 's/.*board.//' | sort -n | tail -1)")
     bakery.write("/root/spoilt/requirements.txt", "fastapi\nnowhere==1.0\n")
@@ -190,6 +191,7 @@ def test_the_next_release_goes_on_from_the_last_one_that_served(bakery: Machine,
     assert f"It does not serve: release {interrupted} is current again" in printed, printed
     assert current(bakery) == interrupted
     assert bread(bakery)["folder"].endswith(interrupted)
+    assert unproven not in {one["id"] for one in releases(bakery)}, "one may roll back to it"
     bakery.run(f"rm {GATE}")
 
 
