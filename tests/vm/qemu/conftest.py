@@ -51,7 +51,7 @@ def fresh(unpacked: Path, _disks: Path) -> Image:
 
 @pytest.fixture(scope="session")
 def installed(unpacked: Path, _disks: Path) -> Image:
-    """install.sh has run, and the machine was shut down."""
+    """install.sh and a second release have run, and the machine was shut down."""
     return Image(unpacked, _disks / "installed.img")
 
 
@@ -74,6 +74,7 @@ def _disks(
         # In a container: what takes an emulated processor minutes takes seconds there.
         with Machine(layers, tmp_path_factory.mktemp("installing"), "coachman-installing") as machine:
             machine.run("/root/checkout/deploy/install.sh --wheels /root/wheels", seconds=600)
+            machine.run("coachman release /root/checkout --wheels /root/wheels", seconds=600)
         _make_disk([machine.disk, *layers], draft / "installed.img")
         draft.rename(folder)
     return folder
