@@ -6,6 +6,7 @@ import itertools
 import select
 import socket
 import threading
+import time
 from collections import Counter
 from collections.abc import Callable
 from typing import NamedTuple, Self
@@ -16,6 +17,11 @@ Body = bytes | Callable[[bytes], bool] | None
 class Failure(NamedTuple):
     outcome: str
     answered_by: bytes | None  # the last body on the same connection; None on a fresh one
+
+
+class Answer(NamedTuple):
+    asked_at: float  # on the monotonic clock
+    seconds: float
 
 
 class Load:
@@ -64,6 +70,11 @@ class Load:
     def failures(self) -> list[Failure]:
         return [failure for client in self._clients for failure in client.failures]
 
+    @property
+    def answers(self) -> list[Answer]:
+        """Of the successes, how long each took."""
+        return [answer for client in self._clients for answer in client.answers]
+
     def served(self) -> int:
         return self.outcomes["success"]
 
@@ -90,15 +101,19 @@ class _Client:
     ) -> None:
         self.outcomes: Counter[str] = Counter()
         self.failures: list[Failure] = []
+        self.answers: list[Answer] = []
         self.answered_by: bytes | None = None
         self._connection, self._paths = connection, itertools.cycle(paths)
         self._headers, self._body = headers, body
 
     def run(self, end: threading.Event, pause: float) -> None:
         while not end.is_set():
+            asked_at = time.monotonic()
             outcome = self._ask(next(self._paths))
             self.outcomes[outcome] += 1
-            if outcome != "success":
+            if outcome == "success":
+                self.answers.append(Answer(asked_at, time.monotonic() - asked_at))
+            else:
                 self.failures.append(Failure(outcome, self.answered_by))
                 self._close()
             # A port that refuses would else be asked some thousand times a second.
