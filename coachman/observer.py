@@ -31,6 +31,7 @@ class Observer:
         self._access = None
         if settings.access_log != "off":
             self._access = AccessLog(settings.access_log, settings.slow_seconds)
+        self._is_asked = self._gives_ids or self._counts is not None or self._access is not None
 
     def __call__(self, scope: Message, receive: Receive, send: Send) -> Awaitable[None]:
         if scope["type"] == "lifespan":
@@ -38,7 +39,17 @@ class Observer:
         identifier = request_id.take(scope["headers"]) if self._gives_ids else ""
         if scope["type"] != "http":
             return self.application(scope, receive, send)
+        if not self._is_asked:
+            return self._timed(scope, receive, send)
         return _Observed(self, scope, send, identifier.encode()).run(receive)
+
+    async def _timed(self, scope: Message, receive: Receive, send: Send) -> None:
+        """Where nobody asks for more."""
+        begun = time.perf_counter()
+        try:
+            await self.application(scope, receive, send)
+        finally:
+            self.busy_seconds += time.perf_counter() - begun
 
     def flush(self) -> None:
         if self._counts is not None:

@@ -14,6 +14,7 @@ from coachman.edge.cork import Cork
 from coachman.edge.flow import HeldFlow
 from coachman.edge.patrol import Patrol
 from coachman.edge.refusal import Refusal, RefusedError
+from coachman.edge.upgrade import head_without_upgrade
 
 PIECE_BYTES = 16 * 1024
 STALLED_BYTES = 4096  # a client that takes fewer of its answer in the time does not read it
@@ -56,6 +57,7 @@ class HttpProtocol(HttpToolsProtocol):
         self._stall: tuple[float, int] | None = None  # since when, and with how much unsent
         self._has_taken = False
         self._linger: asyncio.TimerHandle | None = None
+        self._idle_timer: asyncio.TimerHandle | None = None
 
     # The connection
 
@@ -72,8 +74,9 @@ class HttpProtocol(HttpToolsProtocol):
     def connection_lost(self, exc: Exception | None) -> None:
         self._patrol.watched.discard(self)
         self._unread = b""
-        if self._linger is not None:
-            self._linger.cancel()
+        for timer in (self._linger, self._idle_timer):
+            if timer is not None:
+                timer.cancel()
         super().connection_lost(exc)
 
     def handle_websocket_upgrade(self) -> None:
@@ -90,8 +93,6 @@ class HttpProtocol(HttpToolsProtocol):
         elif self._stage is REFUSED:
             self._ignore(data)
             return
-        if self.timeout_keep_alive_task is not None:
-            self._unset_keepalive_if_required()
         if self._unread:
             self._unread += data
         elif len(data) <= PIECE_BYTES and not self.pipeline:
@@ -131,7 +132,6 @@ class HttpProtocol(HttpToolsProtocol):
 
     def _read_on(self) -> None:
         if not self.transport.is_closing() and self._stage is not REFUSED:
-            self._unset_keepalive_if_required()
             data, self._unread = self._unread, b""
             self._read(data)
             if not self._unread:
@@ -158,25 +158,12 @@ class HttpProtocol(HttpToolsProtocol):
             return b""
         # To be ignored, says RFC 9110. But the parser skips the body, and what comes next of it would be
         # read as a request of its own. So the same head is read again, without the Upgrade.
-        head = self._head_without_upgrade()
+        head = head_without_upgrade(self.parser, self.url, self.headers)
         self._is_without_upgrade = True
         self.parser = httptools.HttpRequestParser(self)
         self.parser.set_dangerous_leniencies(lenient_data_after_close=True)
         self._begin_head()
         return head + rest
-
-    def _head_without_upgrade(self) -> bytes:
-        version = self.parser.get_http_version().encode()
-        lines = [b"%s %s HTTP/%s\r\n" % (self.parser.get_method(), self.url, version)]
-        for name, value in self.headers:
-            if name == b"connection":
-                tokens = (token.strip() for token in value.split(b","))
-                value = b", ".join(
-                    token for token in tokens if token.lower() not in (b"upgrade", b"http2-settings")
-                )
-            if name not in (b"upgrade", b"http2-settings") and (value or name != b"connection"):
-                lines.append(b"%s: %s\r\n" % (name, value))
-        return b"".join(lines) + b"\r\n"
 
     # The parser's callbacks. An exception in one ends its feed_data with an HttpParserError.
 
@@ -203,9 +190,6 @@ class HttpProtocol(HttpToolsProtocol):
         self._stage = ANSWER
         if self.cycle is not None and self.cycle.response_complete:  # answered before its body had come
             self._become_idle()
-            self.timeout_keep_alive_task = self.loop.call_later(
-                self.timeout_keep_alive, self.timeout_keep_alive_handler
-            )
 
     def _begin_head(self) -> None:
         self._stage, self._since, self._head_bytes = HEAD, self.loop.time(), 0
@@ -251,7 +235,12 @@ class HttpProtocol(HttpToolsProtocol):
     def on_response_complete(self) -> None:
         if self.transport.held:  # type: ignore[attr-defined]
             self.transport.flush()  # type: ignore[attr-defined]
-        super().on_response_complete()
+        if self.pipeline or self.transport.is_closing():
+            super().on_response_complete()
+        else:  # the same, without a timer for each request
+            self.server_state.total_requests += 1
+            if self.flow.read_paused:
+                self.flow.resume_reading()
         if self.transport.is_closing():
             return
         if self._stage is REFUSED:
@@ -265,6 +254,18 @@ class HttpProtocol(HttpToolsProtocol):
 
     def _become_idle(self) -> None:
         self._stage, self._since = IDLE, self.loop.time()
+        if self._idle_timer is None:
+            self._idle_timer = self.loop.call_later(self.timeout_keep_alive, self._end_if_idle)
+
+    def _end_if_idle(self) -> None:
+        """One timer serves many requests: it may find that there have been some since it was set."""
+        self._idle_timer = None
+        if self._stage is IDLE:
+            rest = self._since + self.timeout_keep_alive - self.loop.time()
+            if rest > 0:
+                self._idle_timer = self.loop.call_later(rest, self._end_if_idle)
+            else:
+                self.timeout_keep_alive_handler()
 
     def _refuse(self, refusal: Refusal) -> None:
         """The requests before it on the connection are answered first."""

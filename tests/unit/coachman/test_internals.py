@@ -97,7 +97,6 @@ def test_uvicorns_protocol_calls_what_the_edge_overrides() -> None:
         "self._start_asgi_task(cycle, app)",
         "self.pipeline.appendleft((self.cycle, app))",
         "cycle, app = self.pipeline.pop()",
-        "self._unset_keepalive_if_required()",
         "self.flow = FlowControl(transport)",
         "protocol.connection_made(self.transport)",
     ):
