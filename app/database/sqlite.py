@@ -3,7 +3,7 @@
 import sqlite3
 from collections.abc import AsyncGenerator, Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, NoReturn
 
 from databases import DatabaseURL
 
@@ -164,5 +164,8 @@ class SQLiteSession(Session):
         return SQLiteTransaction(self)
 
     @property
-    def raw_connection(self) -> sqlite3.Connection:
-        return self.backend.writer.lane.raw
+    def raw_connection(self) -> NoReturn:
+        raise RuntimeError(
+            "raw_connection is not to be had on SQLite: what is sent past the database would not wait for "
+            "its turn, and a transaction has not begun before its first statement"
+        )

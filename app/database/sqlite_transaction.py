@@ -75,6 +75,8 @@ class RootTransaction:
         self.open = True
         self.task = asyncio.current_task()
         self._lane: Lane | None = None
+        self._taking = asyncio.Lock()  # where several tasks share a connection, one takes the lane for all
+        self._under_way = 0
         self._begun = False
         self._running: asyncio.Future[Any] | None = None
         self._over: TimeoutError | None = None
@@ -101,18 +103,27 @@ class RootTransaction:
     async def _in_lane(self, function: Any, *arguments: Any, interrupt: bool = False) -> Any:
         if self._over:
             raise self._over
-        if self._lane is None:
-            self._lane = await self._lease()
-            loop, seconds = asyncio.get_running_loop(), self.backend.acquire_seconds
-            self._timer = loop.call_later(min(seconds, self.backend.transaction_seconds), self._check_begun)
-        lane = self._lane
+        lane = self._lane or await self._take_lane()
         self._running = lane.call(self._begin_and_run, lane.raw, function, *arguments)
+        self._under_way += 1
         try:
             return await self._running
         except asyncio.CancelledError:
-            if interrupt:  # the end of the transaction would wait for a long SELECT
+            # The end of the transaction would wait for a long SELECT. It must be that of this task.
+            if interrupt and self._under_way == 1:
                 lane.raw.interrupt()
             raise
+        finally:
+            self._under_way -= 1
+
+    async def _take_lane(self) -> Lane:
+        async with self._taking:
+            if self._lane is None:
+                self._lane = await self._lease()
+                loop, seconds = asyncio.get_running_loop(), self.backend.acquire_seconds
+                wait = min(seconds, self.backend.transaction_seconds)
+                self._timer = loop.call_later(wait, self._check_begun)
+            return self._lane
 
     def _begin_and_run(self, raw: sqlite3.Connection, function: Any, *arguments: Any) -> Any:
         """Runs in the lane's thread."""

@@ -67,7 +67,6 @@ class Writer:
 
     async def lease(self) -> None:
         """Has the lane for oneself until `release`."""
-        refuse_child_task()
         future: asyncio.Future[None] = self._loop.create_future()
         self._leases.append(future)
         started = self._loop.time()

@@ -17,6 +17,7 @@ import sqlalchemy as sa
 from app.database import Database, PoolTimeout, TransactionTimeout
 from app.database.compiler import Compiler
 from app.database.statements import DIALECT
+from tests.databases import query
 
 pytestmark = pytest.mark.anyio
 
@@ -223,3 +224,20 @@ def test_sqlalchemy_gives_cached_statements_the_values_of_each_use() -> None:
         assert list(compiler.plan(insert(n))[1].values()) == [n]
         assert list(compiler.plan(named, {"wanted": n})[1].values()) == [n]
     assert compiler.plan(insert(3))[0] is compiler.plan(insert(4))[0]
+
+
+async def test_tasks_share_a_transaction_that_is_the_databases_own(file: Path) -> None:
+    """`force_rollback`, as tests use it: all tasks are inside of one transaction."""
+    async with Database(f"sqlite:///{file}", force_rollback=True, acquire_seconds=1) as database:
+        writes = (database.execute(INSERT, {"n": n}) for n in range(20))
+        async with asyncio.timeout(10):
+            await asyncio.gather(*(asyncio.create_task(write) for write in writes))
+            assert await database.fetch_val("SELECT count(*) FROM entries") == 20
+
+    assert query(f"sqlite:///{file}", "SELECT count(*) FROM entries") == [(0,)]
+
+
+async def test_a_connection_past_the_database_is_refused(database: Database) -> None:
+    async with database.connection() as connection:
+        with pytest.raises(RuntimeError, match="raw_connection is not to be had on SQLite"):
+            _ = connection.raw_connection
