@@ -85,7 +85,7 @@ def test_recycling_fails_no_request_and_costs_no_capacity(
     )
     assert watch.fewest_ready() >= 2, "an old worker left before its successor was ready"
     assert watch.most_starting() <= 1, "two successors were started at once"
-    assert watch.most_leaving() == 1, "two were recycled at once"
+    assert watch.most_leaving() <= 1, "two were recycled at once"  # a short drain may fall between two looks
 
 
 def test_a_leak_is_recycled_one_worker_at_a_time_and_fails_no_request(tmp_path: Path) -> None:
