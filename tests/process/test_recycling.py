@@ -70,7 +70,9 @@ def reasons(service: Service) -> set[str]:
 def test_recycling_fails_no_request_and_costs_no_capacity(
     tmp_path: Path, limit: dict[str, str], reason: str
 ) -> None:
-    service = Service(tmp_path, COACHMAN_APP="probe:app", COACHMAN_WORKERS="2", PYTHONPATH=APPS, **limit)
+    # A successor that is ready at once would be in time even if nobody waited for it.
+    slowly = {"COACHMAN_APP": "probe:app", "START_SECONDS": "0.3"}
+    service = Service(tmp_path, COACHMAN_WORKERS="2", PYTHONPATH=APPS, **slowly, **limit)
     with (
         running(service),
         Watch(service) as watch,

@@ -1,11 +1,20 @@
 """Tells a test what runs it."""
 
 import asyncio
+import contextlib
 import os
+from collections.abc import AsyncIterator
 
 from fastapi import FastAPI
 
-app = FastAPI()
+
+@contextlib.asynccontextmanager
+async def lifespan(_: FastAPI) -> AsyncIterator[None]:
+    await asyncio.sleep(float(os.environ.get("START_SECONDS", "0")))
+    yield
+
+
+app = FastAPI(lifespan=lifespan)
 
 
 @app.get("/loop")
