@@ -19,6 +19,7 @@ from tests.process.service import REPOSITORY
 
 CACHE = Path(os.environ.get("COACHMAN_TEST_CACHE", Path.home() / ".cache" / "coachman-tests"))
 RECIPE = Path(__file__).with_name("build_base.sh")
+TOOLS = ("podman", "catatonit", "buildah", "mmdebstrap", "nginx")
 BASE, IMAGE = "localhost/base:1", "localhost/coachman:1"
 RUNTIMES = ("crun", "runc")  # the first of these that runs here: crun knows no cgroups of version 1
 MakeReplica = Callable[[str], Replica]
@@ -27,7 +28,7 @@ MakeReplica = Callable[[str], Replica]
 @pytest.fixture(scope="session")
 def base() -> Path:
     """A Debian 13 with Python, as a tar file."""
-    missing = [tool for tool in ("podman", "buildah", "mmdebstrap", "nginx") if shutil.which(tool) is None]
+    missing = [tool for tool in TOOLS if shutil.which(tool) is None]
     if os.geteuid() != 0 or missing:
         pytest.skip(f"Containers need root and {', '.join(missing) or 'nothing else'}.")
     key = hashlib.sha256(RECIPE.read_bytes()).hexdigest()[:12]
