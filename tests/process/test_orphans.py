@@ -2,24 +2,15 @@
 
 import os
 import signal
-import socket
 from pathlib import Path
 
 import pytest
 
 from tests.process.conftest import APPS
-from tests.process.service import Service, children, is_alive, running, wait_until
+from tests.process.service import Service, children, is_alive, is_port_free, running, wait_until
 
 GONE_SECONDS = 2
 NOISE_SECONDS = 0.5
-
-
-def is_port_free(port: int) -> bool:
-    try:
-        socket.create_server(("127.0.0.1", port)).close()
-    except OSError:
-        return False
-    return True
 
 
 def assert_all_gone_after_the_masters_death(service: Service, workers: set[int]) -> None:
