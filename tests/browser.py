@@ -64,7 +64,7 @@ class Page:
     def wait(self, expression: str, seconds: float = 20) -> None:
         deadline = time.monotonic() + seconds
         while not self.ask(expression):
-            page = self.ask("document.body.innerText")
+            page = self.ask("document.body?.innerText")  # none while it loads
             assert time.monotonic() < deadline, f"never: {expression}\n{page}\n{self.complaints}"
             time.sleep(0.02)
 
