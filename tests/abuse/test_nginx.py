@@ -18,7 +18,7 @@ from tests.abuse.client import Attacker
 from tests.abuse.conftest import APPS
 from tests.abuse.nginx import SHIPPED, Nginx
 from tests.process.load import Load
-from tests.process.service import Service, running, wait_until
+from tests.process.service import Service, is_alive, running, wait_until
 
 pytestmark = pytest.mark.skipif(
     shutil.which("nginx") is None and "CI" not in os.environ, reason="nginx is not installed"
@@ -121,12 +121,12 @@ def test_killed_workers_are_seen_by_nobody_who_reads(service: Service, nginx: Ng
 
 
 def test_a_handover_is_seen_by_nobody_who_reads_or_writes(service: Service, nginx: Nginx) -> None:
-    before = service.report()["generation"]
+    before, master = service.report()["generation"], service.report()["master"]
     with Load(nginx.port, "/pid", clients=8, pause=0.002) as load, httpx2.Client() as writer:
-        os.kill(service.report()["master"], signal.SIGUSR2)
+        os.kill(master, signal.SIGUSR2)
         statuses: Counter[int] = Counter()
         deadline = time.monotonic() + 60
-        while service.report()["generation"] == before and time.monotonic() < deadline:
+        while is_alive(master) and time.monotonic() < deadline:  # with its workers, which serve for a while
             statuses[writer.post(f"http://127.0.0.1:{nginx.port}/length", content=b"12345").status_code] += 1
         for _ in range(100):
             statuses[writer.post(f"http://127.0.0.1:{nginx.port}/length", content=b"12345").status_code] += 1
