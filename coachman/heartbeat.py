@@ -8,6 +8,7 @@ from typing import Any
 
 from coachman import output
 from coachman.backoff import QUIET_SECONDS
+from coachman.edge.patrol import Patrol
 from coachman.observer import Observer
 from coachman.ops.metrics import Metrics
 from coachman.process import rss_bytes
@@ -27,10 +28,11 @@ class Heartbeat:
         server: Server,
         master_pid: int | None,
         observer: Observer,
+        patrol: Patrol,
         metrics: Metrics | None = None,
     ) -> None:
         self._slot, self._server, self._master_pid = slot, server, master_pid
-        self._observer, self._metrics = observer, metrics
+        self._observer, self._patrol, self._metrics = observer, patrol, metrics
         self._pool = _ThreadPool()
         self._lag = _Lag(metrics)
         self._cpu_seconds = self._lines_dropped = 0.0
@@ -55,7 +57,7 @@ class Heartbeat:
             "requests": state.total_requests,
             "in_flight": len(state.tasks),
             "connections": len(state.connections),
-            "busy_seconds": self._observer.busy_seconds,
+            "busy_seconds": self._patrol.busy_seconds,
         }
 
     def _sample(self) -> dict[str, Any]:

@@ -25,13 +25,12 @@ class Observer:
 
     def __init__(self, application: Application, settings: ServerSettings, metrics: Metrics | None) -> None:
         self.application = application
-        self.busy_seconds = 0.0
         self._gives_ids = settings.request_ids
         self._counts = RequestCounts(metrics) if metrics is not None else None
         self._access = None
         if settings.access_log != "off":
             self._access = AccessLog(settings.access_log, settings.slow_seconds)
-        self._is_asked = self._gives_ids or self._counts is not None or self._access is not None
+        self.is_asked = self._gives_ids or self._counts is not None or self._access is not None
 
     def __call__(self, scope: Message, receive: Receive, send: Send) -> Awaitable[None]:
         if scope["type"] == "lifespan":
@@ -39,17 +38,7 @@ class Observer:
         identifier = request_id.take(scope["headers"]) if self._gives_ids else ""
         if scope["type"] != "http":
             return self.application(scope, receive, send)
-        if not self._is_asked:
-            return self._timed(scope, receive, send)
         return _Observed(self, scope, send, identifier.encode()).run(receive)
-
-    async def _timed(self, scope: Message, receive: Receive, send: Send) -> None:
-        """Where nobody asks for more."""
-        begun = time.perf_counter()
-        try:
-            await self.application(scope, receive, send)
-        finally:
-            self.busy_seconds += time.perf_counter() - begun
 
     def flush(self) -> None:
         if self._counts is not None:
@@ -58,7 +47,6 @@ class Observer:
             self._access.flush()
 
     def end(self, method: str, route: str, status: int, seconds: float, sent: int) -> None:
-        self.busy_seconds += seconds
         if self._counts is not None:
             self._counts.count(method, route, status, seconds)
         if self._access is not None:

@@ -72,12 +72,12 @@ async def serve(
     if settings.request_seconds:
         application = Deadline(application, settings.request_seconds)
     observer = Observer(application, settings, metrics)
-    config.app = ReadableStartup(observer, hold_seconds)
+    config.app = ReadableStartup(observer if observer.is_asked else application, hold_seconds)
     patrol = Patrol(Limits.of(settings), Refusals(metrics.limits if metrics else None))
     config.http = functools.partial(HttpProtocol, patrol=patrol)  # type: ignore[assignment]  # a factory will do
     ops_server = OpsServer(OpsApp(scoreboard, store.kept(), public, settings.runtime_dir), scoreboard)
     server = Server(config, settings, slot, ops_server)
-    beating = asyncio.create_task(Heartbeat(slot, server, master_pid, observer, metrics).run())
+    beating = asyncio.create_task(Heartbeat(slot, server, master_pid, observer, patrol, metrics).run())
     patrolling = asyncio.create_task(patrol.run())
     try:
         async with ops_server.running(ops):

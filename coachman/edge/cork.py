@@ -11,19 +11,15 @@ class Corks:
     """Those of one worker that hold something: one callback looks at them all, once a turn."""
 
     def __init__(self) -> None:
-        self._holding: list[Cork] = []
-        self._is_due = False
+        self.holding: list[Cork] = []
 
-    def look_after(self, cork: "Cork", loop: asyncio.AbstractEventLoop) -> None:
-        self._holding.append(cork)
-        if not self._is_due:
-            self._is_due = True
-            loop.call_soon(self._turn, loop)
+    def look_after(self, loop: asyncio.AbstractEventLoop) -> None:
+        """Called with the first of `holding`."""
+        loop.call_soon(self._turn, loop)
 
     def _turn(self, loop: asyncio.AbstractEventLoop) -> None:
-        self._holding = [cork for cork in self._holding if cork.held and cork.has_turns_left()]
-        self._is_due = bool(self._holding)
-        if self._is_due:
+        self.holding = [cork for cork in self.holding if cork.held and cork.has_turns_left()]
+        if self.holding:
             loop.call_soon(self._turn, loop)
 
 
@@ -35,6 +31,18 @@ class Cork:
 
     It holds one piece: the next one takes it along, and the end of the answer flushes it.
     """
+
+    __slots__ = (
+        "_corks",
+        "_loop",
+        "_turns_left",
+        "get_extra_info",
+        "held",
+        "is_closing",
+        "pause_reading",
+        "resume_reading",
+        "transport",
+    )
 
     def __init__(self, transport: asyncio.Transport, corks: Corks, loop: asyncio.AbstractEventLoop) -> None:
         self.transport = transport
@@ -53,7 +61,10 @@ class Cork:
                 self.transport.write(data)
         elif data:
             self.held, self._turns_left = data, TURNS
-            self._corks.look_after(self, self._loop)
+            holding = self._corks.holding
+            holding.append(self)
+            if len(holding) == 1:
+                self._corks.look_after(self._loop)
 
     def has_turns_left(self) -> bool:
         self._turns_left -= 1

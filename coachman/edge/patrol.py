@@ -2,6 +2,7 @@
 
 import asyncio
 import logging
+from time import monotonic
 from typing import Protocol
 
 from coachman.edge.cork import Corks
@@ -32,14 +33,14 @@ class Patrol:
         self.limits, self.refusals = limits, refusals
         self.watched: set[Watched] = set()
         self.corks = Corks()
+        self.busy_seconds = 0.0  # the sum of the durations of the requests that have been answered
         self._made_room_at = 0.0
 
     async def run(self) -> None:
-        loop = asyncio.get_running_loop()
-        told_at = loop.time()
+        told_at = monotonic()
         while True:
             await asyncio.sleep(LOOK_SECONDS)
-            now = loop.time()
+            now = monotonic()
             for connection in list(self.watched):
                 connection.check_deadlines(now)
             if now - told_at >= TELL_SECONDS:
