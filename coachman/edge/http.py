@@ -219,7 +219,7 @@ class HttpProtocol(HttpToolsProtocol):
         super().on_body(body)
 
     def on_message_complete(self) -> None:
-        if self._stage is HEAD:  # on_headers_complete has waited for _upgrade
+        if self._stage is not BODY:  # on_headers_complete has left it to _upgrade
             return
         HttpToolsProtocol.on_message_complete(self)
         self._stage = ANSWER
