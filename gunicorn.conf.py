@@ -1,36 +1,3 @@
-"""Read once by the master, when it starts. What each value does to clients: docs/settings.md."""
+"""Coachman's values for Gunicorn. What each does to clients: docs/settings.md. Yours go below the import."""
 
-from coachman import hooks, output
-from coachman.capacity import default_workers
-from coachman.ops import store
-from coachman.settings import load_settings
-
-settings = load_settings()
-output.never_block()
-if settings.metrics:
-    store.keep(settings.runtime_dir)
-
-wsgi_app = f"coachman.application:load({settings.app!r})"
-worker_class = "coachman.worker.Worker"
-workers = settings.workers or default_workers()[0]
-
-bind = [settings.bind, settings.ops_bind]
-backlog = 2048
-keepalive = settings.keepalive_seconds
-
-timeout = settings.hang_seconds  # the order of all timeouts: docs/timeouts.md
-graceful_timeout = settings.kill_seconds
-
-preload_app = True  # a respawn forks what is loaded already: fast, and memory is shared
-
-logger_class = "coachman.logger.Logger"
-accesslog = None  # Gunicorn's own, which its ASGI workers do not write: see COACHMAN_ACCESS_LOG
-loglevel = settings.log_level
-control_socket_disable = True  # its default path is one for all Gunicorns of a user
-
-on_starting = hooks.on_starting
-when_ready = hooks.when_ready
-pre_fork = hooks.pre_fork
-post_fork = hooks.post_fork
-pre_exec = hooks.pre_exec
-on_exit = hooks.on_exit
+from coachman.gunicorn_config import *

@@ -13,12 +13,15 @@ import uvicorn
 from gunicorn.arbiter import Arbiter
 from gunicorn.util import parse_address
 
-from coachman import listeners, logs, runtime_dir, succession
-from coachman.arbiter import Supervisor
-from coachman.capacity import MOST_WORKERS, default_workers
-from coachman.ops import store
-from coachman.ops.metrics import Metrics
-from coachman.settings import ServerSettings, load_settings
+from coachman.logs import formatters
+from coachman.master import reexec
+from coachman.master.supervisor import Supervisor
+from coachman.master.takeover import Succession
+from coachman.metrics import store
+from coachman.metrics.counters import Metrics
+from coachman.settings import MOST_WORKERS, ServerSettings, load_settings
+from coachman.state import runtime_dir
+from coachman.system import sockets
 from coachman.worker import Worker
 
 _TELEMETRY = (  # what FastAPI imports in the lifespan: some tenths of a second, after each fork
@@ -35,7 +38,7 @@ settings: ServerSettings = load_settings()
 
 def on_starting(server: Supervisor) -> None:
     """Runs in the master, before it listens. Until here it is Gunicorn's own."""
-    names = os.environ.get("LISTEN_FDNAMES", "") if listeners.are_inherited() else None
+    names = os.environ.get("LISTEN_FDNAMES", "") if sockets.are_inherited() else None
     if names is None:
         for address in server.cfg.address:
             if isinstance(address, (str, tuple)):
@@ -48,14 +51,14 @@ def on_starting(server: Supervisor) -> None:
             f" COACHMAN_DRAIN_SECONDS={settings.drain_seconds}, or workers are killed while they drain."
         )
     parent = int(os.environ.get("GUNICORN_PID", "0"))
-    line = succession.Succession(settings.runtime_dir, parent)
+    line = Succession(settings.runtime_dir, parent)
     scoreboard = runtime_dir.open_scoreboard(settings.runtime_dir, os.getpid(), parent=parent)
     scoreboard.update_service(pid=os.getpid(), workers=server.num_workers, generation=line.generation)
     server.__class__ = Supervisor
-    logs.identify(generation=line.generation)
+    formatters.identify(generation=line.generation)
     server.metrics = _make_metrics(line.generation)
     server.adopted(scoreboard, settings, line)
-    server.listener_kinds = listeners.kinds(server.cfg, settings, names)
+    server.listener_kinds = sockets.kinds(server.cfg.address, settings.ops_bind, names)
 
 
 def when_ready(server: Supervisor) -> None:
@@ -78,8 +81,8 @@ def _tell_application_of_exposure(server: Supervisor) -> None:
     """Runs in the master. An application may want keys where others than this machine reach it."""
     os.environ.pop("COACHMAN_EXPOSED", None)
     for kind, listener in zip(server.listener_kinds, server.LISTENERS, strict=True):
-        address = listeners.beyond_loopback(listener.sock)
-        if kind != listeners.OPS and address:
+        address = sockets.beyond_loopback(listener.sock)
+        if kind != sockets.OPS and address:
             os.environ["COACHMAN_EXPOSED"] = address
 
 
@@ -94,14 +97,14 @@ def post_fork(server: Supervisor, worker: Worker) -> None:
     """Runs in the new worker."""
     assert worker.slot is not None
     worker.slot.update(pid=os.getpid())
-    logs.identify(slot=worker.slot.number)
+    formatters.identify(slot=worker.slot.number)
     if (counts := store.kept()) is not None:
         counts.become_worker(worker.slot.number, server.scoreboard.service.generation)
 
 
 def pre_exec(server: Supervisor) -> None:
     """Runs in the master's fork that becomes the next master."""
-    succession.prepare(server)
+    reexec.prepare(server)
 
 
 def on_exit(server: Arbiter) -> None:
@@ -170,11 +173,11 @@ def _reason(error: OSError) -> str:
 
 
 def _announce(server: Supervisor) -> None:
-    held_by = "as told" if settings.workers else default_workers()[1]
+    held_by = settings.worker_count()[1]
     message = "%s workers (%s), master pid %s"
     server.events.tell(logging.INFO, "started", message, server.num_workers, held_by, os.getpid())
     for kind, listener in zip(server.listener_kinds, server.LISTENERS, strict=True):
-        if kind == listeners.OPS:
+        if kind == sockets.OPS:
             server.log.info("Status page: %s/ (also /readyz, /metrics)", listener)
         else:
             server.log.info("Serving on: %s%s", listener, _docs(server.app.wsgi(), listener))

@@ -17,7 +17,10 @@ from pydantic import (
 )
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
-from coachman.event_loop import ALIASES
+from coachman.system.cpus import default_workers
+from coachman.system.event_loop import ALIASES
+
+MOST_WORKERS = 256
 
 LogLevel = Literal["debug", "info", "warning", "error", "critical"]
 
@@ -88,9 +91,9 @@ class ServerSettings(BaseSettings):
     workers: int | None = Field(
         None,
         ge=1,
-        le=256,
+        le=MOST_WORKERS,
         validation_alias=AliasChoices("COACHMAN_WORKERS", "WEB_CONCURRENCY"),
-        description="a whole number from 1 to 256",
+        description=f"a whole number from 1 to {MOST_WORKERS}",
     )
     trusted_proxies: Annotated[str, AfterValidator(_proxies)] = Field(
         "", description="IP addresses or networks parted by commas, * for all, or nothing for none"
@@ -160,6 +163,13 @@ class ServerSettings(BaseSettings):
                     f" COACHMAN_DRAIN_SECONDS={self.drain_seconds:g}, for {why}"
                 )
         return self
+
+    def worker_count(self) -> tuple[int, str]:
+        """How many workers to start, and what decided it, such as (2, "CPU affinity")."""
+        if self.workers:
+            return self.workers, "as told"
+        count, bound = default_workers()
+        return min(count, MOST_WORKERS), bound
 
     @property
     def kill_seconds(self) -> int:

@@ -13,14 +13,15 @@ from typing import Any, ClassVar, NoReturn
 from gunicorn.arbiter import Arbiter
 from uvicorn_worker import UvicornWorker
 
-from coachman.backoff import JUST_READY_SECONDS
-from coachman.listeners import OPS, kinds
-from coachman.ops.metrics import Metrics
-from coachman.process import end_with_master
-from coachman.recycling import Lifetime
-from coachman.scoreboard import Reason, Scoreboard, Slot, State
-from coachman.serving import Place, quieten_uvicorn, serve, uvicorn_options
+from coachman.master.recycling import Lifetime
+from coachman.master.restart_backoff import JUST_READY_SECONDS
+from coachman.metrics.counters import Metrics
+from coachman.serving.serve import Place, quieten_uvicorn, serve, uvicorn_options
 from coachman.settings import load_settings
+from coachman.state.scoreboard import Scoreboard, Slot
+from coachman.state.states import Reason, State
+from coachman.system.process import end_with_master
+from coachman.system.sockets import OPS, kinds
 
 BOOT_FAILED = 1
 STOP_SIGNALS = (signal.SIGTERM, signal.SIGQUIT, signal.SIGINT)
@@ -46,7 +47,7 @@ class Worker(UvicornWorker):
     metrics: Metrics | None = None
     listener_kinds: list[str] | None = None
 
-    # What the master knows of the worker: see coachman/arbiter.py. Times are monotonic.
+    # What the master knows of the worker: see coachman/master/supervisor.py. Times are monotonic.
     forked_at = 0.0
     lifetime: Lifetime
     leaving: Reason | None = None  # it has been told to go, and why
@@ -118,7 +119,7 @@ class Worker(UvicornWorker):
         """The public sockets and the ops listener's."""
         public: list[socket.socket] = []
         ops: list[socket.socket] = []
-        kinds_of = self.listener_kinds or kinds(self.cfg, settings)
+        kinds_of = self.listener_kinds or kinds(self.cfg.address, settings.ops_bind)
         for kind, listener in zip(kinds_of, self.sockets, strict=True):
             (ops if kind == OPS else public).append(listener.sock)
         return public, ops

@@ -4,10 +4,9 @@ import os
 import sys
 from pathlib import Path
 
-from coachman.application import load
-from coachman.capacity import default_workers
-from coachman.event_loop import uvicorn_loop
 from coachman.settings import load_settings
+from coachman.system.app_loader import load
+from coachman.system.event_loop import uvicorn_loop
 
 
 def check() -> None:
@@ -20,8 +19,8 @@ def check() -> None:
     settings = load_settings()
     uvicorn_loop(settings.loop)
     load(settings.app)
-    count, bound = default_workers()
-    workers = f"{settings.workers} workers, as told" if settings.workers else f"{count} workers ({bound})"
+    count, decided_by = settings.worker_count()
+    workers = f"{count} workers, as told" if settings.workers else f"{count} workers ({decided_by})"
     print(f"{settings.app} loads; {workers}; public {settings.bind}, operations {settings.ops_bind}")
     if settings.workers and "WEB_CONCURRENCY" in os.environ and "COACHMAN_WORKERS" in os.environ:
         print("COACHMAN_WORKERS is set, so WEB_CONCURRENCY is not used.")

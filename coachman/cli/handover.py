@@ -7,10 +7,11 @@ from pathlib import Path
 
 import typer
 
-from coachman.cli.services import find_master, find_services, folder_of_services, refusal, signal_process
-from coachman.runtime_dir import scoreboard_of
-from coachman.scoreboard import Phase, Scoreboard, Service, State
-from coachman.succession import offer_environment, tail, withdraw_environment
+from coachman.cli._service import find_master, find_services, folder_of_services, refusal, signal_process
+from coachman.state.handover_files import offer_environment, tail, withdraw_environment
+from coachman.state.runtime_dir import scoreboard_of
+from coachman.state.scoreboard import Scoreboard, Service
+from coachman.state.states import Phase, State
 
 LOOK_SECONDS = 0.02
 SIGNAL_SECONDS = 5.0

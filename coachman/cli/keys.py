@@ -7,8 +7,8 @@ import typer
 from rich.console import Console
 from rich.table import Table
 
-from coachman import keys as store
-from coachman.cli.services import refusal
+from coachman.cli import keys_file as store
+from coachman.cli._service import refusal
 
 keys = typer.Typer(no_args_is_help=True, help="Keys that clients send as Authorization: Bearer KEY.")
 

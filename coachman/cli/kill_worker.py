@@ -9,8 +9,9 @@ from typing import Annotated
 
 import typer
 
-from coachman.cli.services import find_master, refusal, signal_process
-from coachman.scoreboard import Row, Scoreboard, Slot, State
+from coachman.cli._service import find_master, refusal, signal_process
+from coachman.state.scoreboard import Row, Scoreboard, Slot
+from coachman.state.states import State
 
 LOOK_SECONDS = 0.001
 

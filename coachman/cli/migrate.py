@@ -6,7 +6,7 @@ from pathlib import Path
 
 import typer
 
-from coachman.cli.services import refusal
+from coachman.cli._service import refusal
 
 PROGRAM = Path("scripts/migrate")
 

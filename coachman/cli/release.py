@@ -11,9 +11,10 @@ import typer
 from rich.console import Console
 from rich.table import Table
 
-from coachman.cli.services import refusal
-from coachman.releases import procedure
-from coachman.releases.layout import Layout, RefusedError, Release
+from coachman.cli._service import refusal
+from coachman.releases import deploy
+from coachman.releases.errors import RefusedError
+from coachman.releases.layout import Layout, Release
 from coachman.releases.prune import KEPT
 
 Restart = Annotated[
@@ -36,7 +37,7 @@ def release(
     """
     origin = source.resolve()
     _finish(
-        lambda layout: procedure.release(layout, origin, _Steps(), wheels=wheels, keep=keep, restart=restart)
+        lambda layout: deploy.release(layout, origin, _Steps(), wheels=wheels, keep=keep, restart=restart)
     )
 
 
@@ -45,7 +46,7 @@ def rollback(
     restart: Restart = False,
 ) -> None:
     """Move the service back to an earlier release. The database stays as it is."""
-    _finish(lambda layout: procedure.rollback(layout, name, _Steps(), restart=restart))
+    _finish(lambda layout: deploy.rollback(layout, name, _Steps(), restart=restart))
 
 
 def releases(as_json: Annotated[bool, typer.Option("--json", help="A line for each.")] = False) -> None:

@@ -7,15 +7,17 @@ from typing import Annotated
 
 import typer
 
-from coachman.cli.services import find_master, refusal, signal_process
-from coachman.scoreboard import Phase, Scoreboard
+from coachman.cli._service import find_master, refusal, signal_process
+from coachman.settings import MOST_WORKERS
+from coachman.state.scoreboard import Scoreboard
+from coachman.state.states import Phase
 
 SIGNAL_SECONDS = 10  # for the master to take one signal
 STEP_SECONDS = 0.02
 
 
 def scale(
-    workers: Annotated[int, typer.Argument(min=1, max=256, help="How many workers are to serve.")],
+    workers: Annotated[int, typer.Argument(min=1, max=MOST_WORKERS, help="How many workers are to serve.")],
     wait_seconds: Annotated[float, typer.Option("--wait", help="How long they may take, in seconds.")] = 90,
     as_json: Annotated[bool, typer.Option("--json")] = False,
 ) -> None:

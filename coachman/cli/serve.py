@@ -7,6 +7,6 @@ from pathlib import Path
 def serve() -> None:
     """Serve with plain Uvicorn, in this process: for containers, whose engine supervises and scales."""
     sys.path.insert(0, str(Path.cwd()))  # where Gunicorn looks; a console script does not
-    from coachman.alone import run  # which reads settings that the other commands do without
+    from coachman.standalone import run  # which reads settings that the other commands do without
 
     run()

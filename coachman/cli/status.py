@@ -10,10 +10,10 @@ from rich.live import Live
 from rich.table import Table
 from rich.text import Text
 
-from coachman.cli.services import find_service, find_services
-from coachman.readiness import readiness
-from coachman.report import signal_name, status_line, words
-from coachman.scoreboard import Reason, Row, Scoreboard, State
+from coachman.cli._service import find_service, find_services
+from coachman.state.readiness import readiness, status_line
+from coachman.state.scoreboard import Row, Scoreboard
+from coachman.state.states import Reason, State, signal_name, words
 
 REFRESH_SECONDS = 0.5
 COLOURS = {"ready": "green", "starting": "cyan", "draining": "yellow", "backing-off": "red", "dead": "red"}

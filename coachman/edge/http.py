@@ -12,10 +12,10 @@ from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol, RequestResp
 from uvicorn.server import ServerState
 
 from coachman.edge.cork import Cork
-from coachman.edge.flow import HeldFlow
+from coachman.edge.h2c_upgrade import head_without_upgrade
+from coachman.edge.held_flow import HeldFlow
 from coachman.edge.patrol import Patrol
 from coachman.edge.refusal import Refusal, RefusedError
-from coachman.edge.upgrade import head_without_upgrade
 
 PIECE_BYTES = 16 * 1024
 STALLED_BYTES = 4096  # a client that takes fewer of its answer in the time does not read it

@@ -2,9 +2,9 @@
 
 import os
 
-from coachman.ops.answer import Answer, json_answer
-from coachman.readiness import readiness
-from coachman.scoreboard import Scoreboard
+from coachman.ops.responses import Answer, json_answer
+from coachman.state.readiness import readiness
+from coachman.state.scoreboard import Scoreboard
 
 ANSWERS_FOR = {"ready": 200, "handed-over": 200, "degraded": 503, "down": 503}
 

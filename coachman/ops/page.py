@@ -2,7 +2,7 @@
 
 from pathlib import Path
 
-from coachman.ops.answer import Answer
+from coachman.ops.responses import Answer
 
 _FOLDER = Path(__file__).with_name("static")
 _POLICY = (

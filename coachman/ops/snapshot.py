@@ -5,11 +5,11 @@ import time
 from pathlib import Path
 from typing import Any
 
-from coachman.ops import events, history
-from coachman.process import release_name
-from coachman.readiness import readiness
-from coachman.report import status_line
-from coachman.scoreboard import Phase, Scoreboard
+from coachman.state import events, history
+from coachman.state.readiness import readiness, status_line
+from coachman.state.scoreboard import Scoreboard
+from coachman.state.states import Phase
+from coachman.system.process import release_name
 
 _DETAILS = (
     "forked_at",

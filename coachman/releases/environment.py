@@ -6,7 +6,8 @@ import sys
 from pathlib import Path
 
 import coachman
-from coachman.releases.layout import Layout, RefusedError, Release
+from coachman.releases.errors import RefusedError
+from coachman.releases.layout import Layout, Release
 from coachman.releases.source import CONFIGURATION, wheels_in
 
 INSTALL_SECONDS = 1800
@@ -45,7 +46,7 @@ def _add_coachman(layout: Layout, release: Release, wheels: Path | None) -> None
     """To an application that does not bring it. Packages that both need stay as the application has them."""
     if not (release.folder / CONFIGURATION).exists():
         shutil.copyfile(_shipped_configuration(), release.folder / CONFIGURATION)
-    if (release.folder / "coachman" / "worker.py").exists() or _has(release, "coachman"):
+    if (release.folder / "coachman" / "__init__.py").exists() or _has(release, "coachman"):
         return
     found = sorted(layout.wheels.glob("coachman-*.whl"))
     if not found:

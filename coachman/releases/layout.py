@@ -6,11 +6,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from coachman.releases.errors import RefusedError
+
 ROOT = Path("/opt/coachman")
-
-
-class RefusedError(Exception):
-    """One sentence for the operator: what is wrong, and what to do."""
 
 
 @dataclass(frozen=True)

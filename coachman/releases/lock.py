@@ -8,7 +8,7 @@ import time
 from collections.abc import Iterator
 from pathlib import Path
 
-from coachman.releases.layout import RefusedError
+from coachman.releases.errors import RefusedError
 
 
 @contextlib.contextmanager

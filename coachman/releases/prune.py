@@ -2,7 +2,8 @@
 
 import shutil
 
-from coachman.releases.layout import Layout, RefusedError, Release
+from coachman.releases.errors import RefusedError
+from coachman.releases.layout import Layout, Release
 
 KEPT = 5
 FIRST_RELEASE_BYTES = 300 * 2**20

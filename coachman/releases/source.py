@@ -5,7 +5,7 @@ import subprocess
 import tempfile
 from pathlib import Path
 
-from coachman.releases.layout import RefusedError
+from coachman.releases.errors import RefusedError
 
 # What belongs to the place where the source was, not to the release.
 LEFT_BEHIND = (

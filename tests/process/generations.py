@@ -11,8 +11,9 @@ from textwrap import indent
 
 import httpx2
 
-from coachman import runtime_dir
-from coachman.scoreboard import Scoreboard, State
+from coachman.state import runtime_dir
+from coachman.state.scoreboard import Scoreboard
+from coachman.state.states import State
 from tests.process.conftest import APPS
 from tests.process.load import Load
 from tests.process.service import REPOSITORY, Service, children, is_alive, wait_until

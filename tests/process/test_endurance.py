@@ -4,7 +4,7 @@ import os
 import signal
 from pathlib import Path
 
-from coachman import runtime_dir
+from coachman.state import runtime_dir
 from tests.process.generations import Generations
 from tests.process.load import Load
 from tests.process.scrape import scrape

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from coachman.scoreboard import Phase
+from coachman.state.states import Phase
 from tests.process.generations import WAITING_AT_START, Generations, finish
 from tests.process.service import running, wait_until
 

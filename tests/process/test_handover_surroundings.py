@@ -12,7 +12,8 @@ from pathlib import Path
 import httpx2
 import pytest
 
-from coachman.scoreboard import MEMORY_BYTES, Phase
+from coachman.state.scoreboard import MEMORY_BYTES
+from coachman.state.states import Phase
 from tests.process.generations import Generations
 from tests.process.notifications import Notifications
 from tests.process.service import REPOSITORY, running, unmeasured, wait_until
@@ -248,8 +249,8 @@ def test_another_version_of_coachman_does_not_take_over(service: Generations, tm
     (tmp_path / "sitecustomize.py").write_text(
         "import os, sys\n"
         "sys.path.insert(0, os.getcwd())\n"
-        "import coachman.scoreboard\n"
-        "coachman.scoreboard._LAYOUT = b'another'.ljust(64)\n"
+        "import coachman.state.scoreboard\n"
+        "coachman.state.scoreboard._LAYOUT = b'another'.ljust(64)\n"
     )
     service.signal_master(signal.SIGUSR2)
 

@@ -3,9 +3,9 @@
 import re
 from pathlib import Path
 
-from coachman.backoff import JUST_READY_SECONDS
-from coachman.handover import LOAD_SECONDS, MARGIN_SECONDS, PROBATION_SECONDS
-from coachman.releases import service as systemd_service
+from coachman.master.handover import LOAD_SECONDS, MARGIN_SECONDS, PROBATION_SECONDS
+from coachman.master.restart_backoff import JUST_READY_SECONDS
+from coachman.releases import systemd_service as systemd_service
 from coachman.settings import ServerSettings
 
 SYSTEMD = Path(__file__).parents[2] / "systemd"

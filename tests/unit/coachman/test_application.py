@@ -2,8 +2,8 @@ from pathlib import Path
 
 import pytest
 
-from coachman.application import load
-from coachman.event_loop import uvicorn_loop
+from coachman.system.app_loader import load
+from coachman.system.event_loop import uvicorn_loop
 
 
 @pytest.fixture(autouse=True)

@@ -3,7 +3,7 @@ from pathlib import Path
 
 import pytest
 
-from coachman import capacity
+from coachman.system import cpus
 
 
 def cgroup(tmp_path: Path, membership: str, files: dict[str, str]) -> float | None:
@@ -12,7 +12,7 @@ def cgroup(tmp_path: Path, membership: str, files: dict[str, str]) -> float | No
         (root / name).parent.mkdir(parents=True, exist_ok=True)
         (root / name).write_text(text)
     (tmp_path / "membership").write_text(membership)
-    return capacity.cpu_quota(root, tmp_path / "membership")
+    return cpus.cpu_quota(root, tmp_path / "membership")
 
 
 @pytest.mark.parametrize(
@@ -38,17 +38,17 @@ def test_the_cgroup_quota_is_read(
 
 def test_the_tighter_bound_gives_the_workers(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(os, "sched_getaffinity", lambda _: set(range(8)))
-    monkeypatch.setattr(capacity, "cpu_quota", lambda: 2.5)
-    assert capacity.default_workers() == (3, "a cgroup quota of 2.5 CPUs")
+    monkeypatch.setattr(cpus, "cpu_quota", lambda: 2.5)
+    assert cpus.default_workers() == (3, "a cgroup quota of 2.5 CPUs")
 
-    monkeypatch.setattr(capacity, "cpu_quota", lambda: 16.0)
-    assert capacity.default_workers() == (8, "CPU affinity")
+    monkeypatch.setattr(cpus, "cpu_quota", lambda: 16.0)
+    assert cpus.default_workers() == (8, "CPU affinity")
 
 
 def test_affinity_of_this_process_is_respected() -> None:
     allowed = os.sched_getaffinity(0)
     os.sched_setaffinity(0, {min(allowed)})
     try:
-        assert capacity.default_workers()[0] == 1
+        assert cpus.default_workers()[0] == 1
     finally:
         os.sched_setaffinity(0, allowed)

@@ -1,8 +1,8 @@
 import pytest
 from typer.testing import CliRunner
 
-from coachman.capacity import default_workers
 from coachman.cli import cli
+from coachman.system.cpus import default_workers
 
 
 def test_check_says_what_a_master_would_do(monkeypatch: pytest.MonkeyPatch) -> None:

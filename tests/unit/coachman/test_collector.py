@@ -1,7 +1,7 @@
 import socket
 from pathlib import Path
 
-from coachman.ops.collector import listen_queue
+from coachman.metrics.scoreboard_collector import listen_queue
 
 
 def test_connections_that_nobody_has_taken_are_the_listen_queue() -> None:

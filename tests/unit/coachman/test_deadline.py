@@ -4,7 +4,7 @@ from typing import Any
 
 import pytest
 
-from coachman.deadline import Deadline
+from coachman.serving.request_timeout import Deadline
 
 REQUEST = {"type": "http", "method": "GET", "path": "/slow"}
 

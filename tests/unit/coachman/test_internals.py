@@ -12,8 +12,8 @@ from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol, RequestResp
 from uvicorn.protocols.websockets.websockets_sansio_impl import WebSocketsSansIOProtocol
 from uvicorn.server import ServerState
 
-from coachman.arbiter import Supervisor
 from coachman.edge.http import HttpProtocol
+from coachman.master.supervisor import Supervisor
 
 
 async def nothing(scope: object, receive: object, send: object) -> None:

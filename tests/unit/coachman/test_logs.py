@@ -9,9 +9,9 @@ from time import time as now
 
 import pytest
 
-from coachman import logs, request_id
-from coachman.access_log import AccessLog
-from coachman.logs import FIELDS, JsonFormatter, TextFormatter, readable
+from coachman.logs import formatters, request_id
+from coachman.logs.formatters import FIELDS, JsonFormatter, TextFormatter, readable
+from coachman.serving.requests.access_log import AccessLog
 
 
 def record(message: str, *arguments: object, level: int = logging.INFO, **more: object) -> logging.LogRecord:
@@ -28,9 +28,9 @@ def identified() -> object:
 
 
 def test_a_json_line_has_what_a_search_needs(identified: object, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(logs, "_process", {"pid": 0})
-    monkeypatch.setattr(logs, "_encoded_process", "")
-    logs.identify(release="r7", generation=3, slot=1)
+    monkeypatch.setattr(formatters, "_process", {"pid": 0})
+    monkeypatch.setattr(formatters, "_encoded_process", "")
+    formatters.identify(release="r7", generation=3, slot=1)
     line = json.loads(JsonFormatter().format(record("%s sold", "Tee", level=logging.WARNING)))
 
     assert line.pop("time").endswith("+00:00")
@@ -99,10 +99,11 @@ def test_the_access_log_tells_what_it_is_asked_to(
 
 ACCESS = """
 import logging, sys
-from coachman import output, request_id
-from coachman.access_log import AccessLog
-from coachman.logs import JsonFormatter
-output.never_block()
+from coachman.logs import request_id
+from coachman.logs.formatters import JsonFormatter
+from coachman.serving.requests.access_log import AccessLog
+from coachman.system import stdio
+stdio.never_block()
 handler = logging.StreamHandler(sys.stderr)
 handler.setFormatter(JsonFormatter())
 root, access = logging.getLogger(), logging.getLogger("coachman.access")

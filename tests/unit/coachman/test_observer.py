@@ -9,12 +9,12 @@ from starlette.applications import Starlette
 from starlette.responses import PlainTextResponse
 from starlette.routing import Mount, Route
 
-from coachman import request_id
 from coachman.asgi import Application
-from coachman.observer import CLIENT_GONE, Observer
-from coachman.ops.metrics import SECONDS
-from coachman.request_counts import MOST_ROUTES, observe_all
-from coachman.routes import route_of
+from coachman.logs import request_id
+from coachman.metrics.counters import SECONDS
+from coachman.serving.requests.counts import MOST_ROUTES, observe_all
+from coachman.serving.requests.observer import CLIENT_GONE, Observer
+from coachman.serving.requests.route_template import route_of
 from coachman.settings import ServerSettings
 
 

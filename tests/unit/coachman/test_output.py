@@ -5,13 +5,13 @@ import pytest
 
 FLOOD = """
 import logging, sys
-from coachman import output
-output.never_block()
+from coachman.system import stdio
+stdio.never_block()
 logging.basicConfig(stream=sys.stderr)
 for number in range(2000):
     logging.error("line %d %s", number, "x" * 100)
     print("line", number, "y" * 100)
-open(sys.argv[1], "w").write(str(output.lines_dropped()))
+open(sys.argv[1], "w").write(str(stdio.lines_dropped()))
 """
 
 
@@ -38,7 +38,7 @@ def test_a_full_disk_costs_lines_and_no_traceback(tmp_path) -> None:
 
 @pytest.mark.parametrize("text", ["one\n", "one\ntwo\n", "no end"])
 def test_what_is_read_arrives_whole(tmp_path, text: str) -> None:
-    program = f"from coachman import output; output.never_block(); print({text!r}, end='')"
+    program = f"from coachman.system import stdio; stdio.never_block(); print({text!r}, end='')"
     ended = subprocess.run([sys.executable, "-c", program], capture_output=True, timeout=20, check=True)
 
     assert ended.stdout.decode() == text

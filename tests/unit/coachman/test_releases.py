@@ -6,7 +6,8 @@ from pathlib import Path
 import pytest
 
 from coachman.releases import audit, lock, source
-from coachman.releases.layout import Layout, RefusedError, Release
+from coachman.releases.errors import RefusedError
+from coachman.releases.layout import Layout, Release
 from coachman.releases.prune import prune
 from coachman.releases.switch import point_current_at
 

@@ -4,11 +4,13 @@ from pathlib import Path
 
 import pytest
 
-from coachman.ops import events, history, store
-from coachman.ops.events import Events
-from coachman.ops.history import History
-from coachman.ops.ring import Ring, read
-from coachman.scoreboard import Row, Scoreboard, State
+from coachman.metrics import store
+from coachman.state import events, history
+from coachman.state.events import Events
+from coachman.state.history import History
+from coachman.state.ring_file import Ring, read
+from coachman.state.scoreboard import Row, Scoreboard
+from coachman.state.states import State
 
 
 @pytest.fixture
@@ -81,7 +83,7 @@ def test_a_missing_worker_is_told_as_degraded_only_after_a_second_and_then_as_re
     tmp_path: Path, scoreboard: Scoreboard, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     now = 1000.0
-    monkeypatch.setattr("coachman.ops.events.time.monotonic", lambda: now)
+    monkeypatch.setattr("coachman.state.events.time.monotonic", lambda: now)
     kept = Events(tmp_path, 1)
 
     def look(*states: State) -> list[str]:
@@ -105,7 +107,7 @@ def test_a_missing_worker_is_told_as_degraded_only_after_a_second_and_then_as_re
 def clock(monkeypatch: pytest.MonkeyPatch) -> list[float]:
     """One number, which is the time."""
     now = [float(int(time.time()) - 60)]
-    monkeypatch.setattr("coachman.ops.history.time.time", lambda: now[0])
+    monkeypatch.setattr("coachman.state.history.time.time", lambda: now[0])
     return now
 
 

@@ -4,8 +4,8 @@ from pathlib import Path
 
 import pytest
 
-from coachman import runtime_dir
-from coachman.scoreboard import State
+from coachman.state import runtime_dir
+from coachman.state.states import State
 
 
 def test_another_process_reads_what_the_master_writes_until_it_is_killed(tmp_path: Path) -> None:

@@ -12,7 +12,7 @@ from prometheus_client.metrics_core import Metric
 from prometheus_client.mmap_dict import MmapedDict
 from prometheus_client.multiprocess import MultiProcessCollector
 
-from coachman.ops.store import Store, _AllocatedDict
+from coachman.metrics.store import Store, _AllocatedDict
 
 # In a process of its own: the place of all metrics can be chosen only once.
 PROGRAM = """

@@ -5,18 +5,20 @@ import os
 
 import pytest
 
-from coachman import hangs
-from coachman.recycling import Lifetime
-from coachman.report import Report, status_line
-from coachman.scoreboard import Reason, Row, Scoreboard, State
+from coachman.master import liveness
+from coachman.master.recycling import Lifetime
+from coachman.master.status_reporter import Report
 from coachman.settings import ServerSettings
+from coachman.state.readiness import status_line
+from coachman.state.scoreboard import Row, Scoreboard
+from coachman.state.states import Reason, State
 
 SETTINGS = ServerSettings(boot_seconds=60, hang_seconds=30, pool_seconds=60, drain_seconds=20)
 
 
 def verdict(row: Row, *, forked_at: float = 0, told_at: float | None = None) -> Reason | None:
     """At second 1000."""
-    found = hangs.verdict(row, 1000.0, SETTINGS, forked_at=forked_at, told_at=told_at)
+    found = liveness.verdict(row, 1000.0, SETTINGS, forked_at=forked_at, told_at=told_at)
     return found[0] if found else None
 
 

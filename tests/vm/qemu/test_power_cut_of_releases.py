@@ -33,7 +33,7 @@ test -s "opt/coachman/$(readlink opt/coachman/current)/release.json" || fail "th
 for record in opt/coachman/releases/*/release.json; do
     release=${record%/release.json}
     packages=$release/.venv/lib/python3*/site-packages
-    for file in "$record" "$release/gunicorn.conf.py" "$release/coachman/worker.py" "$release/app/main.py" \
+    for file in "$record" "$release/gunicorn.conf.py" "$release/coachman/__init__.py" "$release/app/main.py" \
         "$release/.venv/bin/gunicorn" $packages/gunicorn/app/base.py $packages/fastapi/applications.py; do
         test -s "$file" || fail "$file"
     done

@@ -1,0 +1,71 @@
+"""Finds the service that the operator means."""
+
+import os
+from pathlib import Path
+
+import typer
+
+from coachman.state import runtime_dir
+from coachman.state.scoreboard import Scoreboard
+from coachman.state.states import Phase
+
+NO_SERVICE = 3  # as systemctl has it
+
+
+def find_services() -> list[Scoreboard]:
+    """The living generations, newest first: two during a handover. Ends the command when there is none."""
+    try:
+        if found := runtime_dir.scoreboards(folder_of_services()):
+            return found
+    except PermissionError as error:
+        raise refusal(f"{error.filename} cannot be read: run this as the service's user.") from None
+    except runtime_dir.OtherLayoutError as error:
+        raise refusal(f"{folder_of_services()}: {error}; use the command of its own release.") from None
+    looked_in = " or ".join(map(str, _folders()))
+    raise refusal(
+        f"No Coachman service runs: no living master's scoreboard in {looked_in}. "
+        "Set COACHMAN_RUNTIME_DIR to the folder that the service was started with.",
+        NO_SERVICE,
+    )
+
+
+def find_service() -> Scoreboard:
+    """The generation that speaks for the service: a newer one is on trial until the older has handed over."""
+    services = find_services()
+    return next((one for one in reversed(services) if one.service.handover != Phase.ACCEPTED), services[0])
+
+
+def find_master(instead: str) -> Scoreboard:
+    """The same for what a master does. `instead`: who does it where there is none."""
+    found = find_service()
+    if found.is_without_master:
+        raise refusal(f"Process {found.service.pid} serves without a master: {instead}.")
+    return found
+
+
+def folder_of_services() -> Path:
+    """The first of the folders in which a service lives, else the last."""
+    *others, last = _folders()
+    return next((folder for folder in others if any(folder.glob("scoreboard.*"))), last)
+
+
+def refusal(sentence: str, code: int = 1) -> typer.Exit:
+    """To be raised: the command ends with this sentence."""
+    typer.echo(sentence, err=True)
+    return typer.Exit(code)
+
+
+def signal_process(pid: int, signum: int, what: str) -> None:
+    """Raises the command's end when this user may not, or when the process has ended."""
+    try:
+        os.kill(pid, signum)
+    except PermissionError:
+        raise refusal(f"{what} {pid} belongs to another user: run this as root or as that user.") from None
+    except ProcessLookupError:
+        raise refusal(f"{what} {pid} has just ended: try again.") from None
+
+
+def _folders() -> list[Path]:
+    """What is set, else the folder of a service started here, then that of the installed unit."""
+    told = os.environ.get("COACHMAN_RUNTIME_DIR") or os.environ.get("RUNTIME_DIRECTORY")
+    return [Path(told)] if told else [Path("var/run"), runtime_dir.INSTALLED]

@@ -1,0 +1,36 @@
+"""The values of gunicorn.conf.py, read once by the master when it starts. See docs/settings.md."""
+
+from coachman import hooks
+from coachman.metrics import store
+from coachman.settings import load_settings
+from coachman.system import stdio
+
+settings = load_settings()
+stdio.never_block()
+if settings.metrics:
+    store.keep(settings.runtime_dir)
+
+wsgi_app = f"coachman.system.app_loader:load({settings.app!r})"
+worker_class = "coachman.worker.Worker"
+workers = settings.worker_count()[0]
+
+bind = [settings.bind, settings.ops_bind]
+backlog = 2048
+keepalive = settings.keepalive_seconds
+
+timeout = settings.hang_seconds  # the order of all timeouts: docs/timeouts.md
+graceful_timeout = settings.kill_seconds
+
+preload_app = True  # a respawn forks what is loaded already: fast, and memory is shared
+
+logger_class = "coachman.logs.gunicorn_logger.Logger"
+accesslog = None  # Gunicorn's own, which its ASGI workers do not write: see COACHMAN_ACCESS_LOG
+loglevel = settings.log_level
+control_socket_disable = True  # its default path is one for all Gunicorns of a user
+
+on_starting = hooks.on_starting
+when_ready = hooks.when_ready
+pre_fork = hooks.pre_fork
+post_fork = hooks.post_fork
+pre_exec = hooks.pre_exec
+on_exit = hooks.on_exit

@@ -1,0 +1,1 @@
+"""The master's process: it decides about workers, and never handles a request or runs an event loop."""

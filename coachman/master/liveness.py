@@ -1,0 +1,40 @@
+"""When the master takes a worker for lost, and how it says so."""
+
+from pathlib import Path
+
+from coachman.settings import ServerSettings
+from coachman.state.scoreboard import Row
+from coachman.state.states import Reason, State
+
+SENTENCES = {
+    Reason.BOOT_TIMEOUT: "is not ready after {:g} s (COACHMAN_BOOT_SECONDS)",
+    Reason.BLOCKED_LOOP: "has an event loop that has stood still for {:g} s (COACHMAN_HANG_SECONDS)",
+    Reason.STOPPED_PROCESS: "is a stopped process and has not moved for {:g} s (COACHMAN_HANG_SECONDS)",
+    Reason.BLOCKED_POOL: "has a thread pool that has ended nothing for {:g} s while work waits"
+    " (COACHMAN_POOL_SECONDS)",
+    Reason.DRAIN_TIMEOUT: "has not ended {:g} s after it was told to (COACHMAN_DRAIN_SECONDS and 5 s)",
+}
+
+
+def verdict(
+    row: Row, now: float, settings: ServerSettings, *, forked_at: float, told_at: float | None
+) -> tuple[Reason, float] | None:
+    """Why a worker has to be killed, and the limit in seconds that it has passed. All times are monotonic."""
+    if told_at is not None and now - told_at > settings.kill_seconds:
+        return Reason.DRAIN_TIMEOUT, settings.kill_seconds
+    if row.state == State.STARTING:
+        late = now - forked_at > settings.boot_seconds
+        return (Reason.BOOT_TIMEOUT, settings.boot_seconds) if late else None
+    if now - row.beat > settings.hang_seconds:
+        reason = Reason.STOPPED_PROCESS if _is_stopped(row.pid) else Reason.BLOCKED_LOOP
+        return reason, settings.hang_seconds
+    if settings.pool_seconds and row.pool_stuck_since and now - row.pool_stuck_since > settings.pool_seconds:
+        return Reason.BLOCKED_POOL, settings.pool_seconds
+    return None
+
+
+def _is_stopped(pid: int) -> bool:
+    try:
+        return Path(f"/proc/{pid}/stat").read_text().rpartition(") ")[2][0] in "Tt"
+    except (OSError, IndexError):
+        return False

@@ -1,0 +1,1 @@
+"""Prometheus counters and the files that hold them."""

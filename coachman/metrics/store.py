@@ -1,0 +1,136 @@
+"""Where counts live: prometheus_client's multi-process files, one set for each slot instead of each process.
+
+A worker goes on with the counts of the one before it in its slot, so that they survive kills, and a thousand
+kills leave no more files than there are slots. Two generations may live at once, and their slots have the
+same numbers: the name has the parity of the generation, and every other generation goes on with the same
+files. The application's own metrics, made with prometheus_client, are kept in them too.
+"""
+
+import contextlib
+import mmap
+import os
+import re
+from pathlib import Path
+from typing import Any
+
+import prometheus_client.values
+from prometheus_client import multiprocess
+from prometheus_client.mmap_dict import MmapedDict
+
+from coachman.state.runtime_dir import ops_folder
+
+FOLDER_VARIABLE = "PROMETHEUS_MULTIPROC_DIR"
+FILE_BYTES = 64 * 1024  # of a new file; prometheus_client doubles it when it is full
+_COUNTED = re.compile(r"[a-z]+(_[a-z]+)?_(\d+|master)-[01]\.db")
+
+_kept: "Store | None" = None
+
+
+def keep(runtime_dir: Path) -> None:
+    """Called by gunicorn.conf.py, before the application makes its metrics: they choose their place then."""
+    global _kept
+    store = Store(ops_folder(runtime_dir))
+    with contextlib.suppress(OSError):  # which the scoreboard complains of, in the same folder
+        store.folder.mkdir(parents=True, exist_ok=True)
+        os.environ[FOLDER_VARIABLE] = str(store.folder.absolute())
+        values: Any = prometheus_client.values
+        values.ValueClass = values.MultiProcessValue(store.identity)
+        values.MmapedDict = _AllocatedDict
+        _kept = store
+
+
+def kept() -> "Store | None":
+    """None where counts are switched off, or have no place."""
+    return _kept
+
+
+class Store:
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        self._pid, self._name = os.getpid(), f"start.{os.getpid()}"
+
+    def identity(self) -> str:
+        """Asked by prometheus_client at each change of a value: a new answer has it open other files."""
+        if os.getpid() == self._pid:
+            return self._name
+        return f"{self._name}.{os.getpid()}"  # a fork that the application made: it must not write ours
+
+    def become_master(self, generation: int) -> None:
+        """Runs in the master. The first generation begins with no counts."""
+        self.remove("*" if generation == 1 else f"*_{self._name}")
+        self._name = f"master-{generation % 2}"
+
+    def become_worker(self, slot: int, generation: int) -> None:
+        """Runs in the worker, right after the fork."""
+        self._pid, self._name = os.getpid(), slot_name(slot, generation)
+
+    def forget(self, slot: int, generation: int) -> None:
+        """Runs in the master, when a worker has ended: what was true of it alone is true no longer."""
+        name = slot_name(slot, generation)
+        multiprocess.mark_process_dead(name, str(self.folder))  # type: ignore[no-untyped-call]
+        self.remove(f"*_{name}.*")
+
+    def forget_generation(self, generation: int) -> None:
+        """Runs in the master, when the one before has ended: killed, it did not tell of its workers' ends."""
+        self.remove(f"gauge_live*-{generation % 2}*")
+
+    def remove(self, pattern: str) -> None:
+        for path in self.folder.glob(f"{pattern}.db"):
+            with contextlib.suppress(OSError):
+                path.unlink()
+
+    def files(self) -> list[str]:
+        """Those that count, without one that is being made and has no content yet."""
+        with os.scandir(self.folder) as entries:
+            return [entry.path for entry in entries if _COUNTED.fullmatch(entry.name) and _has_content(entry)]
+
+
+def slot_name(slot: int, generation: int) -> str:
+    return f"{slot}-{generation % 2}"
+
+
+def _has_content(entry: "os.DirEntry[str]") -> bool:
+    try:
+        return entry.stat().st_size > 0
+    except FileNotFoundError:
+        return False
+
+
+class _AllocatedDict(MmapedDict):
+    """Has its room on the disk before it writes there: a page without ends the process with SIGBUS.
+
+    Where there is no room the counts go on in this process's memory, unseen.
+    """
+
+    def __init__(self, filename: str, read_mode: bool = False) -> None:
+        if read_mode or _allocate(filename):
+            super().__init__(filename, read_mode)  # type: ignore[no-untyped-call]
+            return
+        private = os.memfd_create("metrics")
+        super().__init__(f"/proc/self/fd/{private}")  # type: ignore[no-untyped-call]
+        os.close(private)
+
+    def _init_value(self, key: str) -> None:
+        if self._used + len(key.encode()) + 64 > self._capacity:
+            self._make_room()
+        super()._init_value(key)  # type: ignore[no-untyped-call]
+
+    def _make_room(self) -> None:
+        try:
+            os.posix_fallocate(self._f.fileno(), 0, 2 * self._capacity)
+        except OSError:
+            private = os.fdopen(os.memfd_create("metrics"), "r+b")
+            private.write(self._m[:])
+            private.flush()
+            self._f.close()
+            self._f, self._m = private, mmap.mmap(private.fileno(), self._capacity)
+
+
+def _allocate(filename: str) -> bool:
+    try:
+        with open(filename, "a+b") as file:
+            size = os.fstat(file.fileno()).st_size
+            os.posix_fallocate(file.fileno(), 0, max(size, FILE_BYTES))
+    except OSError:
+        return False
+    return True

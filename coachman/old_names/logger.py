@@ -1,0 +1,3 @@
+"""The old name of what it imports."""
+
+from coachman.logs.gunicorn_logger import Logger as Logger

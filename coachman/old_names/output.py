@@ -1,0 +1,3 @@
+"""The old name of what it imports."""
+
+from coachman.system.stdio import never_block as never_block

@@ -1,0 +1,68 @@
+"""The ops listener's addresses.
+
+Plain ASGI: the application's framework may be any, and this must answer when the application cannot.
+"""
+
+import asyncio
+import socket
+from pathlib import Path
+
+from coachman.asgi import Message, Receive, Send
+from coachman.metrics.store import Store
+from coachman.ops.event_stream import Feed
+from coachman.ops.health import livez, readyz
+from coachman.ops.metrics_endpoint import Scrape
+from coachman.ops.page import page_file
+from coachman.ops.responses import Answer, json_answer
+from coachman.ops.snapshot import Snapshots
+from coachman.state.scoreboard import Scoreboard
+
+ADDRESSES = "/, /livez, /readyz, /metrics, /status.json and /events"
+
+
+class OpsApp:
+    """Runs in every worker. Without a scoreboard (another master) a worker speaks for itself alone."""
+
+    def __init__(
+        self,
+        scoreboard: Scoreboard | None,
+        store: Store | None,
+        public: list[socket.socket],
+        runtime_dir: Path,
+    ) -> None:
+        self._scoreboard = scoreboard
+        self._scrape = Scrape(scoreboard, store, public)
+        self._snapshots = Snapshots(scoreboard, runtime_dir) if scoreboard is not None else None
+        self._feed = Feed(self._snapshots) if self._snapshots is not None else None
+
+    def stop(self) -> None:
+        if self._feed is not None:
+            self._feed.end()
+
+    async def __call__(self, scope: Message, receive: Receive, send: Send) -> None:
+        if scope["type"] != "http":
+            return
+        if scope["path"] == "/events" and scope["method"] == "GET" and self._feed is not None:
+            await self._feed.serve(receive, send)
+        else:
+            await (await self._answer(scope)).send(send)
+
+    async def _answer(self, scope: Message) -> Answer:
+        if scope["method"] not in ("GET", "HEAD"):
+            detail = {"detail": "Only GET and HEAD are answered here."}
+            return json_answer(detail, 405, (b"allow", b"GET, HEAD"))
+        match scope["path"]:
+            case "/livez":
+                return livez()
+            case "/readyz":
+                return readyz(self._scoreboard)
+            case "/metrics":
+                return await self._scrape.answer(_header(scope, b"accept"))
+            case "/status.json" if self._snapshots is not None:
+                return json_answer(await asyncio.to_thread(self._snapshots.take))
+        answer = page_file(scope["path"])
+        return answer or json_answer({"detail": f"The ops listener answers {ADDRESSES}."}, 404)
+
+
+def _header(scope: Message, name: bytes) -> str:
+    return next((value.decode("latin-1") for key, value in scope["headers"] if key == name), "")

@@ -1,0 +1,61 @@
+"""`/events`: the status page's server-sent events, a snapshot each second. Runs in a worker."""
+
+import asyncio
+import contextlib
+import json
+from typing import Any
+
+from coachman.asgi import Receive, Send
+from coachman.ops.responses import json_answer
+from coachman.ops.snapshot import Snapshots
+
+MOST_READERS = 20  # of one worker
+SECONDS = 1.0
+RETRY_MILLISECONDS = 300  # after which a page whose worker has gone asks again, and gets another
+
+
+class Feed:
+    def __init__(self, snapshots: Snapshots) -> None:
+        self._snapshots = snapshots
+        self._ending = asyncio.Event()
+        self._readers = 0
+
+    def end(self) -> None:
+        """The worker goes: its readers go to others at once, instead of keeping it."""
+        self._ending.set()
+
+    async def serve(self, receive: Receive, send: Send) -> None:
+        if self._readers >= MOST_READERS:
+            await json_answer({"detail": "This worker feeds enough pages."}, 503).send(send)
+            return
+        self._readers += 1
+        gone: asyncio.Future[Any] = asyncio.ensure_future(_disconnected(receive))
+        ending: asyncio.Future[Any] = asyncio.ensure_future(self._ending.wait())
+        try:
+            await self._send_until({gone, ending}, send)
+        finally:
+            self._readers -= 1
+            gone.cancel()
+            ending.cancel()
+
+    async def _send_until(self, over: set["asyncio.Future[Any]"], send: Send) -> None:
+        headers = [(b"content-type", b"text/event-stream"), (b"cache-control", b"no-store")]
+        await send({"type": "http.response.start", "status": 200, "headers": headers})
+        text, since = f"retry: {RETRY_MILLISECONDS}\n", 0.0
+        while True:
+            # Reading files of some 100 KB: not on the loop that serves the application.
+            snapshot = await asyncio.to_thread(self._snapshots.take, since)
+            since = max([since, *(second["time"] for second in snapshot["history"])])
+            text += f"data: {json.dumps(snapshot)}\n\n"
+            await send({"type": "http.response.body", "body": text.encode(), "more_body": True})
+            done, _ = await asyncio.wait(over, timeout=SECONDS, return_when=asyncio.FIRST_COMPLETED)
+            if done:
+                break
+            text = ""
+        with contextlib.suppress(OSError):
+            await send({"type": "http.response.body", "body": b""})
+
+
+async def _disconnected(receive: Receive) -> None:
+    while (await receive())["type"] != "http.disconnect":
+        pass

@@ -1,0 +1,46 @@
+"""`/metrics`, asked by Prometheus: the counts of all slots, and the scoreboard of this moment."""
+
+import asyncio
+import socket
+from collections.abc import Iterable
+
+from prometheus_client import CollectorRegistry
+from prometheus_client.core import Metric
+from prometheus_client.exposition import choose_encoder
+from prometheus_client.multiprocess import MultiProcessCollector
+from prometheus_client.registry import Collector
+
+from coachman.metrics.scoreboard_collector import ScoreboardCollector
+from coachman.metrics.store import Store
+from coachman.ops.responses import Answer, json_answer
+from coachman.state.scoreboard import Scoreboard
+
+
+class Scrape:
+    def __init__(
+        self, scoreboard: Scoreboard | None, store: Store | None, public: list[socket.socket]
+    ) -> None:
+        self._collectors = None
+        if scoreboard is not None and store is not None:
+            self._collectors = CollectorRegistry()
+            self._collectors.register(_Counts(store))
+            self._collectors.register(ScoreboardCollector(scoreboard, public))
+
+    async def answer(self, accept: str) -> Answer:
+        if self._collectors is None:
+            sentence = (
+                "Nothing is counted: COACHMAN_METRICS is off, or COACHMAN_RUNTIME_DIR cannot be written."
+            )
+            return json_answer({"detail": sentence}, 503)
+        encode, content_type = choose_encoder(accept)
+        # Some milliseconds of work: not on the loop that serves the application.
+        return Answer(await asyncio.to_thread(encode, self._collectors), content_type=content_type)
+
+
+class _Counts(Collector):
+    def __init__(self, store: Store) -> None:
+        self._store = store
+
+    def collect(self) -> Iterable[Metric]:
+        merged: Iterable[Metric] = MultiProcessCollector.merge(self._store.files())  # type: ignore[no-untyped-call]
+        return merged

@@ -1,0 +1,148 @@
+"""The service as systemd has it: asked by systemctl, and over its ops listener."""
+
+import contextlib
+import http.client
+import json
+import socket
+import subprocess
+import time
+from pathlib import Path
+from typing import Any
+
+from coachman.releases.errors import RefusedError
+from coachman.releases.layout import Release
+
+UNIT = "coachman.service"
+SOCKETS = ("coachman.socket", "coachman-ops.socket")
+MOVE_SECONDS = 700  # above TimeoutStopSec and TimeoutStartSec together
+STEP_SECONDS = 300  # a check, a migration: as the unit's TimeoutStartSec
+READY_SECONDS = 15
+# What a check or a migration shares with the service, drop-ins included.
+SHARED = (
+    *("User", "Group", "StateDirectory", "StateDirectoryMode", "UMask", "Environment", "LoadCredential"),
+    *("PrivateNetwork", "PrivateTmp", "ProtectSystem", "ProtectHome", "NoNewPrivileges", "PrivateDevices"),
+)
+
+
+def run_as_service(release: Release, *command: str) -> str:
+    """Runs `python -m coachman` of the release and returns what it printed. Raises RefusedError with it."""
+    done = _run(
+        *("systemd-run", "--pipe", "--wait", "--collect", "--quiet", "--service-type=exec"),
+        *(f"--property={property}" for property in _shared_properties()),
+        f"--property=WorkingDirectory={release.folder}",
+        f"--property=RuntimeMaxSec={STEP_SECONDS}",
+        *(str(release.python), "-m", "coachman", *command),
+        seconds=STEP_SECONDS + 30,
+    )
+    if done.returncode:
+        raise RefusedError(done.stdout.strip() or f"`coachman {' '.join(command)}` ended without a word.")
+    return done.stdout.strip()
+
+
+def is_active() -> bool:
+    return _run("systemctl", "is-active", UNIT).stdout.strip() == "active"
+
+
+def reload() -> None:
+    """Returns when the new generation serves. Raises RefusedError with what it said."""
+    _move("reload", UNIT)
+
+
+def restart() -> None:
+    _move("restart", UNIT)
+
+
+def stop() -> None:
+    _run("systemctl", "stop", UNIT, *SOCKETS, seconds=MOVE_SECONDS)
+
+
+def generation() -> int:
+    """Of those that serve; 0 when nobody answers."""
+    with contextlib.suppress(OSError, ValueError, http.client.HTTPException):
+        return int(_readyz()["generation"])
+    return 0
+
+
+def confirm(*, above: int) -> dict[str, Any]:
+    """What /readyz says once all workers of a generation above that one serve."""
+    deadline = time.monotonic() + READY_SECONDS
+    answer: Any = "nothing"
+    while time.monotonic() < deadline:
+        try:
+            answer = _readyz()
+            if answer["status"] == "ready" and answer["generation"] > above:
+                return dict(answer)
+        except (OSError, ValueError, http.client.HTTPException) as error:
+            answer = error
+        time.sleep(0.1)
+    raise RefusedError(f"/readyz does not confirm the new generation; it says: {answer}")
+
+
+def _move(verb: str, *units: str) -> None:
+    began = time.time()
+    done = _run("systemctl", verb, *units, seconds=MOVE_SECONDS)
+    if done.returncode:
+        raise RefusedError(_said_since(began) or done.stdout.strip())
+
+
+def _said_since(began: float) -> str:
+    """The service's own words, which say more than systemctl does."""
+    journal = _run(
+        "journalctl", "--unit", UNIT, "--output=cat", "--no-pager", f"--since=@{int(began)}", "-n", "30"
+    )
+    return journal.stdout.strip()
+
+
+def _readyz() -> dict[str, Any]:
+    connection = http.client.HTTPConnection("localhost", timeout=5)
+    with contextlib.closing(connection):
+        connection.sock = _connect(_ops_address())
+        connection.request("GET", "/readyz")
+        answer: dict[str, Any] = json.loads(connection.getresponse().read())
+        return answer
+
+
+def _ops_address() -> str:
+    """Such as "127.0.0.1:9100": a drop-in may have changed it."""
+    listen = _run("systemctl", "show", "--value", "--property=Listen", SOCKETS[1]).stdout
+    return listen.partition(" ")[0]
+
+
+def _connect(address: str) -> socket.socket:
+    if address.startswith("/"):
+        stream = socket.socket(socket.AF_UNIX)
+        stream.settimeout(5)
+        stream.connect(address)
+        return stream
+    host, _, port = address.rpartition(":")
+    return socket.create_connection((host.strip("[]"), int(port)), 5)
+
+
+def _shared_properties() -> list[str]:
+    shown = _run("systemctl", "show", f"--property={','.join((*SHARED, 'EnvironmentFiles'))}", UNIT).stdout
+    properties = []
+    for line in shown.splitlines():
+        name, _, value = line.partition("=")
+        if name == "EnvironmentFiles":
+            path, _, option = value.partition(" ")
+            value = f"-{path}" if "ignore_errors=yes" in option else path
+            name = "EnvironmentFile"
+        if value:
+            properties.append(f"{name}={value}")
+    return properties
+
+
+def _run(*command: str, seconds: float = 60) -> "subprocess.CompletedProcess[str]":
+    try:
+        return subprocess.run(
+            command,
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
+            timeout=seconds,
+        )
+    except subprocess.TimeoutExpired:
+        raise RefusedError(f"`{' '.join(command[:3])}` has not ended within {seconds:g} s.") from None
+    except FileNotFoundError:
+        raise RefusedError(f"There is no {Path(command[0])} here: releases need systemd.") from None

@@ -1,0 +1,72 @@
+"""The server of the operations listener."""
+
+import asyncio
+import contextlib
+import socket
+from collections.abc import Generator
+from typing import Any
+
+import uvicorn
+
+from coachman.ops.app import OpsApp
+from coachman.serving.drain import Drain
+from coachman.state.scoreboard import Scoreboard
+
+TRIAL_LOOK_SECONDS = 0.05
+
+
+class OpsServer(uvicorn.Server):
+    """Answers on the ops listener, apart from the application: its connections and its stop are its own."""
+
+    DRAIN_SECONDS, KEEPALIVE_SECONDS = 2, 1
+
+    def __init__(self, application: OpsApp, scoreboard: Scoreboard | None) -> None:
+        super().__init__(
+            uvicorn.Config(
+                application,
+                lifespan="off",
+                log_config=None,
+                access_log=False,
+                ws="none",
+                timeout_keep_alive=self.KEEPALIVE_SECONDS,
+            )
+        )
+        self._application, self._scoreboard = application, scoreboard
+        self._is_hurried = False
+
+    @contextlib.contextmanager
+    def capture_signals(self) -> Generator[None]:
+        """Signals are the public server's; this one stops when it has."""
+        yield
+
+    def stop(self, *, hurried: bool) -> None:
+        self._is_hurried = hurried
+        self.should_exit = True
+
+    async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
+        for server in self.servers:
+            server.close()
+        self._application.stop()
+        drain = Drain(self, self.DRAIN_SECONDS, self.KEEPALIVE_SECONDS)
+        if self._is_hurried:
+            drain.hurry()
+        await drain.run()
+        await super().shutdown()
+
+    @contextlib.asynccontextmanager
+    async def running(self, sockets: list[socket.socket]) -> Any:
+        if not sockets:
+            yield
+            return
+        serving = asyncio.create_task(self._serve_in_turn(sockets))
+        try:
+            yield
+        finally:
+            self.should_exit = True
+            await serving
+
+    async def _serve_in_turn(self, sockets: list[socket.socket]) -> None:
+        """A generation that is to take over leaves probes to the one that serves until all of it is ready."""
+        while self._scoreboard and self._scoreboard.is_on_trial and not self.should_exit:  # noqa: ASYNC110 - another process ends the trial
+            await asyncio.sleep(TRIAL_LOOK_SECONDS)
+        await self.serve(sockets=sockets)

@@ -1,0 +1,101 @@
+"""A line for each request, or for those that were slow or failed. Runs in the worker."""
+
+import functools
+import logging
+import sys
+import time
+from collections.abc import Callable, Iterable
+from typing import Literal, NamedTuple
+
+from coachman.logs.formatters import FIELDS, JsonFormatter, of_request, quoted
+from coachman.system import stdio
+
+Mode = Literal["off", "on", "slow"]
+MOST_KEPT = 500  # of the encoded beginnings of lines: a method can be anything
+
+log = logging.getLogger("coachman.access")
+
+
+class AccessLog:
+    """Names the route, not the path: what a path or a query contains may be nobody's business."""
+
+    def __init__(self, mode: Mode, slow_seconds: float) -> None:
+        self._tells_all, self._slow_seconds = mode == "on", slow_seconds
+        self._lines = _lines()
+
+    def tell(self, method: str, route: str, status: int, seconds: float, sent: int) -> None:
+        if self._tells_all or status >= 500 or seconds >= self._slow_seconds:
+            if self._lines is not None:
+                self._lines.note(method, route, status, seconds, sent)
+            else:
+                _through_logging(method, route, status, seconds, sent)
+
+    def flush(self) -> None:
+        if self._lines is not None:
+            self._lines.flush()
+
+
+class _Noted(NamedTuple):
+    at: float
+    request: str  # its ids, encoded
+    method: str
+    route: str
+    status: int
+    seconds: float
+    sent: int
+
+
+class _Lines:
+    """The same lines for a fifth of the time: they are noted, and written ten times a second."""
+
+    def __init__(self, form: JsonFormatter, write: Callable[[Iterable[str]], None]) -> None:
+        self._form, self._write = form, write
+        self._noted: list[_Noted] = []
+
+    def note(self, method: str, route: str, status: int, seconds: float, sent: int) -> None:
+        self._noted.append(_Noted(time.time(), of_request(), method, route, status, seconds, sent))
+
+    def flush(self) -> None:
+        if self._noted:
+            noted, self._noted = self._noted, []
+            self._write(map(self._line, noted))
+
+    def _line(self, noted: _Noted) -> str:
+        message, fields = _encoded(noted.method, noted.route, noted.status)
+        return self._form.encoded_line(
+            noted.at,
+            logging.INFO,
+            log.name,
+            f'"{message}{noted.seconds:.3f} s, {noted.sent} bytes"',
+            f'{noted.request}{fields}, "duration": {noted.seconds:.6f}, "bytes": {noted.sent}',
+        )
+
+
+@functools.lru_cache(MOST_KEPT)
+def _encoded(method: str, route: str, status: int) -> tuple[str, str]:
+    """What lines have in common: the beginning of the message, and of the fields."""
+    message = quoted(f"{method} {route} {status} in ")[1:-1]
+    return message, f', "method": {quoted(method)}, "route": {quoted(route)}, "status": {status}'
+
+
+def _through_logging(method: str, route: str, status: int, seconds: float, sent: int) -> None:
+    fields = {
+        "method": method,
+        "route": route,
+        "status": status,
+        "duration": round(seconds, 6),
+        "bytes": sent,
+    }
+    log.info("%s %s %d in %.3f s, %d bytes", method, route, status, seconds, sent, extra={FIELDS: fields})
+
+
+def _lines() -> _Lines | None:
+    """None where somebody has changed how lines are written."""
+    handlers = logging.getLogger().handlers
+    if log.handlers or len(handlers) != 1 or not log.isEnabledFor(logging.INFO):
+        return None
+    form, stream = handlers[0].formatter, getattr(handlers[0], "stream", None)
+    if stream is not sys.stderr or not isinstance(form, JsonFormatter):
+        return None
+    write = stdio.lines_writer(sys.stderr)
+    return _Lines(form, write) if write is not None else None

@@ -1,0 +1,62 @@
+"""Counts requests by route, method and status, and how long they took. Runs in the worker."""
+
+from bisect import bisect_left
+from collections import Counter, defaultdict
+from collections.abc import Sequence
+from typing import Any
+
+from coachman.metrics.counters import Metrics
+
+METHODS = frozenset(("GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"))
+OTHER = "other"
+MOST_ROUTES = 500
+
+Key = tuple[str, str, int]  # route, method, status
+
+
+class RequestCounts:
+    """As many series as routes and statuses, however many paths and methods clients make up.
+
+    Requests are noted, and added to the metrics ten times a second: to change three values of a
+    multi-process metric takes twenty times as long as to remember that it is to be done.
+    """
+
+    def __init__(self, metrics: Metrics) -> None:
+        self._metrics = metrics
+        self._noted: defaultdict[Key, list[float]] = defaultdict(list)
+        self._series: dict[Key, tuple[Any, Any]] = {}
+        self._routes: set[str] = set()
+
+    def count(self, method: str, route: str, status: int, seconds: float) -> None:
+        self._noted[route, method, status].append(seconds)
+
+    def flush(self) -> None:
+        noted, self._noted = self._noted, defaultdict(list)
+        for key, durations in noted.items():
+            requests, seconds = self._series.get(key) or self._open(*key)
+            requests.inc(len(durations))
+            observe_all(seconds, durations)
+
+    def _open(self, route: str, method: str, status: int) -> tuple[Any, Any]:
+        known = self._bounded(route), method if method in METHODS else OTHER, status
+        series = (
+            self._metrics.requests.labels(known[0], known[1], str(status)),
+            self._metrics.seconds.labels(known[0], known[1]),
+        )
+        if known == (route, method, status):  # what clients make up is not remembered
+            self._series[known] = series
+        return series
+
+    def _bounded(self, route: str) -> str:
+        if route not in self._routes and len(self._routes) >= MOST_ROUTES:
+            return OTHER
+        self._routes.add(route)
+        return route
+
+
+def observe_all(histogram: Any, amounts: Sequence[float]) -> None:
+    """What Histogram.observe does with each, but each value is changed once."""
+    bounds = histogram._upper_bounds
+    for bucket, count in Counter(bisect_left(bounds, amount) for amount in amounts).items():
+        histogram._buckets[bucket].inc(count)
+    histogram._sum.inc(sum(amounts))

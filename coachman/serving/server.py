@@ -1,0 +1,96 @@
+"""Uvicorn's server as one worker runs it."""
+
+import asyncio
+import contextlib
+import logging
+import signal
+import socket
+import time
+from collections.abc import Generator
+
+import uvicorn
+
+from coachman.serving.drain import QUICK_STOP_SECONDS, Drain
+from coachman.serving.ops_server import OpsServer
+from coachman.settings import ServerSettings
+from coachman.state.scoreboard import Slot
+from coachman.state.states import State
+
+log = logging.getLogger("gunicorn.error")
+
+
+class Server(uvicorn.Server):
+    """Serves the application, and says in its row of the scoreboard how far it is.
+
+    Without a slot (a worker under a master without our hooks) there is no row to keep.
+    """
+
+    def __init__(
+        self,
+        config: uvicorn.Config,
+        settings: ServerSettings,
+        slot: Slot | None,
+        ops: OpsServer,
+    ) -> None:
+        super().__init__(config)
+        self._settings, self._slot, self._ops = settings, slot, ops
+        self._drain: Drain | None = None
+        self._is_hurried = False
+        self._draining = asyncio.Event()
+
+    @contextlib.contextmanager
+    def capture_signals(self) -> Generator[None]:
+        """Leaves signals as the worker has set them.
+
+        A terminal's Ctrl-C reaches the workers too. Uvicorn would stop on it and then die of it, and
+        the master would report each worker as killed.
+        """
+        yield
+
+    def stop(self) -> None:
+        """SIGTERM: drains."""
+        self.should_exit = True
+
+    def stop_quickly(self) -> None:
+        """SIGQUIT, and the end of the master."""
+        self._is_hurried = self.should_exit = True
+        if self._drain is not None:
+            self._drain.hurry()
+
+    async def startup(self, sockets: list[socket.socket] | None = None) -> None:
+        begun = time.monotonic()
+        # The application's way to learn that the worker is going: `await request.state.draining.wait()`.
+        self.lifespan.state["draining"] = self._draining
+        await super().startup(sockets=sockets)
+        # Only the master says when to stop: SIGTERM drains, SIGQUIT hurries.
+        loop = asyncio.get_running_loop()
+        loop.add_signal_handler(signal.SIGTERM, self.stop)
+        loop.add_signal_handler(signal.SIGQUIT, self.stop_quickly)
+        self._record(State.READY)
+        log.info("Worker %s is ready after %.2f s", self._name(), time.monotonic() - begun)
+
+    async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
+        self._record(State.DRAINING)
+        log.info("Worker %s drains", self._name())
+        for server in self.servers:
+            server.close()
+        self._draining.set()
+        self._ops.stop(hurried=self._is_hurried)  # probes and scrapes go to workers that stay
+        self._drain = Drain(self, self._settings.drain_seconds, self._settings.keepalive_seconds)
+        if self._is_hurried:
+            self._drain.hurry()
+        await self._drain.run()
+        # What has been cut has a second to notice, in a hurry none; then Uvicorn cancels it and ends the
+        # lifespan. The sockets are closed: Gunicorn logs a second close as an error.
+        cut_at_once = self._is_hurried and self.server_state.tasks
+        self.config.timeout_graceful_shutdown = 0 if cut_at_once else QUICK_STOP_SECONDS
+        await super().shutdown()
+
+    def _record(self, state: State) -> None:
+        if self._slot is not None:
+            now = time.time()
+            ready = {"ready_at": now} if state == State.READY else {}
+            self._slot.update(state=state, since=now, beat=time.monotonic(), **ready)
+
+    def _name(self) -> str:
+        return f"in slot {self._slot.number}" if self._slot else "without a slot"

@@ -1,0 +1,123 @@
+"""`coachman serve`: one process without a master, where an engine supervises, scales and replaces it.
+
+It serves as a worker does, and says of itself what a master with one worker would say.
+"""
+
+import asyncio
+import faulthandler
+import logging
+import os
+import signal
+import socket
+import sys
+import time
+
+import uvicorn
+
+from coachman.asgi import Application
+from coachman.logs import formatters
+from coachman.metrics import store
+from coachman.metrics.counters import Metrics
+from coachman.serving.serve import Place, quieten_uvicorn, serve, uvicorn_options
+from coachman.settings import ServerSettings, load_settings
+from coachman.state import runtime_dir
+from coachman.state.events import Events
+from coachman.state.history import History
+from coachman.state.scoreboard import Scoreboard
+from coachman.system import stdio
+from coachman.system.app_loader import load
+from coachman.system.sockets import beyond_loopback, open_socket
+
+START_FAILED = 3  # as a master has it
+LOOK_SECONDS = 0.5
+
+log = logging.getLogger("gunicorn.error")
+
+
+def run() -> None:
+    """Serves until SIGTERM or Ctrl-C, and drains."""
+    _set_signals()
+    settings = load_settings()
+    stdio.never_block()
+    formatters.write_to_stderr(settings.log_format, settings.log_level)
+    if settings.metrics:
+        store.keep(settings.runtime_dir)
+    application = load(settings.app)
+    config = uvicorn.Config(application, log_config=None, **uvicorn_options(settings))
+    public = open_socket("COACHMAN_BIND", settings.bind)
+    ops = open_socket("COACHMAN_OPS_BIND", settings.ops_bind)
+    _tell_application(beyond_loopback(public))
+    place = _take_place(settings)
+    quieten_uvicorn(settings)
+    events = Events(settings.runtime_dir, 1)
+    events.tell(logging.INFO, "started", "One process without a master, pid %s", os.getpid())
+    log.info("Serving on: %s; operations on: %s", settings.bind, settings.ops_bind)
+    if (settings.workers or 1) > 1:
+        log.warning("COACHMAN_WORKERS=%s is not used: this is one process; run more", settings.workers)
+    try:
+        with asyncio.Runner(loop_factory=config.get_loop_factory()) as runner:
+            runner.run(_serve(application, config, settings, place, events, public, ops))
+    except SystemExit:  # Uvicorn's way to say that the start-up failed
+        log.error("The application did not start; nothing is served.")
+        sys.exit(START_FAILED)
+    finally:
+        runtime_dir.withdraw(settings.runtime_dir, os.getpid())
+
+
+async def _serve(
+    application: Application,
+    config: uvicorn.Config,
+    settings: ServerSettings,
+    place: Place,
+    events: Events,
+    public: socket.socket,
+    ops: socket.socket,
+) -> None:
+    assert place.scoreboard is not None
+    watching = asyncio.create_task(_watch(place.scoreboard, events, History(settings.runtime_dir, 1)))
+    try:
+        await serve(application, config, settings, place, public=[public], ops=[ops])
+    finally:
+        watching.cancel()
+
+
+async def _watch(scoreboard: Scoreboard, events: Events, history: History) -> None:
+    """What a master does each time that its loop turns: the status page tells of it."""
+    while True:
+        scoreboard.note_readiness()
+        events.look(scoreboard)
+        history.look(scoreboard)
+        await asyncio.sleep(LOOK_SECONDS)
+
+
+def _set_signals() -> None:
+    # The first process of a container has no default actions: without a handler it would ignore SIGTERM.
+    # Until the server has started: it sets its own then.
+    signal.signal(signal.SIGTERM, lambda *_: os._exit(0))
+    signal.signal(signal.SIGQUIT, lambda *_: os._exit(0))
+    signal.signal(signal.SIGINT, lambda *_: signal.raise_signal(signal.SIGTERM))
+    for signum in (signal.SIGHUP, signal.SIGUSR1, signal.SIGUSR2, signal.SIGTTIN, signal.SIGTTOU):
+        signal.signal(signum, lambda *_: None)  # a master's: there is nothing to reload, hand over or scale
+    faulthandler.enable(file=2)
+
+
+def _tell_application(exposed: str | None) -> None:
+    os.environ["COACHMAN_WORKER_COUNT"] = "1"
+    os.environ.pop("COACHMAN_EXPOSED", None)
+    if exposed:
+        os.environ["COACHMAN_EXPOSED"] = exposed
+
+
+def _take_place(settings: ServerSettings) -> Place:
+    scoreboard = runtime_dir.open_scoreboard(settings.runtime_dir, os.getpid())
+    scoreboard.update_service(pid=os.getpid(), workers=1, slots=1)
+    slot = scoreboard.slots[0]
+    slot.write(slot.read().at_fork(time.time())._replace(pid=os.getpid()))
+    formatters.identify(generation=1, slot=0)
+    metrics = None
+    if (counts := store.kept()) is not None:
+        counts.become_master(1)
+        metrics = Metrics()
+        metrics.begin_at_zero()
+        counts.become_worker(0, 1)
+    return Place(scoreboard, slot, metrics, master_pid=None)

@@ -1,0 +1,86 @@
+"""What has happened to the service: in the log, and in a file that the status page reads."""
+
+import logging
+import time
+from pathlib import Path
+from typing import Any
+
+from coachman.logs.formatters import FIELDS
+from coachman.state.readiness import status_line
+from coachman.state.ring_file import Ring, read
+from coachman.state.runtime_dir import ops_folder
+from coachman.state.scoreboard import Row, Scoreboard
+from coachman.state.states import State
+
+RECORD_BYTES, RECORDS = 512, 256
+SHOWN = 100
+DEGRADED_SECONDS = 1.0  # a worker that is killed and replaced is no news beside its own end
+
+log = logging.getLogger("gunicorn.error")
+
+
+class Events:
+    """Runs in the master. Each generation has a file of its own, for two may live at once."""
+
+    def __init__(self, runtime_dir: Path, generation: int) -> None:
+        self._ring = Ring(_path(runtime_dir, generation), RECORD_BYTES, RECORDS)
+        self._generation = generation
+        self._ready: dict[int, int] = {}  # slot -> pid
+        self._whole_at = time.monotonic()
+        self._is_degraded = False
+        self._workers = 0
+
+    def tell(self, level: int, kind: str, message: str, *arguments: Any, **fields: Any) -> None:
+        """In the log too, whose line names the event."""
+        log.log(level, message, *arguments, extra={FIELDS: {"event": kind, **fields}})
+        self.note(kind, message % arguments if arguments else message, level, **fields)
+
+    def note(self, kind: str, message: str, level: int = logging.INFO, **fields: Any) -> None:
+        self._ring.write(
+            time=round(time.time(), 3),
+            level=logging.getLevelName(level).lower(),
+            event=kind,
+            generation=self._generation,
+            message=message,
+            **fields,
+        )
+
+    def look(self, scoreboard: Scoreboard) -> None:
+        """Called each time that the master's loop turns: notes what nobody tells it."""
+        service, rows = scoreboard.service, scoreboard.rows()
+        self._note_ready(rows)
+        if self._workers and self._workers != service.workers:
+            self.note("scaled", f"{service.workers} workers are wanted (before: {self._workers})")
+        self._workers = service.workers
+        if scoreboard.was_ready:
+            self._note_degraded(scoreboard)
+
+    def _note_ready(self, rows: list[tuple[int, Row]]) -> None:
+        for number, row in rows:
+            if row.state == State.READY and self._ready.get(number) != row.pid:
+                self._ready[number] = row.pid
+                seconds = row.ready_at - row.forked_at
+                message = f"Worker in slot {number} (pid {row.pid}) is ready {seconds:.2f} s after its fork"
+                self.note("ready", message, slot=number)
+
+    def _note_degraded(self, scoreboard: Scoreboard) -> None:
+        now = time.monotonic()
+        if scoreboard.ready() >= scoreboard.service.workers:
+            self._whole_at = now
+            if self._is_degraded:
+                self._is_degraded = False
+                self.note("restored", f"All serve again: {status_line(scoreboard)}")
+        elif not self._is_degraded and now - self._whole_at > DEGRADED_SECONDS:
+            self._is_degraded = True
+            self.note("degraded", status_line(scoreboard).capitalize(), logging.WARNING)
+
+
+def latest(runtime_dir: Path) -> list[dict[str, Any]]:
+    """Runs in a worker: the newest events of the generations, the newest first."""
+    found = [record for parity in (0, 1) for record in read(_path(runtime_dir, parity))]
+    found.sort(key=lambda record: (record["time"], record["n"]), reverse=True)
+    return found[:SHOWN]
+
+
+def _path(runtime_dir: Path, generation: int) -> Path:
+    return ops_folder(runtime_dir) / f"events.{generation % 2}"

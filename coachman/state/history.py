@@ -1,0 +1,85 @@
+"""The last minutes, second by second: what the graphs of the status page show."""
+
+import time
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from coachman.state.ring_file import Ring, read
+from coachman.state.runtime_dir import ops_folder
+from coachman.state.scoreboard import Row, Scoreboard
+from coachman.state.states import State
+
+RECORD_BYTES, RECORDS = 192, 300
+SUMS = ("requests", "busy", "in_flight", "ready", "cpu", "rss")
+
+
+class _Seen(NamedTuple):
+    """A worker's counts at the last look."""
+
+    pid: int = 0
+    requests: int = 0
+    busy: float = 0.0
+    cpu: float = 0.0
+
+
+class History:
+    """Runs in the master, which alone is there all the time."""
+
+    def __init__(self, runtime_dir: Path, generation: int) -> None:
+        self._ring = Ring(_path(runtime_dir, generation), RECORD_BYTES, RECORDS)
+        self._seen: dict[int, _Seen] = {}
+        self._looked_at = 0.0
+
+    def look(self, scoreboard: Scoreboard) -> None:
+        """Called each time that the master's loop turns, at least once a second or so."""
+        now = time.time()
+        if int(now) == int(self._looked_at):
+            return
+        elapsed = now - self._looked_at
+        self._looked_at = now
+        rows = scoreboard.rows()
+        used = [self._used(number, row) for number, row in rows]
+        self._seen = {number: _counts(row) for number, row in rows}
+        if elapsed > 60:  # the first look
+            return
+        self._ring.write(
+            time=int(now),
+            requests=round(sum(one.requests for one in used) / elapsed, 2),  # a second
+            busy=round(sum(one.busy for one in used) / elapsed, 4),  # seconds of requests, a second
+            cpu=round(sum(one.cpu for one in used) / elapsed, 3),  # cores
+            in_flight=sum(row.in_flight for _, row in rows),
+            ready=sum(row.state == State.READY for _, row in rows),
+            rss=sum(row.rss for _, row in rows),
+            lag=round(max((row.loop_lag for _, row in rows), default=0.0), 4),
+        )
+
+    def _used(self, number: int, row: Row) -> _Seen:
+        """Since the last look. A worker that is new in its slot began at zero."""
+        now, before = _counts(row), self._seen.get(number, _Seen())
+        if before.pid != now.pid:
+            return now
+        return _Seen(
+            now.pid, now.requests - before.requests, now.busy - before.busy, max(0.0, now.cpu - before.cpu)
+        )
+
+
+def _counts(row: Row) -> _Seen:
+    return _Seen(row.pid, row.requests, row.busy_seconds, row.cpu_seconds)
+
+
+def latest(runtime_dir: Path, since: float = 0.0) -> list[dict[str, Any]]:
+    """Runs in a worker: the seconds after `since`, the oldest first; those of two generations added up."""
+    oldest = max(since, time.time() - RECORDS)
+    seconds: dict[int, dict[str, Any]] = {}
+    for parity in (0, 1):
+        for record in read(_path(runtime_dir, parity)):
+            if record["time"] > oldest:
+                second = seconds.setdefault(record["time"], dict.fromkeys(SUMS, 0) | {"lag": 0})
+                for name in SUMS:
+                    second[name] += record[name]
+                second["lag"] = max(second["lag"], record["lag"])
+    return [{"time": moment, **seconds[moment]} for moment in sorted(seconds)]
+
+
+def _path(runtime_dir: Path, generation: int) -> Path:
+    return ops_folder(runtime_dir) / f"history.{generation % 2}"

@@ -1,0 +1,59 @@
+"""The states of a worker and of a handover, and the reasons for an exit, as all of Coachman spells them."""
+
+import signal
+from enum import IntEnum
+
+
+class State(IntEnum):
+    EMPTY = 0
+    STARTING = 1
+    READY = 2
+    DRAINING = 3
+    DEAD = 4
+    BACKING_OFF = 5
+
+
+STAYING = (State.STARTING, State.READY, State.BACKING_OFF)
+
+
+class Reason(IntEnum):
+    """Why a worker ended."""
+
+    NONE = 0
+    CRASHED = 1
+    BOOT_FAILED = 2
+    BOOT_TIMEOUT = 3
+    BLOCKED_LOOP = 4
+    BLOCKED_POOL = 5
+    STOPPED_PROCESS = 6
+    DRAIN_TIMEOUT = 7
+    RECYCLED_REQUESTS = 8
+    RECYCLED_AGE = 9
+    RECYCLED_MEMORY = 10
+    SCALED_DOWN = 11
+    STOPPED = 12
+
+
+class Phase(IntEnum):
+    """Of the last handover that this master began."""
+
+    NONE = 0
+    UNDER_WAY = 1
+    ACCEPTED = 2
+    REFUSING = 3  # the new master is being ended
+    REFUSED = 4
+
+
+def words(member: Reason | State | Phase) -> str:
+    """As people and programs read it: "blocked-loop"."""
+    return member.name.lower().replace("_", "-")
+
+
+def signal_name(code: int) -> str | None:
+    """SIGKILL for -9, None for an exit code."""
+    if code >= 0:
+        return None
+    try:
+        return signal.Signals(-code).name
+    except ValueError:  # a real-time signal
+        return f"signal {-code}"

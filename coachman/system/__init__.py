@@ -1,0 +1,1 @@
+"""The operating system: processes, sockets, standard streams, systemd. Knows nothing of Coachman."""
