@@ -4,11 +4,11 @@ from pathlib import Path
 
 import pytest
 
-from coachman.metrics import store
 from coachman.state import events, history
 from coachman.state.events import Events
 from coachman.state.history import History
 from coachman.state.ring_file import Ring, read
+from coachman.state.runtime_dir import ops_folder
 from coachman.state.scoreboard import Row, Scoreboard
 from coachman.state.states import State
 
@@ -144,4 +144,4 @@ def test_seconds_of_two_generations_are_added_up(
     assert [second["requests"] for second in told] == [28, 8]
     assert [second["lag"] for second in told] == [0.5, 0.5]
     assert history.latest(tmp_path, since=told[0]["time"]) == told[1:]
-    assert store.folder(tmp_path).is_dir()
+    assert ops_folder(tmp_path).is_dir()

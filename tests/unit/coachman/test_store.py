@@ -18,7 +18,7 @@ from coachman.metrics.store import Store, _AllocatedDict
 PROGRAM = """
 import os, sys
 from pathlib import Path
-from coachman.ops import store
+from coachman.metrics import store
 store.keep(Path(sys.argv[1]))
 from prometheus_client import Counter, Gauge
 hits = Counter("hits", "Hits.", ["of"])
