@@ -27,9 +27,9 @@ def serve() -> None:
 @cli.command()
 def migrate() -> None:
     """Bring the database to the schema that this release needs."""
-    from app.database.address import printable
     from app.migrations.migrate import MigrationError, upgrade
     from app.migrations.revision import REVISION, is_newer
+    from durable_database.address import printable
 
     url = load_settings().database_url
     try:

@@ -2,7 +2,7 @@
 
 import os
 
-from app.database import Database
+from durable_database import Database
 
 WORKERS = "COACHMAN_WORKER_COUNT"  # set by whoever runs us; one process where nobody does
 GENERATIONS = 2  # while a release takes over from another, the workers of both are connected

@@ -4,8 +4,8 @@ from typing import Annotated
 
 from fastapi import Depends, Request
 
-from app.database import Database
 from app.inventory.repository import Inventory
+from durable_database import Database
 
 
 # All are coroutines: FastAPI would send plain functions to the thread pool.

@@ -10,9 +10,9 @@ from fastapi.responses import JSONResponse
 from starlette.exceptions import HTTPException
 from starlette.routing import Match
 
-from app.database import PoolTimeout, TransactionTimeout
-from app.database.failures import DatabaseUnavailable, is_about_the_disk, is_locked
 from app.problems import FieldError, InvalidField, Problem, title
+from durable_database import PoolTimeout, TransactionTimeout
+from durable_database.failures import DatabaseUnavailable, is_about_the_disk, is_locked
 
 log = logging.getLogger("uvicorn.error")  # the server's own log
 

@@ -11,13 +11,13 @@ from fastapi import FastAPI
 
 from app import metrics
 from app.budget import missing_connections
-from app.database import Database, sqlite_file
-from app.database.address import is_postgresql, name_of
-from app.database.failures import from_database, is_damage, lacks_a_table
-from app.database.filesystem import network_file_system
 from app.keys import Keys, KeysError, load_keys
 from app.migrations.revision import REVISION, is_newer, serves
 from app.settings import Settings
+from durable_database import Database, sqlite_file
+from durable_database.address import is_postgresql, name_of
+from durable_database.failures import from_database, is_damage, lacks_a_table
+from durable_database.filesystem import network_file_system
 
 EXPOSED = "COACHMAN_EXPOSED"  # set by whoever runs us: an address that is not loopback
 MIGRATE = "run: python -m app migrate"

@@ -8,7 +8,7 @@ from urllib.parse import urlsplit
 from pydantic import AfterValidator, BeforeValidator, Field, ValidationError
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
-from app.database.address import is_postgresql, printable
+from durable_database.address import is_postgresql, printable
 
 LogLevel = Literal["debug", "info", "warning", "error", "critical"]
 SettingsT = TypeVar("SettingsT", bound="Settings")

@@ -25,7 +25,7 @@ import sqlalchemy as sa
 
 sys.path.insert(0, str(Path(__file__).parents[1]))
 
-from app.database import Database
+from durable_database import Database
 
 ITEMS = sa.table("items", *(sa.column(name) for name in ("id", "name", "price")))
 STATIC = sa.select(ITEMS).where(ITEMS.c.id == sa.bindparam("wanted"))

@@ -15,7 +15,7 @@ import databases
 from fastapi import FastAPI, Request
 from pydantic import BaseModel
 
-from app.database import Database
+from durable_database import Database
 
 KIND = os.environ.get("BENCH_DATABASE", "none")
 URL = os.environ.get("COACHMAN_DATABASE_URL", "")

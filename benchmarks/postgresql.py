@@ -15,7 +15,7 @@ import asyncpg
 import databases
 import sqlalchemy as sa
 
-from app.database import Database
+from durable_database import Database
 
 TASKS, ROUNDS, SECONDS, SIZE = 16, 5, 0.6, 5
 TABLE = "CREATE TABLE bench (id bigserial PRIMARY KEY, n bigint, name text)"

@@ -6,8 +6,8 @@ from typing import Any
 
 import psycopg
 
-from app.database import sqlite_file
-from app.database.address import is_postgresql
+from durable_database import sqlite_file
+from durable_database.address import is_postgresql
 
 
 def query(url: str, sql: str) -> list[tuple[Any, ...]]:

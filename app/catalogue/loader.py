@@ -11,10 +11,10 @@ from typing import Literal
 from app.catalogue.entries import Entry, Validator
 from app.catalogue.rows import Refusal, Row
 from app.catalogue.upsert import Outcome, upsert
-from app.database import Database, sqlite_file, uninterrupted
-from app.database.address import is_postgresql, name_of
-from app.database.failures import breaks_a_constraint, from_database, is_locked
 from app.lifespan import MIGRATE, NotReadyError, open_database
+from durable_database import Database, sqlite_file, uninterrupted
+from durable_database.address import is_postgresql, name_of
+from durable_database.failures import breaks_a_constraint, from_database, is_locked
 
 # A commit is an fsync, so rows share it; but the service waits at most 5 s for its turn to write,
 # and must find the file free between two batches.

@@ -2,8 +2,8 @@
 
 from sqlalchemy import TextClause, bindparam, text
 
-from app.database import Database
 from app.inventory.tables import UtcDateTime
+from durable_database import Database
 
 # The rows travel as one JSON parameter. To compile thousands of parameters took 100 ms a batch, all of
 # it under the write lock: a write of the service then waited up to 1.7 s for its turn.

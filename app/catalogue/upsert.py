@@ -12,10 +12,10 @@ from sqlalchemy import select
 from app.catalogue.entries import Entry, why_invalid
 from app.catalogue.rows import FIELDS, Refusal
 from app.catalogue.statements import lock_items, writes
-from app.database import Database
 from app.inventory.schemas import MovementCreate, Reason
 from app.inventory.search import search_text
 from app.inventory.tables import items
+from durable_database import Database
 
 Outcome = Literal["created", "updated", "unchanged"]
 REASONS: dict[Outcome, Reason] = {"created": "receipt", "updated": "correction"}

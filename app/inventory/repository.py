@@ -5,8 +5,6 @@ from typing import Any
 
 from sqlalchemy import bindparam, select
 
-from app.database import Database, uninterrupted
-from app.database.failures import breaks_unique
 from app.inventory.errors import (
     DuplicateSku,
     IdempotencyKeyReused,
@@ -19,6 +17,8 @@ from app.inventory.preconditions import IfMatch
 from app.inventory.schemas import Item, ItemCreate, ItemUpdate, Movement, MovementCreate
 from app.inventory.search import like_pattern, search_text
 from app.inventory.tables import MAX_QUANTITY, items, movements
+from durable_database import Database, uninterrupted
+from durable_database.failures import breaks_unique
 
 ITEM = [column for column in items.c if column.name in Item.model_fields]
 MOVEMENT = [column for column in movements.c if column.name in Movement.model_fields]

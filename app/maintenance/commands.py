@@ -7,8 +7,8 @@ from typing import Annotated
 
 import typer
 
-from app.database.address import is_postgresql, name_of
 from app.settings import load_settings
+from durable_database.address import is_postgresql, name_of
 
 File = Annotated[Path, typer.Argument(help="The backup.")]
 

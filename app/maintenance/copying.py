@@ -7,12 +7,12 @@ import psycopg
 import sqlalchemy as sa
 from psycopg import sql
 
-from app.database import sqlite_file
-from app.database.address import is_postgresql, name_of
 from app.inventory.tables import metadata
 from app.maintenance.errors import MaintenanceError
 from app.migrations import postgresql
 from app.migrations.migrate import opened, upgrade
+from durable_database import sqlite_file
+from durable_database.address import is_postgresql, name_of
 
 CHUNK_ROWS = 1000
 

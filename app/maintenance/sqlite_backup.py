@@ -7,10 +7,10 @@ import time
 from collections.abc import Iterator
 from pathlib import Path
 
-from app.database import sqlite_file
-from app.database.gate import closed_gate
 from app.maintenance.errors import MaintenanceError
 from app.migrations.revision import is_newer
+from durable_database import sqlite_file
+from durable_database.gate import closed_gate
 
 
 def backup(url: str, file: Path) -> None:

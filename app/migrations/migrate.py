@@ -8,9 +8,9 @@ from alembic import command
 from alembic.config import Config
 from alembic.migration import MigrationContext
 
-from app.database.address import is_postgresql, name_of
 from app.migrations.errors import MigrationError
 from app.migrations.revision import REVISION, is_newer, serves
+from durable_database.address import is_postgresql, name_of
 
 __all__ = ["MigrationError", "alembic_config", "opened", "upgrade"]
 

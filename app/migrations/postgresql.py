@@ -7,9 +7,9 @@ import psycopg
 import sqlalchemy as sa
 from sqlalchemy.exc import DatabaseError
 
-from app.database.address import name_of
-from app.database.failures import sqlstate
 from app.migrations.errors import MigrationError
+from durable_database.address import name_of
+from durable_database.failures import sqlstate
 
 LOCK_SECONDS = 60
 # A statement that waits for a table makes everyone wait behind it: better to fail, and to be run again.

@@ -10,10 +10,10 @@ from pathlib import Path
 import sqlalchemy as sa
 from sqlalchemy.exc import DatabaseError
 
-from app.database import sqlite_file
-from app.database.filesystem import network_file_system
-from app.database.gate import closed_gate
 from app.migrations.errors import MigrationError
+from durable_database import sqlite_file
+from durable_database.filesystem import network_file_system
+from durable_database.gate import closed_gate
 
 LOCK_SECONDS = 60
 

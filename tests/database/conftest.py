@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from app.database import Database
+from durable_database import Database
 
 SCHEMA = """
 CREATE TABLE entries (id INTEGER PRIMARY KEY, name VARCHAR(50) UNIQUE, n INTEGER NOT NULL DEFAULT 0);

@@ -7,8 +7,8 @@ from collections import Counter
 
 import pytest
 
-from app.database import Database
-from app.database.address import is_postgresql
+from durable_database import Database
+from durable_database.address import is_postgresql
 from tests.databases import query
 
 pytestmark = pytest.mark.anyio

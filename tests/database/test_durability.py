@@ -11,7 +11,7 @@ import pytest
 
 WRITE = """
 import asyncio, os, sys
-from app.database import Database
+from durable_database import Database
 
 async def write(database, n):
     await database.execute("INSERT INTO entries (name) VALUES (:name)", {"name": f"{sys.argv[2]} {n}"})

@@ -10,9 +10,9 @@ from typing import Any
 import pytest
 import sqlalchemy as sa
 
-from app.database import Database, PoolTimeout
-from app.database.errors import ForkedError
-from app.database.failures import DatabaseUnavailable
+from durable_database import Database, PoolTimeout
+from durable_database.errors import ForkedError
+from durable_database.failures import DatabaseUnavailable
 from tests.databases import query
 from tests.postgresql import Server
 

@@ -14,9 +14,9 @@ import aiosqlite
 import pytest
 import sqlalchemy as sa
 
-from app.database import Database, PoolTimeout, TransactionTimeout
-from app.database.compiler import Compiler
-from app.database.statements import DIALECT
+from durable_database import Database, PoolTimeout, TransactionTimeout
+from durable_database.compiler import Compiler
+from durable_database.statements import DIALECT
 from tests.databases import query
 
 pytestmark = pytest.mark.anyio

@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 import sqlalchemy as sa
 
-from app.database import Database
+from durable_database import Database
 
 pytestmark = pytest.mark.anyio
 OnDisk = Callable[[str], list[tuple[object, ...]]]

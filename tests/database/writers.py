@@ -8,7 +8,7 @@ import itertools
 import os
 import sys
 
-from app.database import Database
+from durable_database import Database
 
 MOVE = "INSERT INTO movements (key, delta) VALUES (:key, :delta)"
 STOCK = "UPDATE stock SET quantity = quantity + :delta"

@@ -76,7 +76,7 @@ def checkout(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A clean copy of this repository, without its tests."""
     folder = tmp_path_factory.mktemp("source") / "checkout"
     folder.mkdir()
-    for name in ("app", "coachman", "deploy", "docs", "scripts", "systemd"):
+    for name in ("app", "coachman", "deploy", "docs", "durable_database", "scripts", "systemd"):
         shutil.copytree(REPOSITORY / name, folder / name, ignore=shutil.ignore_patterns("__pycache__"))
     for name in ("gunicorn.conf.py", "requirements.txt", "pyproject.toml", "README.md", "LICENSE"):
         shutil.copyfile(REPOSITORY / name, folder / name)

@@ -13,10 +13,10 @@ import pytest
 from fastapi import Request
 from fastapi.testclient import TestClient
 
-from app.database import Database
 from app.lifespan import NotReadyError
 from app.main import create_app
 from app.settings import Settings
+from durable_database import Database
 
 pytestmark = pytest.mark.sqlite
 

@@ -5,14 +5,14 @@ import subprocess
 import sys
 from collections import Counter
 
-from app.database import Database
 from app.inventory.repository import Inventory
 from app.inventory.schemas import ItemCreate
+from durable_database import Database
 
 # Argument 1 is the database, 2 the item, 3 this process's number.
 BOOK = """
 import asyncio, random, sys
-from app.database import Database
+from durable_database import Database
 from app.inventory.errors import NotEnoughStock
 from app.inventory.repository import Inventory
 from app.inventory.schemas import MovementCreate

@@ -12,8 +12,8 @@ from typing import Any
 
 import pytest
 
-from app.database import Database, PoolTimeout, sqlite_file, uninterrupted
-from app.database.sqlite import SPARE_READERS, SQLiteBackend
+from durable_database import Database, PoolTimeout, sqlite_file, uninterrupted
+from durable_database.sqlite import SPARE_READERS, SQLiteBackend
 
 pytestmark = pytest.mark.anyio
 

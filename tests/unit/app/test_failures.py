@@ -6,9 +6,9 @@ from contextlib import closing
 import pytest
 from fastapi.testclient import TestClient
 
-from app.database import PoolTimeout, TransactionTimeout, sqlite
 from app.main import create_app
 from app.settings import Settings
+from durable_database import PoolTimeout, TransactionTimeout, sqlite
 
 pytestmark = pytest.mark.sqlite
 

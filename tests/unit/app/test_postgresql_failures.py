@@ -6,11 +6,11 @@ from pathlib import Path
 import pytest
 from fastapi.testclient import TestClient
 
-from app.database import filesystem
 from app.lifespan import NotReadyError
 from app.main import create_app
 from app.migrations.migrate import MigrationError, upgrade
 from app.settings import Settings
+from durable_database import filesystem
 from tests.databases import query
 from tests.postgresql import Server
 

@@ -11,7 +11,7 @@ from tests.vm.qemu.writes import flushes, replay
 pytestmark = pytest.mark.qemu
 
 MOVEMENTS = 60
-SQLITE = "/opt/coachman/current/app/database/sqlite.py"
+SQLITE = "/opt/coachman/current/durable_database/sqlite.py"
 NEGLIGENT = {
     "file system": "mount -o remount,barrier=0 /",
     "database": f"sed -i s/synchronous=FULL/synchronous=NORMAL/ {SQLITE} && systemctl restart coachman",

@@ -99,7 +99,7 @@ def test_each_batch_is_committed_before_the_next_row_is_read(
 def test_lock_that_falls_between_two_batches_leaves_the_tally_true(
     database_url: str, connection: sqlite3.Connection, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("app.database.sqlite.BUSY_MILLISECONDS", 50)
+    monkeypatch.setattr("durable_database.sqlite.BUSY_MILLISECONDS", 50)
     tally = Tally()
 
     def lock() -> None:

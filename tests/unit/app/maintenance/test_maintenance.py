@@ -11,8 +11,8 @@ from typing import Any
 import pytest
 from fastapi.testclient import TestClient
 
-from app.database.address import is_postgresql
 from app.migrations.migrate import upgrade
+from durable_database.address import is_postgresql
 from tests.databases import query
 from tests.postgresql import Server
 

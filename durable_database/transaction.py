@@ -7,7 +7,7 @@ from typing import Any
 import databases.core
 from databases.interfaces import TransactionBackend
 
-from app.database.completion import complete
+from durable_database.completion import complete
 
 
 class Transaction(databases.core.Transaction):

@@ -6,9 +6,9 @@ from typing import Any
 from sqlalchemy.dialects.sqlite import pysqlite
 from sqlalchemy.engine.interfaces import Dialect
 
-from app.database.compiler import Arguments, Plan
-from app.database.interfaces import Want
-from app.database.records import Shape
+from durable_database.compiler import Arguments, Plan
+from durable_database.interfaces import Want
+from durable_database.records import Shape
 
 
 def sqlite_dialect() -> Dialect:

@@ -7,17 +7,17 @@ from typing import TYPE_CHECKING, Any
 
 from databases.interfaces import TransactionBackend
 
-from app.database import statements
-from app.database.compiler import Arguments, Plan
-from app.database.errors import PoolTimeout, TransactionTimeout
-from app.database.group_commit import Statement
-from app.database.interfaces import Want
-from app.database.lane import Lane
-from app.database.stream import Cursor, read
-from app.database.writer import inside, refuse_child_task
+from durable_database import statements
+from durable_database.compiler import Arguments, Plan
+from durable_database.errors import PoolTimeout, TransactionTimeout
+from durable_database.group_commit import Statement
+from durable_database.interfaces import Want
+from durable_database.lane import Lane
+from durable_database.stream import Cursor, read
+from durable_database.writer import inside, refuse_child_task
 
 if TYPE_CHECKING:
-    from app.database.sqlite import SQLiteBackend, SQLiteSession
+    from durable_database.sqlite import SQLiteBackend, SQLiteSession
 
 
 class SQLiteTransaction(TransactionBackend):

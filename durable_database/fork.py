@@ -4,7 +4,7 @@ import os
 import weakref
 from typing import Any
 
-from app.database.errors import ForkedError
+from durable_database.errors import ForkedError
 
 
 class Forked:

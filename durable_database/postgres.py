@@ -9,12 +9,12 @@ import asyncpg
 from databases import DatabaseURL
 from databases.interfaces import TransactionBackend
 
-from app.database.completion import complete
-from app.database.errors import PoolTimeout
-from app.database.failures import DatabaseUnavailable
-from app.database.fork import forget, refuse_after_fork
-from app.database.interfaces import Backend, Observe, Query, Session, Values, Want, ignore
-from app.database.postgres_statements import DIALECT, PostgreSQLCompiler, records, run
+from durable_database.completion import complete
+from durable_database.errors import PoolTimeout
+from durable_database.failures import DatabaseUnavailable
+from durable_database.fork import forget, refuse_after_fork
+from durable_database.interfaces import Backend, Observe, Query, Session, Values, Want, ignore
+from durable_database.postgres_statements import DIALECT, PostgreSQLCompiler, records, run
 
 CONNECT_SECONDS = 5
 # A server that has gone silent, as behind a cut line, would be waited for by the hour.

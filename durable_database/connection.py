@@ -6,12 +6,12 @@ from typing import TYPE_CHECKING, Any, cast
 
 import databases.core
 
-from app.database.completion import complete
-from app.database.interfaces import Query, Session, Values, Want
-from app.database.transaction import Transaction
+from durable_database.completion import complete
+from durable_database.interfaces import Query, Session, Values, Want
+from durable_database.transaction import Transaction
 
 if TYPE_CHECKING:
-    from app.database.core import Database
+    from durable_database.core import Database
 
 
 class Connection(databases.core.Connection):

@@ -4,10 +4,10 @@ import asyncio
 import sqlite3
 from collections.abc import AsyncGenerator, Awaitable, Callable
 
-from app.database.compiler import Arguments, Plan
-from app.database.readers import Readers
-from app.database.records import Record
-from app.database.statements import shape_of
+from durable_database.compiler import Arguments, Plan
+from durable_database.readers import Readers
+from durable_database.records import Record
+from durable_database.statements import shape_of
 
 FIRST_ROWS = 128
 MOST_ROWS = 512

@@ -6,11 +6,11 @@ import time
 from collections import deque
 from typing import Any
 
-from app.database import statements
-from app.database.compiler import Arguments, Plan
-from app.database.errors import PoolTimeout
-from app.database.interfaces import Observe, Want
-from app.database.lane import Lane, Outcome, attempt, settle
+from durable_database import statements
+from durable_database.compiler import Arguments, Plan
+from durable_database.errors import PoolTimeout
+from durable_database.interfaces import Observe, Want
+from durable_database.lane import Lane, Outcome, attempt, settle
 
 BATCH = 64
 # A statement that takes more than this, on average, gets a spare lane; the quick ones do not wait for it.

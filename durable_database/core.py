@@ -6,16 +6,16 @@ from typing import Any, cast
 
 import databases
 
-from app.database.connection import Connection
-from app.database.interfaces import Backend, Query, Runner, Values, Want
-from app.database.transaction import Transaction
+from durable_database.connection import Connection
+from durable_database.interfaces import Backend, Query, Runner, Values, Want
+from durable_database.transaction import Transaction
 
 
 class Database(databases.Database):
     SUPPORTED_BACKENDS = {  # noqa: RUF012 (as `databases` declares it)
         **databases.Database.SUPPORTED_BACKENDS,
-        "sqlite": "app.database.sqlite:SQLiteBackend",
-        "postgresql": "app.database.postgres:PostgreSQLBackend",
+        "sqlite": "durable_database.sqlite:SQLiteBackend",
+        "postgresql": "durable_database.postgres:PostgreSQLBackend",
     }
     _global_connection: Connection | None
     _global_transaction: Transaction | None

@@ -8,11 +8,11 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, Protocol
 
-from app.database.errors import ChildTaskError, PoolTimeout
-from app.database.gate import Gate
-from app.database.group_commit import Job, Statement, commit
-from app.database.interfaces import Observe
-from app.database.lane import Lane, Outcome, settle
+from durable_database.errors import ChildTaskError, PoolTimeout
+from durable_database.gate import Gate
+from durable_database.group_commit import Job, Statement, commit
+from durable_database.interfaces import Observe
+from durable_database.lane import Lane, Outcome, settle
 
 BATCH = 64
 SWEEP_SECONDS = 0.1

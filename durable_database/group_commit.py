@@ -5,10 +5,10 @@ import sqlite3
 from collections.abc import Sequence
 from typing import Any, NamedTuple
 
-from app.database import statements
-from app.database.compiler import Arguments, Plan
-from app.database.interfaces import Want
-from app.database.lane import Outcome
+from durable_database import statements
+from durable_database.compiler import Arguments, Plan
+from durable_database.interfaces import Want
+from durable_database.lane import Outcome
 
 
 class Statement(NamedTuple):

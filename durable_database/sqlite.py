@@ -7,18 +7,18 @@ from typing import Any, NoReturn
 
 from databases import DatabaseURL
 
-from app.database.compiler import Compiler
-from app.database.filesystem import FileIdentity
-from app.database.fork import forget, refuse_after_fork
-from app.database.gate import Gate
-from app.database.group_commit import Statement
-from app.database.interfaces import Backend, Observe, Query, Session, Values, Want, ignore
-from app.database.lane import Lane
-from app.database.readers import Readers
-from app.database.sqlite_transaction import RootTransaction, SQLiteTransaction
-from app.database.statements import DIALECT
-from app.database.stream import stream
-from app.database.writer import Writer
+from durable_database.compiler import Compiler
+from durable_database.filesystem import FileIdentity
+from durable_database.fork import forget, refuse_after_fork
+from durable_database.gate import Gate
+from durable_database.group_commit import Statement
+from durable_database.interfaces import Backend, Observe, Query, Session, Values, Want, ignore
+from durable_database.lane import Lane
+from durable_database.readers import Readers
+from durable_database.sqlite_transaction import RootTransaction, SQLiteTransaction
+from durable_database.statements import DIALECT
+from durable_database.stream import stream
+from durable_database.writer import Writer
 
 # For strangers, as a backup or the sqlite3 shell; our own processes queue at the gate.
 BUSY_MILLISECONDS = 5000

@@ -13,7 +13,7 @@ from sqlalchemy.sql.compiler import Compiled, ResultColumnsEntry, SQLCompiler
 from sqlalchemy.sql.ddl import DDLElement
 from sqlalchemy.util import LRUCache
 
-from app.database.interfaces import Query, Values
+from durable_database.interfaces import Query, Values
 
 CACHED_STATEMENTS = 1000
 READS = frozenset(("SELECT", "VALUES", "EXPLAIN", "WITH"))

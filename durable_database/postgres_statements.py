@@ -7,9 +7,9 @@ import asyncpg
 from databases.backends.dialects.psycopg import dialect as StockDialect  # noqa: N812 (a class, named so there)
 from databases.backends.postgres import PostgresBackend
 
-from app.database.compiler import Arguments, Compiler, Plan
-from app.database.interfaces import Want
-from app.database.records import Shape
+from durable_database.compiler import Arguments, Compiler, Plan
+from durable_database.interfaces import Want
+from durable_database.records import Shape
 
 
 class PostgreSQLDialect(StockDialect):
