@@ -6,8 +6,12 @@ BIN := $(VENV)/bin
 # newest coverage[toml] there is, which has no hash.
 PIP_FLAGS := --quiet --disable-pip-version-check --no-deps --require-hashes
 
+# Most of a test is waiting for what it has started.
+JOBS := 4
+BULK := --ignore=tests/vm --ignore=tests/container
+
 .DEFAULT_GOAL := help
-.PHONY: help run demo-data wheelhouse test test-container test-vm test-qemu check lint bench bench-edge bench-abuse bench-database bench-http-database bench-processes bench-observability compare drill servers samples lock clean
+.PHONY: help run demo-data wheelhouse test coverage test-container test-vm test-qemu check lint bench bench-edge bench-abuse bench-database bench-http-database bench-processes bench-observability compare drill servers samples lock clean
 
 help: ## List these targets
 	@awk 'BEGIN {FS = ":.*## "} \
@@ -27,8 +31,13 @@ wheelhouse: $(VENV)/development ## Collect in build/wheels what install.sh needs
 	@scripts/wheelhouse build/wheels
 
 ##@ Work on it
-test: $(VENV)/development $(VENV)/loadtests ## Run all tests, with coverage
-	@$(BIN)/python -m pytest --cov --cov-report=term-missing:skip-covered --ignore=tests/vm --ignore=tests/container $(ARGS)
+test: $(VENV)/development $(VENV)/loadtests ## Run all tests but those of whole machines, four at a time
+	@$(BIN)/python -m pytest $(BULK) -m "not timing" -n $(JOBS) --dist worksteal $(ARGS)
+	@$(BIN)/python -m pytest $(BULK) -m timing $(ARGS) || test $$? = 5 # the code of an ARGS that names none of these
+
+coverage: $(VENV)/development $(VENV)/loadtests ## The same with coverage of app/ and coachman/, which takes longer
+	@$(BIN)/python -m pytest $(BULK) -m "not timing" -n $(JOBS) --dist worksteal --cov --cov-report= $(ARGS)
+	@$(BIN)/python -m pytest $(BULK) -m timing --cov --cov-append --cov-report=term-missing:skip-covered $(ARGS)
 
 test-container: $(VENV)/development ## Build the image and run the Deployment with Podman; as root
 	@$(BIN)/python -m pytest tests/container $(ARGS)

@@ -7,7 +7,8 @@ import subprocess
 from collections.abc import Iterator
 from pathlib import Path
 
-from tests.process.service import REPOSITORY, free_port, wait_until
+from tests.process.service import REPOSITORY, wait_until
+from tests.support.ports import free_port
 
 SHIPPED = REPOSITORY / "deploy" / "nginx"
 

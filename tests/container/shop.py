@@ -9,7 +9,8 @@ import httpx2
 import yaml
 
 from tests.container.engine import Engine
-from tests.process.service import REPOSITORY, free_port, wait_until
+from tests.process.service import REPOSITORY, wait_until
+from tests.support.ports import free_port
 
 KUBERNETES = REPOSITORY / "deploy" / "kubernetes"
 KEY = "a key of the tests"

@@ -11,7 +11,8 @@ from typing import Any
 import httpx2
 import pytest
 
-from tests.process.service import REPOSITORY, free_port, wait_until
+from tests.process.service import REPOSITORY, wait_until
+from tests.support.ports import free_port
 
 MONITORING = REPOSITORY / "deploy" / "monitoring"
 

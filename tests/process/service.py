@@ -15,15 +15,11 @@ from typing import Any
 
 import httpx2
 
+from tests.support.ports import free_port
+
 REPOSITORY = Path(__file__).parents[2]
 GUNICORN = Path(sys.executable).with_name("gunicorn")
 ACTIVATE = Path(__file__).with_name("activate.py")
-
-
-def free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
 
 
 def wait_until(condition: Callable[[], Any], *, seconds: float = 15) -> bool:

@@ -12,7 +12,8 @@ import pytest
 
 from tests.process.collector import Collector
 from tests.process.generations import Generations
-from tests.process.service import free_port, running, wait_until
+from tests.process.service import running, wait_until
+from tests.support.ports import free_port
 
 
 @pytest.fixture

@@ -18,6 +18,7 @@ from app.main import create_app
 from app.migrations.migrate import upgrade
 from app.settings import Settings
 from tests.postgresql import Server
+from tests.support.ports import free_port
 
 ROOT = Path(__file__).parents[3]
 
@@ -80,8 +81,7 @@ def create_item(client: TestClient) -> Callable[..., dict[str, Any]]:
 @pytest.fixture
 def served(database_url: str, tmp_path: Path) -> Iterator[str]:
     """The address of a real server on a free port, started as `python -m app`."""
-    with socket.create_server(("127.0.0.1", 0)) as free:
-        address = f"127.0.0.1:{free.getsockname()[1]}"
+    address = f"127.0.0.1:{free_port()}"
     log = tmp_path / "served.log"
     environment = os.environ | {"COACHMAN_DATABASE_URL": database_url, "COACHMAN_BIND": address}
     with log.open("w") as output:

@@ -12,6 +12,8 @@ import time
 from pathlib import Path
 from typing import Any, NamedTuple, Self
 
+from tests.support.ports import free_port
+
 BOOT_SECONDS = 300  # 15 on a quiet machine
 READY = "curl -sf -m 20 http://127.0.0.1:9100/readyz"
 
@@ -48,7 +50,7 @@ class VM:
         self.disk.unlink(missing_ok=True)  # tests keep their folders, and disks are large
 
     def start(self) -> None:
-        self._port = _free_port()
+        self._port = free_port()
         with (self._work / "qemu.log").open("ab") as output:
             self._process = subprocess.Popen(
                 self._command(), stdin=subprocess.DEVNULL, stdout=output, stderr=subprocess.STDOUT
@@ -117,7 +119,7 @@ class VM:
     def forward(self, port: int) -> int:
         """A port here that leads to one on the machine's own loopback."""
         if port not in self._forwards:
-            here = _free_port()
+            here = free_port()
             self._control("forward", "-L", f"127.0.0.1:{here}:127.0.0.1:{port}")
             self._forwards[port] = here
         return self._forwards[port]
@@ -203,9 +205,3 @@ class VM:
 def copy_disk(source: Path, target: Path) -> None:
     command = ["cp", "--sparse=always", "--reflink=auto", str(source), str(target)]
     subprocess.run(command, check=True, timeout=120)
-
-
-def _free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
