@@ -9,6 +9,15 @@ APPS = str(Path(__file__).parent / "apps")
 
 
 @pytest.fixture
+def probe(tmp_path: Path) -> Iterator[Service]:
+    """The smallest application with four workers, ready: for what an application has no part in."""
+    with running(
+        Service(tmp_path, COACHMAN_APP="probe:app", COACHMAN_WORKERS="4", PYTHONPATH=APPS)
+    ) as service:
+        yield service
+
+
+@pytest.fixture
 def service(tmp_path: Path) -> Iterator[Service]:
     """The shipped application with four workers, ready."""
     service = Service(tmp_path, COACHMAN_WORKERS="4")

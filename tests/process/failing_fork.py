@@ -1,12 +1,10 @@
-"""A Gunicorn configuration: the repository's, but os.fork fails while the file that NO_FORK names exists."""
+"""A Gunicorn configuration: fast_config.py's, but os.fork fails while the file that NO_FORK names exists."""
 
 import errno
 import os
 from pathlib import Path
 
-exec(
-    compile(Path("gunicorn.conf.py").read_text(), "gunicorn.conf.py", "exec")
-)  # the repository is the folder
+exec(compile(Path(__file__).with_name("fast_config.py").read_text(), "fast_config.py", "exec"))
 
 fork_that_works = os.fork
 

@@ -59,7 +59,7 @@ REFUSED: dict[str, tuple[dict[str, str], dict[str, str], str]] = {
     "start-up hangs": ({"at_start": "await asyncio.sleep(3600)"}, {}, "not ready after 1 s (COACHMAN_BOOT"),
     "start-up exits": ({"at_start": "os._exit(7)"}, {}, "exited with code 7"),
     "crash once started": (
-        {"at_start": "asyncio.get_running_loop().call_later(0.9, os._exit, 8)"},
+        {"at_start": "asyncio.get_running_loop().call_later(0.2, os._exit, 8)"},
         {},
         "exited with code 8",
     ),

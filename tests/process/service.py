@@ -1,12 +1,14 @@
 """Starts the real Gunicorn, as an operator would, and watches it from outside."""
 
 import contextlib
+import functools
 import http.client
 import os
 import signal
 import socket
 import subprocess
 import sys
+import tempfile
 import time
 from collections.abc import Callable, Iterator
 from datetime import datetime
@@ -15,11 +17,13 @@ from typing import Any
 
 import httpx2
 
+from tests.process.fast_clock import value_of
 from tests.support.ports import free_port
 
 REPOSITORY = Path(__file__).parents[2]
 GUNICORN = Path(sys.executable).with_name("gunicorn")
 ACTIVATE = Path(__file__).with_name("activate.py")
+FAST = Path(__file__).with_name("fast_config.py")
 
 
 def wait_until(condition: Callable[[], Any], *, seconds: float = 15) -> bool:
@@ -58,6 +62,21 @@ def unmeasured(environment: dict[str, str]) -> dict[str, str]:
     return {key: value for key, value in environment.items() if not key.startswith("COVERAGE_PROCESS")}
 
 
+@functools.cache
+def migrated() -> bytes:
+    """The file that `python -m app migrate` makes, which is run once."""
+    with tempfile.TemporaryDirectory() as folder:
+        file = Path(folder) / "empty.db"
+        subprocess.run(
+            [sys.executable, "-m", "app", "migrate"],
+            check=True,
+            env=os.environ | {"COACHMAN_DATABASE_URL": f"sqlite:///{file}"},
+            cwd=REPOSITORY,
+            timeout=60,
+        )
+        return file.read_bytes()
+
+
 class Service:
     """A Gunicorn master with its workers, on free ports, with a database of its own."""
 
@@ -75,18 +94,15 @@ class Service:
             **settings,
         }
         self._arguments = arguments
+        self.config: Path | None = FAST  # None: as it ships, with the constants as they are
         self.output: int | None = None  # where the log goes instead of the file that log() reads
         self.most_files: int | None = None  # its RLIMIT_NOFILE
         self.held_sockets: tuple[socket.socket, ...] = ()  # public and ops, as systemd holds them
 
     def migrate(self) -> None:
-        subprocess.run(
-            [sys.executable, "-m", "app", "migrate"],
-            check=True,
-            env=self.environment,
-            cwd=REPOSITORY,
-            timeout=60,
-        )
+        """Puts a new, empty database where its settings name one."""
+        url = self.environment["COACHMAN_DATABASE_URL"]
+        Path(url.removeprefix("sqlite:///")).write_bytes(migrated())
 
     def start(self) -> None:
         with self._log.open("ab") as log:
@@ -101,7 +117,8 @@ class Service:
             )
 
     def _command(self) -> list[str]:
-        command = [str(GUNICORN), *(argument.format(port=self.port) for argument in self._arguments)]
+        command = [str(GUNICORN)] if self.config is None else [str(GUNICORN), "--config", str(self.config)]
+        command += [argument.format(port=self.port) for argument in self._arguments]
         if self.most_files is not None:
             command = ["prlimit", f"--nofile={self.most_files}", *command]
         if not self.held_sockets:
@@ -113,11 +130,12 @@ class Service:
         assert wait_until(self.is_ready), f"the service was not ready in time\n{self.log()}"
 
     def wait_settled(self) -> None:
-        """Until no worker became ready within the last second: to end so soon counts as a failed start."""
+        """Until no worker became ready just now: to end so soon counts as a failed start."""
+        just_now = value_of("JUST_READY_SECONDS") if self.config else 1.0
 
         def settled() -> bool:
             ages = [time.time() - datetime.fromisoformat(slot["since"]).timestamp() for slot in self.slots()]
-            return self.is_ready() and min(ages) > 1
+            return self.is_ready() and min(ages) > just_now
 
         assert wait_until(settled), f"a worker became ready again and again\n{self.log()}"
 

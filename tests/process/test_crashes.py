@@ -2,11 +2,13 @@
 
 import itertools
 import os
+import re
 import signal
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import httpx2
+import pytest
 
 from tests.process.conftest import APPS
 from tests.process.load import Load
@@ -58,6 +60,7 @@ def test_each_kill_costs_only_what_the_killed_worker_held(tmp_path: Path) -> Non
             os.kill(int(victim), signal.SIGKILL)
             assert wait_until(lambda: len(service.worker_pids() - set(map(int, killed))) == 4), service.log()
             assert service.worker_pids() > survivors, "a healthy worker was restarted too"
+        assert sum(slot["restarts"] for slot in service.slots()) == 5
 
     told = f"{kept.outcomes} {kept.failures}\n{one_shot.outcomes}\n{service.log()}"
     assert {failure.answered_by for failure in kept.failures} <= set(killed), f"a bystander: {told}"
@@ -83,6 +86,8 @@ def test_a_worker_without_its_dependency_starts_ever_more_seldom_and_is_back_aft
         back = service.slots()
 
     assert_each_waited_longer(start_times(tmp_path)[2:])
+    told = [float(delay) for delay in re.findall(r"the next one starts in ([\d.]+) s", service.log())]
+    assert told[: len(FIRST_DELAYS)] == pytest.approx(FIRST_DELAYS, rel=JITTER + 0.03), service.log()
     assert {failure.answered_by for failure in load.failures} <= {str(victim["pid"]).encode()}, service.log()
     assert len(load.failures) <= 4, f"{load.outcomes}\n{service.log()}"
     assert back[1]["pid"] == survivor["pid"], "the healthy worker was restarted too"

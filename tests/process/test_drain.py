@@ -145,6 +145,7 @@ def test_scaling_down_and_up_fails_no_request(tmp_path: Path) -> None:
             service.process.send_signal(signal.SIGTTOU)
             assert wait_until(lambda: len(service.slots()) == 2 and service.is_ready()), service.log()
             assert service.worker_pids() < before, "a worker that stays was restarted"
+            assert service.report()["workers"] == 2
             service.process.send_signal(signal.SIGTTIN)
             assert wait_until(lambda: len(service.slots()) == 3 and service.is_ready()), service.log()
 

@@ -74,18 +74,6 @@ def test_a_release_that_does_not_come_up_is_refused_with_its_reason_and_no_faile
     steady.assert_no_failure(*loads, probes)
 
 
-def test_a_release_whose_workers_end_while_they_serve_is_refused_and_loses_only_what_they_held(
-    service: Generations,
-) -> None:
-    service.release("2", at_start="asyncio.get_running_loop().call_later(1.3, os._exit, 8)")
-    with service.loaded() as loads:
-        code, printed = service.coachman("handover")
-        assert (code, service.released()) == (1, ["1", ""]), printed
-    assert printed.splitlines()[-1].startswith("The handover is refused: "), printed
-    assert {failure.outcome for load in loads for failure in load.failures} <= {"reset", "truncated"}
-    assert sum(len(load.failures) for load in loads) <= 2 * 6, f"{service.log()}"
-
-
 def test_after_a_refusal_the_next_release_is_taken(service: Generations) -> None:
     service.release("2", at_start="raise OSError('no database')")
     assert service.coachman("handover")[0] == 1, service.log()

@@ -1,4 +1,4 @@
-"""Starts as a file in the folder STARTS says: `fail`, `wait`, `block` or `crash`.
+"""Starts as a file in the folder STARTS says: `fail`, `wait`, `block` or `crash`, after the seconds in it.
 
 Notes each start in the file `times` there. Never ends while `linger` is there.
 """
@@ -26,7 +26,8 @@ async def lifespan(app: FastAPI) -> AsyncIterator[None]:
     if (STARTS / "block").exists():
         time.sleep(3600)
     if (STARTS / "crash").exists():
-        asyncio.get_running_loop().call_later(0.1, os._exit, 1)
+        seconds = float((STARTS / "crash").read_text() or 0.1)
+        asyncio.get_running_loop().call_later(seconds, os._exit, 1)
     yield
     if (STARTS / "linger").exists():
         await asyncio.sleep(3600)

@@ -1,0 +1,19 @@
+"""What the service's constants are in most tests, so that they wait less. fast_config.py and tests read it.
+
+Each is proven at its real value in test_real_clock.py, and all of them in tests/vm, tests/container and
+test_endurance.py. Nothing here may import what fast_config.py changes.
+"""
+
+# Module, constant, seconds. A module that others import the constant from comes before them.
+CLOCK = [
+    ("coachman.backoff", "JUST_READY_SECONDS", 0.4),
+    ("coachman.handover", "PROBATION_SECONDS", 0.6),
+    ("coachman.arbiter", "TURN_SECONDS", 0.1),
+    ("coachman.edge.patrol", "LOOK_SECONDS", 0.2),
+]
+
+
+def value_of(constant: str) -> float:
+    """What fast_config.py sets that constant to, in seconds."""
+    [seconds] = [seconds for _, name, seconds in CLOCK if name == constant]
+    return seconds
