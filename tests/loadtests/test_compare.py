@@ -34,13 +34,13 @@ def run(*arguments: str, **environment: str) -> subprocess.CompletedProcess[str]
 def left_behind(mark: str) -> set[int]:
     """The processes that inherited a mark by their environment: generators, masters, workers."""
     found = set()
-    for path in Path("/proc").glob("[0-9]*/environ"):
+    for process in Path("/proc").iterdir():
         try:
-            marked = mark.encode() in path.read_bytes()
+            marked = process.name.isdigit() and mark.encode() in (process / "environ").read_bytes()
         except OSError:
             continue
         if marked:
-            found.add(int(path.parent.name))
+            found.add(int(process.name))
     return found
 
 

@@ -103,11 +103,12 @@ class Generations(Service):
     def pids(self) -> set[int]:
         """Every process that has come of this service and lives."""
         found = set()
-        for stat in Path("/proc").glob("[0-9]*/stat"):
-            with contextlib.suppress(FileNotFoundError, ProcessLookupError):
-                state, _, group = stat.read_text().rpartition(") ")[2].split()[:3]
-                if int(group) == self.process.pid and state != "Z":
-                    found.add(int(stat.parent.name))
+        for process in Path("/proc").iterdir():  # a glob would fail over one that ends meanwhile
+            if process.name.isdigit():
+                with contextlib.suppress(FileNotFoundError, ProcessLookupError):
+                    state, _, group = (process / "stat").read_text().rpartition(") ")[2].split()[:3]
+                    if int(group) == self.process.pid and state != "Z":
+                        found.add(int(process.name))
         return found
 
     def is_ready(self) -> bool:
