@@ -7,11 +7,11 @@ BIN := $(VENV)/bin
 PIP_FLAGS := --quiet --disable-pip-version-check --no-deps --require-hashes
 
 # Most of a test is waiting for what it has started.
-JOBS := 4
+PARALLEL := -n 4 --dist worksteal
 BULK := --ignore=tests/vm --ignore=tests/container
 
 .DEFAULT_GOAL := help
-.PHONY: help run demo-data wheelhouse test coverage test-container test-vm test-qemu check lint bench bench-edge bench-abuse bench-database bench-http-database bench-processes bench-observability compare drill servers samples lock clean
+.PHONY: help run demo-data wheelhouse test coverage soak test-container test-vm test-qemu check lint bench bench-edge bench-abuse bench-reload bench-database bench-http-database bench-processes bench-observability compare drill servers samples lock clean
 
 help: ## List these targets
 	@awk 'BEGIN {FS = ":.*## "} \
@@ -31,22 +31,37 @@ wheelhouse: $(VENV)/development ## Collect in build/wheels what install.sh needs
 	@scripts/wheelhouse build/wheels
 
 ##@ Work on it
-test: $(VENV)/development $(VENV)/loadtests ## Run all tests but those of whole machines, four at a time
-	@$(BIN)/python -m pytest $(BULK) -m "not timing" -n $(JOBS) --dist worksteal $(ARGS)
-	@$(BIN)/python -m pytest $(BULK) -m timing $(ARGS) || test $$? = 5 # the code of an ARGS that names none of these
+environment: $(VENV)/development $(VENV)/loadtests
+.PHONY: environment test-parallel test-timing
 
-coverage: $(VENV)/development $(VENV)/loadtests ## The same with coverage of app/ and coachman/, which takes longer
-	@$(BIN)/python -m pytest $(BULK) -m "not timing" -n $(JOBS) --dist worksteal --cov --cov-report= $(ARGS)
-	@$(BIN)/python -m pytest $(BULK) -m timing --cov --cov-append --cov-report=term-missing:skip-covered $(ARGS)
+ifdef ARGS
+test: environment ## Run all tests but those of whole machines; with ARGS a part, one by one
+	@$(BIN)/python -m pytest $(BULK) $(ARGS)
+else
+test: test-parallel test-timing
+endif
+
+test-parallel: environment
+	@$(BIN)/python -m pytest $(BULK) -m "not timing" $(PARALLEL)
+
+test-timing: environment
+	@$(BIN)/python -m pytest $(BULK) -m timing
+
+soak: environment ## Run the tests with random or repeated volumes in full; 20 minutes
+	@TESTS_SOAK=1 $(BIN)/python -m pytest $(BULK) -m soak $(ARGS)
+
+coverage: environment ## Run the tests with coverage of app/ and coachman/, which takes longer
+	@$(BIN)/python -m pytest $(BULK) -m "not timing" $(PARALLEL) --cov --cov-report=
+	@$(BIN)/python -m pytest $(BULK) -m timing --cov --cov-append --cov-report=term-missing:skip-covered
 
 test-container: $(VENV)/development ## Build the image and run the Deployment with Podman; as root
 	@$(BIN)/python -m pytest tests/container $(ARGS)
 
 test-vm: $(VENV)/development ## Run the tests on machines with a systemd of their own; as root
-	@$(BIN)/python -m pytest tests/vm -m "not qemu" $(ARGS)
+	@$(BIN)/python -m pytest tests/vm -m "not qemu" -n 2 --dist loadfile $(ARGS)
 
 test-qemu: $(VENV)/development ## Run the tests on emulated machines: limits, power cuts; as root
-	@$(BIN)/python -m pytest tests/vm/qemu $(ARGS)
+	@$(BIN)/python -m pytest tests/vm/qemu --keep-proof $(ARGS)
 
 check: $(VENV)/development $(VENV)/loadtests ## Types, style and walls; changes nothing
 	@$(BIN)/ruff check .
@@ -83,6 +98,9 @@ samples: $(VENV)/loadtests $(VENV)/runtime ## Make docs/samples anew; 10 minutes
 
 bench-abuse: $(VENV)/development ## Attack Coachman and the usual deployment in turn, and compare
 	@$(BIN)/python benchmarks/abuse.py $(ARGS)
+
+bench-reload: $(VENV)/development ## Compare waits while a release takes over with waits between
+	@$(BIN)/python benchmarks/reload.py $(ARGS)
 
 bench-database: $(VENV)/development ## Compare the data layer with stock databases and aiosqlite
 	@$(BIN)/python benchmarks/database.py $(ARGS)

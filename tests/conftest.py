@@ -6,6 +6,12 @@ from collections.abc import Iterator
 import pytest
 
 from tests import postgresql
+from tests.support.volume import SOAK, seed
+
+
+def pytest_report_header() -> str:
+    volumes = "in full" if SOAK else "in part: `make soak` runs them in full"
+    return f"volumes: {volumes}; TESTS_SEED={seed()}"
 
 
 @pytest.fixture(scope="session")

@@ -87,6 +87,7 @@ def test_a_client_that_reads_slowly_gets_its_answer(target: Service) -> None:
     assert received > 20 * 1024 * 1024, target.log()
 
 
+@pytest.mark.timing
 def test_hundreds_of_slow_clients_are_ended_while_others_are_served(target: Service) -> None:
     canary = Canary(target.port)
     usual = canary.median()

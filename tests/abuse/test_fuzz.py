@@ -1,11 +1,14 @@
-"""Requests that are nearly right, thousands of them: the worker stays the same and has nothing to report."""
+"""Requests that are nearly right, many of them: the worker stays the same and has nothing to report."""
 
 import contextlib
 import random
 import socket
 
+import pytest
+
 from tests.abuse.client import Canary
 from tests.process.service import Service
+from tests.support.volume import dice, volume
 
 GET, POST = b"GET /pid HTTP/1.1\r\nhost: here\r\n", b"POST /length HTTP/1.1\r\nhost: here\r\n"
 REQUESTS = [
@@ -19,7 +22,7 @@ REQUESTS = [
     POST + b"expect: 100-continue\r\ncontent-length: 5\r\n\r\nhello",
 ]
 TOKENS = [b"\r\n", b"\n", b"\r", b"\x00", b":", b" ", b"\t", b"%00", b"content-length: 9\r\n"]
-ROUNDS = 6000
+ROUNDS = volume(6000, 1500)
 
 
 def mutated(chance: random.Random) -> bytes:
@@ -38,8 +41,9 @@ def mutated(chance: random.Random) -> bytes:
     return bytes(data)
 
 
-def test_thousands_of_mutated_requests_leave_the_worker_as_it_was(target: Service) -> None:
-    chance = random.Random(20)
+@pytest.mark.soak
+def test_mutated_requests_leave_the_worker_as_it_was(target: Service) -> None:
+    chance = dice()
     canary = Canary(target.port)
     for number in range(ROUNDS):
         data = mutated(chance)

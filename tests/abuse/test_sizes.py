@@ -14,6 +14,7 @@ from tests.process.service import Service, wait_until
 GROWTH = 12 * MEGABYTE
 
 
+@pytest.mark.timing
 @pytest.mark.parametrize("attack", ENDLESS)
 def test_an_endless_request_neither_fills_the_worker_nor_delays_others(
     target: Service, attack: Callable[[Attacker], None]

@@ -10,11 +10,12 @@ import pytest
 from durable_database import Database
 from durable_database.address import is_postgresql
 from tests.databases import query
+from tests.support.volume import seed, volume
 
 pytestmark = pytest.mark.anyio
 
-OPERATIONS = 10_000
-ACKNOWLEDGED = 5_000
+OPERATIONS = volume(10_000, 2_000)
+ACKNOWLEDGED = OPERATIONS // 2
 CLIENTS = 24
 TABLES = """
     CREATE TABLE log (seq INTEGER, kind VARCHAR(20));
@@ -102,9 +103,10 @@ def url(request: pytest.FixtureRequest) -> str:
     return url
 
 
+@pytest.mark.soak
 async def test_operations_cancelled_at_random_keep_every_promise(url: str) -> None:
     async with asyncio.timeout(240), Database(url, acquire_seconds=60) as database:
-        chaos = Chaos(database, seed=4711)
+        chaos = Chaos(database, seed=seed())
         clients = (chaos.client(range(start, OPERATIONS, CLIENTS)) for start in range(CLIENTS))
         await asyncio.gather(*(asyncio.create_task(client) for client in clients))
 

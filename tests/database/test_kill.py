@@ -2,7 +2,6 @@
 
 import contextlib
 import itertools
-import random
 import sqlite3
 import subprocess
 import sys
@@ -10,10 +9,13 @@ import time
 from collections import Counter
 from pathlib import Path
 
+import pytest
+
 from tests.database.writers import TASKS
+from tests.support.volume import dice, volume
 
 PROCESSES = 4
-KILLS = 100
+KILLS = volume(100, 25)
 SECONDS = 300
 
 SCHEMA = """
@@ -47,6 +49,7 @@ class Writer:
         return self._lines.read_text().splitlines(), self._errors.read_text()
 
 
+@pytest.mark.soak
 def test_killed_writers_lose_nothing_that_was_acknowledged(tmp_path: Path) -> None:
     path = tmp_path / "stock.db"
     with contextlib.closing(sqlite3.connect(path)) as connection:
@@ -72,7 +75,7 @@ def test_killed_writers_lose_nothing_that_was_acknowledged(tmp_path: Path) -> No
 
 def kill_at_random(url: str, folder: Path) -> tuple[list[str], str]:
     """Keeps four processes writing and kills one of them at a time."""
-    dice = random.Random(4711)
+    chance = dice()
     names = (f"writer{n}" for n in itertools.count())
     writers = [Writer(url, next(names), folder) for _ in range(PROCESSES)]
     acknowledged: list[str] = []
@@ -81,7 +84,7 @@ def kill_at_random(url: str, folder: Path) -> tuple[list[str], str]:
     for kill in range(KILLS + PROCESSES):
         victim = writers.pop(0)
         while not victim.has_written() and time.monotonic() < deadline:
-            time.sleep(dice.uniform(0, 0.02))
+            time.sleep(chance.uniform(0, 0.02))
         lines, errors = victim.kill()
         acknowledged += lines
         complaints += errors

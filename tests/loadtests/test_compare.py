@@ -143,6 +143,7 @@ def test_a_running_service_is_scaled_measured_and_put_back(tmp_path: Path) -> No
     assert json.loads((tmp_path / "run" / "run.json").read_text())["attached"] == service.url
 
 
+@pytest.mark.timing
 def test_measurements_beside_a_burner_are_repeated_and_set_aside(tmp_path: Path) -> None:
     burner = subprocess.Popen([sys.executable, "-c", "while True: pass"])
     try:

@@ -1,16 +1,20 @@
-"""An hour's worth of events at test speed."""
+"""An hour's worth of events at test speed: in full by `make soak`, some of them in each run."""
 
 import os
 import signal
 from pathlib import Path
+
+import pytest
 
 from coachman.state import runtime_dir
 from tests.process.generations import Generations
 from tests.process.load import Load
 from tests.process.scrape import scrape
 from tests.process.service import running, wait_until
+from tests.support.volume import volume
 
-ROUNDS, WORKERS, HANDOVERS, REQUESTS = 25, 4, 10, 10_000
+ROUNDS, HANDOVERS, REQUESTS = volume(25, 8), volume(10, 4), volume(10_000, 3_000)
+WORKERS = 4
 MEGABYTE = 1024 * 1024
 
 
@@ -41,10 +45,10 @@ def hand_over(service: Generations) -> None:
     assert code == 0, f"{said}\n{service.log()}"
 
 
-def test_ten_thousand_requests_a_hundred_kills_and_ten_handovers_leave_everything_where_it_was(
-    tmp_path: Path,
-) -> None:
+@pytest.mark.soak
+def test_requests_and_kills_and_handovers_by_the_dozen_leave_everything_where_it_was(tmp_path: Path) -> None:
     service = Generations(tmp_path, COACHMAN_WORKERS=str(WORKERS), COACHMAN_ACCESS_LOG="off")
+    service.config = None  # as it ships
     with running(service), Load(service.port, "/pid", clients=4, pause=0.002) as load:
         hand_over(service)  # from here on both generations have their files
         master = service.wait_for_sole_master(service.masters()[0].service.pid).service.pid

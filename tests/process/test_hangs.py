@@ -85,6 +85,7 @@ def test_a_blocked_event_loop_is_replaced_and_its_stack_is_logged(tmp_path: Path
     assert "in block_the_loop" in service.log(), service.log()
 
 
+@pytest.mark.timing
 def test_a_loop_that_is_blocked_for_less_than_the_limit_is_never_killed(tmp_path: Path) -> None:
     service = acts(tmp_path, COACHMAN_HANG_SECONDS="3", COACHMAN_WORKERS="1")
     with running(service):

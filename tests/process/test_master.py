@@ -109,6 +109,7 @@ def test_a_log_that_takes_nothing_costs_log_lines_only(
     assert set(load.outcomes) == {"success"}, f"{load.failures}"
 
 
+@pytest.mark.timing
 @pytest.mark.parametrize("signum", [signal.SIGQUIT, signal.SIGINT])
 def test_a_quick_stop_gives_open_requests_a_second(tmp_path: Path, signum: signal.Signals) -> None:
     service = acts(tmp_path)

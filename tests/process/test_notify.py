@@ -7,6 +7,7 @@ import time
 from pathlib import Path
 
 import httpx2
+import pytest
 
 from tests.process.conftest import APPS
 from tests.process.load import Load
@@ -46,6 +47,7 @@ def test_ready_is_said_once_and_only_when_all_workers_are(tmp_path: Path) -> Non
         assert systemd.count("READY=1") == 1
 
 
+@pytest.mark.timing
 def test_the_status_counts_and_comes_once_a_second_at_most(tmp_path: Path) -> None:
     with Notifications(tmp_path) as systemd:
         service = Service(
