@@ -1,4 +1,7 @@
-"""What the machines start from. Debian is unpacked once and kept; Coachman is installed once a run."""
+"""What the machines start from. Debian is unpacked once and kept; Coachman is installed once a run.
+
+Also where two processes run the tests: they share what is never written to, and have a machine each.
+"""
 
 import fcntl
 import hashlib
@@ -10,6 +13,7 @@ from pathlib import Path
 
 import pytest
 
+from tests.support.once import once
 from tests.vm.machine import Machine
 
 REPOSITORY = Path(__file__).parents[2]
@@ -62,25 +66,28 @@ def debian() -> Callable[[str], Path]:
 @pytest.fixture(scope="session")
 def wheels(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Coachman as it is now, and every package that it and the application need."""
-    folder, own = CACHE / "wheels", tmp_path_factory.mktemp("wheelhouse") / "wheels"
-    CACHE.mkdir(parents=True, exist_ok=True)
-    with (CACHE / "lock").open("w") as lock:
-        fcntl.flock(lock, fcntl.LOCK_EX)
-        _run(REPOSITORY / "scripts" / "wheelhouse", folder, *PYTHONS)
-        shutil.copytree(folder, own)  # another run builds Coachman's anew
-    return own
+
+    def make(folder: Path) -> None:
+        CACHE.mkdir(parents=True, exist_ok=True)
+        with (CACHE / "lock").open("w") as lock:
+            fcntl.flock(lock, fcntl.LOCK_EX)
+            _run(REPOSITORY / "scripts" / "wheelhouse", CACHE / "wheels", *PYTHONS)
+            shutil.copytree(CACHE / "wheels", folder / "wheels")  # another run builds Coachman's anew
+
+    return once(tmp_path_factory, "wheelhouse", make) / "wheels"
 
 
 @pytest.fixture(scope="session")
 def checkout(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A clean copy of this repository, without its tests."""
-    folder = tmp_path_factory.mktemp("source") / "checkout"
-    folder.mkdir()
-    for name in ("app", "coachman", "deploy", "docs", "durable_database", "scripts", "systemd"):
-        shutil.copytree(REPOSITORY / name, folder / name, ignore=shutil.ignore_patterns("__pycache__"))
-    for name in ("gunicorn.conf.py", "requirements.txt", "pyproject.toml", "README.md", "LICENSE"):
-        shutil.copyfile(REPOSITORY / name, folder / name)
-    return folder
+
+    def make(folder: Path) -> None:
+        for name in ("app", "coachman", "deploy", "docs", "durable_database", "scripts", "systemd"):
+            shutil.copytree(REPOSITORY / name, folder / name, ignore=shutil.ignore_patterns("__pycache__"))
+        for name in ("gunicorn.conf.py", "requirements.txt", "pyproject.toml", "README.md", "LICENSE"):
+            shutil.copyfile(REPOSITORY / name, folder / name)
+
+    return once(tmp_path_factory, "checkout", make)
 
 
 @pytest.fixture(scope="session")
@@ -90,22 +97,30 @@ def fresh_machine(
     """A Debian of that suite without a network, with a checkout and the wheels in /root; not started."""
 
     def fresh_machine(suite: str) -> Machine:
-        work = tmp_path_factory.mktemp(suite)
-        home = work / "disk" / "root"
-        home.mkdir(parents=True)
-        shutil.copytree(checkout, home / "checkout")
-        shutil.copytree(wheels, home / "wheels")
-        return Machine([debian(suite)], work, f"coachman-{suite}")
+        return _bare(debian(suite), tmp_path_factory.mktemp(suite), f"coachman-{suite}", checkout, wheels)
 
     return fresh_machine
 
 
+def _bare(root: Path, work: Path, name: str, checkout: Path, wheels: Path) -> Machine:
+    home = work / "disk" / "root"
+    home.mkdir(parents=True)
+    shutil.copytree(checkout, home / "checkout")
+    shutil.copytree(wheels, home / "wheels")
+    return Machine([root], work, name)
+
+
 @pytest.fixture(scope="session")
-def installed(fresh_machine: MachineOf, debian: Callable[[str], Path]) -> list[Path]:
+def installed(
+    debian: Callable[[str], Path], wheels: Path, checkout: Path, tmp_path_factory: pytest.TempPathFactory
+) -> list[Path]:
     """The layers of a Debian 12 on which install.sh has been run, and which was shut down."""
-    with fresh_machine("bookworm") as machine:
-        machine.run("/root/checkout/deploy/install.sh --wheels /root/wheels")
-    return [machine.disk, debian("bookworm")]
+
+    def make(folder: Path) -> None:
+        with _bare(debian("bookworm"), folder, "coachman-installed", checkout, wheels) as machine:
+            machine.run("/root/checkout/deploy/install.sh --wheels /root/wheels")
+
+    return [once(tmp_path_factory, "installed", make) / "disk", debian("bookworm")]
 
 
 @pytest.fixture(scope="module")
