@@ -49,6 +49,7 @@ def test_a_worker_that_exceeds_the_memory_dies_alone(vm: VM) -> None:
     assert vm.get("/pid") in after
 
 
+@pytest.mark.negligence
 def test_by_the_default_of_systemd_the_whole_unit_would_go(vm: VM) -> None:
     vm.run(f"cp {SHIPPED}/memory.conf {DROP_INS}/")
     vm.write(f"{DROP_INS}/test.conf", "[Service]\nOOMPolicy=stop\n")

@@ -43,6 +43,7 @@ def test_every_acknowledged_movement_is_there_after_a_power_cut(installed: Image
     assert sorted(item["quantity"] for item in items) == sorted(quantity for quantity, _ in found.stock)
 
 
+@pytest.mark.negligence
 @pytest.mark.parametrize("negligence", NEGLIGENT)
 def test_what_does_not_wait_for_the_disk_loses_movements(
     installed: Image, tmp_path: Path, negligence: str
