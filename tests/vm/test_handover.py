@@ -10,7 +10,7 @@ from tests.vm.machine import Machine
 from tests.vm.shop import GATE, HOLD, Shop
 
 RELOADS = volume(10, 3)
-# One for each phase of a handover: the check, the start, the probation. tests/process/test_handover.py has all.
+# One for each phase of a handover: check, start, probation. tests/process/test_handover.py has all.
 FLAWS = ["missing module", "start-up raises", "crash once started"]
 
 
@@ -82,7 +82,7 @@ def test_a_second_reload_waits_for_the_first_and_both_succeed(shop: Shop) -> Non
     shop.assert_no_failure(*loads)
 
 
-# Of each only the step that says most: tests/process/test_handover_middle.py has all. What systemd adds is the same.
+# Of each one step, for systemd adds the same to all of them, which tests/process/test_handover_middle.py has.
 
 
 def test_a_stop_during_a_reload_ends_both_generations(shop: Shop) -> None:
