@@ -11,9 +11,10 @@ from rich.table import Table
 from rich.text import Text
 
 from coachman.cli._service import find_service, find_services
-from coachman.state.readiness import readiness, status_line
+from coachman.state.readiness import readiness, status_line, stuck_sentence
 from coachman.state.scoreboard import Row, Scoreboard
 from coachman.state.states import Reason, State, signal_name, words
+from coachman.state.view import View
 
 REFRESH_SECONDS = 0.5
 COLOURS = {"ready": "green", "starting": "cyan", "draining": "yellow", "backing-off": "red", "dead": "red"}
@@ -29,7 +30,7 @@ def status(
     if watch:
         _watch(as_json)
         return
-    report = readiness(find_service())
+    report = readiness(View.of(find_service()))
     if as_json:
         print(json.dumps(report))
     else:
@@ -41,7 +42,7 @@ def _watch(as_json: bool) -> None:
     try:
         if as_json:
             while True:
-                print(json.dumps(readiness(find_service())), flush=True)
+                print(json.dumps(readiness(View.of(find_service()))), flush=True)
                 time.sleep(REFRESH_SECONDS)
         _show()
     except KeyboardInterrupt:
@@ -63,31 +64,32 @@ def _page(services: list[Scoreboard]) -> Group:
     parts: list[Any] = []
     for scoreboard in services:
         name = "Process" if scoreboard.is_without_master else "Master"
-        line = Text(f"{name} {scoreboard.service.pid}: {status_line(scoreboard)}")
-        dropped = readiness(scoreboard)["log_lines_dropped"]
-        if dropped:
-            line.append(f"; {dropped:,} log lines dropped, nobody read them", style="yellow")
-        parts += [line, _table(scoreboard)]
+        view = View.of(scoreboard)
+        line = Text(f"{name} {view.service.pid}: {status_line(view)}")
+        if view.lines_dropped:
+            line.append(f"; {view.lines_dropped:,} log lines dropped, nobody read them", style="yellow")
+        parts += [line, _table(view)]
     return Group(*parts)
 
 
-def _table(scoreboard: Scoreboard) -> Table:
+def _table(view: View) -> Table:
     table = Table(box=None, pad_edge=False, header_style="bold")
     table.add_column("slot", justify="right")
     table.add_column("state")
     for heading in ("pid", "age", "requests", "in flight", "open", "memory", "restarts"):
         table.add_column(heading, justify="right", no_wrap=True)
     table.add_column("last exit", no_wrap=True)
-    for number, row in scoreboard.rows():
-        table.add_row(*_cells(number, row))
+    for number, row in view.rows:
+        table.add_row(*_cells(view, number, row))
     return table
 
 
-def _cells(number: int, row: Row) -> list[str | Text]:
+def _cells(view: View, number: int, row: Row) -> list[str | Text]:
     state = words(State(row.state))
+    stuck = stuck_sentence(view, row)
     return [
         str(number),
-        Text(state, style=COLOURS.get(state, "")),
+        Text(stuck or state, style="red" if stuck else COLOURS.get(state, "")),
         str(row.pid or "-"),
         ago(time.time() - row.since),
         f"{row.requests:,}",

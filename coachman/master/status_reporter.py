@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 from coachman.state.readiness import status_line
 from coachman.state.scoreboard import Row, Scoreboard
 from coachman.state.states import Reason, State, signal_name, words
+from coachman.state.view import View
 from coachman.system import sd_notify, stdio
 
 if TYPE_CHECKING:
@@ -44,7 +45,7 @@ class Report:
             return
         if not self._told_ready and self._scoreboard.was_ready:
             self._told_ready = True
-            sd_notify.notify("READY=1", f"STATUS={status_line(self._scoreboard)}")
+            sd_notify.notify("READY=1", f"STATUS={status_line(View.of(self._scoreboard))}")
         now = time.monotonic()
         if now - self._told_at < 1:
             return
@@ -52,7 +53,7 @@ class Report:
         self._count_own_lines()
         if self._wants_watchdog and self._does_one_serve(now, hang_seconds):
             sd_notify.notify("WATCHDOG=1")
-        status = status_line(self._scoreboard)
+        status = status_line(View.of(self._scoreboard))
         if status != self._told_status:
             self._told_status = status
             sd_notify.notify(f"STATUS={status}")

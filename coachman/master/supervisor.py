@@ -97,6 +97,7 @@ class Supervisor(Arbiter):
     def manage_workers(self) -> None:
         if self.scoreboard.service.workers != self.num_workers:
             self.scoreboard.update_service(workers=self.num_workers)
+        self.scoreboard.record_master_heartbeat(self.settings.hang_seconds)
         self.scoreboard.note_readiness()
         self._notice_those_told_by_others()
         self._retire_surplus()

@@ -11,6 +11,7 @@ from prometheus_client.registry import Collector
 
 from coachman.state.scoreboard import Row, Scoreboard, Service
 from coachman.state.states import Phase, State, words
+from coachman.state.view import View
 from coachman.system.process import release_name
 
 _QUEUE = struct.Struct("=II")
@@ -36,6 +37,24 @@ _OF_SERVICE: tuple[tuple[str, str, Callable[[Service], float]], ...] = (
     ("generation", "How many masters there have been, this one included.", lambda s: s.generation),
     ("handover_under_way", "1 from SIGUSR2 to the outcome.", lambda s: s.handover in _UNDER_WAY),
 )
+_OF_VIEW: tuple[tuple[str, str, Callable[[View], float]], ...] = (
+    (
+        "generation_requests",
+        "Requests that this generation has answered, as `coachman status` has it.",
+        lambda v: v.requests,
+    ),
+    ("workers_ready", "Workers that serve: ready, and with an event loop that turns.", lambda v: v.ready),
+    (
+        "workers_stuck",
+        "Workers whose event loop has not turned for two seconds or more.",
+        lambda v: sum(v.stuck_seconds(row) > 0 for _, row in v.rows),
+    ),
+    (
+        "master_stuck_seconds",
+        "For how long the master's loop has not turned; 0 while it does.",
+        lambda v: v.master_stuck_seconds,
+    ),
+)
 _SHOWN_STATES = tuple(state for state in State if state != State.EMPTY)
 
 
@@ -46,19 +65,16 @@ class ScoreboardCollector(Collector):
         self._scoreboard, self._public = scoreboard, public
 
     def collect(self) -> Iterator[Metric]:
-        service, rows = self._scoreboard.service, self._scoreboard.rows()
+        view = View.of(self._scoreboard)
         for name, text, of_service in _OF_SERVICE:
-            yield GaugeMetricFamily(f"coachman_{name}", text, value=of_service(service))
-        yield GaugeMetricFamily(
-            "coachman_generation_requests",
-            "Requests that this generation has answered, as `coachman status` has it.",
-            value=service.requests + sum(row.requests for _, row in rows),
-        )
+            yield GaugeMetricFamily(f"coachman_{name}", text, value=of_service(view.service))
+        for name, text, of_view in _OF_VIEW:
+            yield GaugeMetricFamily(f"coachman_{name}", text, value=of_view(view))
         yield _info()
-        yield _states(rows)
+        yield _states(view.rows)
         for name, text, value in _OF_WORKERS:
             family = GaugeMetricFamily(f"coachman_{name}", text, labels=["slot"])
-            for number, row in rows:
+            for number, row in view.rows:
                 if row.pid:
                     family.add_metric([str(number)], value(row))
             yield family

@@ -13,7 +13,7 @@ from coachman.ops.event_stream import Feed
 from coachman.ops.health import livez, readyz
 from coachman.ops.metrics_endpoint import Scrape
 from coachman.ops.page import page_file
-from coachman.ops.responses import Answer, json_answer
+from coachman.ops.responses import Response, json_response
 from coachman.ops.snapshot import Snapshots
 from coachman.state.scoreboard import Scoreboard
 
@@ -47,10 +47,10 @@ class OpsApp:
         else:
             await (await self._answer(scope)).send(send)
 
-    async def _answer(self, scope: Message) -> Answer:
+    async def _answer(self, scope: Message) -> Response:
         if scope["method"] not in ("GET", "HEAD"):
             detail = {"detail": "Only GET and HEAD are answered here."}
-            return json_answer(detail, 405, (b"allow", b"GET, HEAD"))
+            return json_response(detail, 405, (b"allow", b"GET, HEAD"))
         match scope["path"]:
             case "/livez":
                 return livez()
@@ -59,9 +59,9 @@ class OpsApp:
             case "/metrics":
                 return await self._scrape.answer(_header(scope, b"accept"))
             case "/status.json" if self._snapshots is not None:
-                return json_answer(await asyncio.to_thread(self._snapshots.take))
+                return json_response(await asyncio.to_thread(self._snapshots.take))
         answer = page_file(scope["path"])
-        return answer or json_answer({"detail": f"The ops listener answers {ADDRESSES}."}, 404)
+        return answer or json_response({"detail": f"The ops listener answers {ADDRESSES}."}, 404)
 
 
 def _header(scope: Message, name: bytes) -> str:

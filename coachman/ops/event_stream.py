@@ -6,7 +6,7 @@ import json
 from typing import Any
 
 from coachman.asgi import Receive, Send
-from coachman.ops.responses import json_answer
+from coachman.ops.responses import json_response
 from coachman.ops.snapshot import Snapshots
 
 MOST_READERS = 20  # of one worker
@@ -26,7 +26,7 @@ class Feed:
 
     async def serve(self, receive: Receive, send: Send) -> None:
         if self._readers >= MOST_READERS:
-            await json_answer({"detail": "This worker feeds enough pages."}, 503).send(send)
+            await json_response({"detail": "This worker feeds enough pages."}, 503).send(send)
             return
         self._readers += 1
         gone: asyncio.Future[Any] = asyncio.ensure_future(_disconnected(receive))

@@ -2,17 +2,18 @@
 
 import os
 
-from coachman.ops.responses import Answer, json_answer
+from coachman.ops.responses import Response, json_response
 from coachman.state.readiness import readiness
 from coachman.state.scoreboard import Scoreboard
+from coachman.state.view import View
 
-ANSWERS_FOR = {"ready": 200, "handed-over": 200, "degraded": 503, "down": 503}
-
-
-def livez() -> Answer:
-    return json_answer({"status": "alive", "pid": os.getpid()})
+STATUS_CODES = {"ready": 200, "handed-over": 200, "degraded": 503, "down": 503}
 
 
-def readyz(scoreboard: Scoreboard | None) -> Answer:
-    report = readiness(scoreboard)
-    return json_answer(report, ANSWERS_FOR[report["status"]])
+def livez() -> Response:
+    return json_response({"status": "alive", "pid": os.getpid()})
+
+
+def readyz(scoreboard: Scoreboard | None) -> Response:
+    report = readiness(View.of(scoreboard) if scoreboard is not None else None)
+    return json_response(report, STATUS_CODES[report["status"]])

@@ -12,7 +12,7 @@ from prometheus_client.registry import Collector
 
 from coachman.metrics.scoreboard_collector import ScoreboardCollector
 from coachman.metrics.store import Store
-from coachman.ops.responses import Answer, json_answer
+from coachman.ops.responses import Response, json_response
 from coachman.state.scoreboard import Scoreboard
 
 
@@ -26,15 +26,15 @@ class Scrape:
             self._collectors.register(_Counts(store))
             self._collectors.register(ScoreboardCollector(scoreboard, public))
 
-    async def answer(self, accept: str) -> Answer:
+    async def answer(self, accept: str) -> Response:
         if self._collectors is None:
             sentence = (
                 "Nothing is counted: COACHMAN_METRICS is off, or COACHMAN_RUNTIME_DIR cannot be written."
             )
-            return json_answer({"detail": sentence}, 503)
+            return json_response({"detail": sentence}, 503)
         encode, content_type = choose_encoder(accept)
         # Some milliseconds of work: not on the loop that serves the application.
-        return Answer(await asyncio.to_thread(encode, self._collectors), content_type=content_type)
+        return Response(await asyncio.to_thread(encode, self._collectors), content_type=content_type)
 
 
 class _Counts(Collector):

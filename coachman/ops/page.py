@@ -2,7 +2,7 @@
 
 from pathlib import Path
 
-from coachman.ops.responses import Answer
+from coachman.ops.responses import Response
 
 _FOLDER = Path(__file__).with_name("static")
 _POLICY = (
@@ -17,10 +17,10 @@ _FILES = {
 }
 
 
-def page_file(path: str) -> Answer | None:
+def page_file(path: str) -> Response | None:
     """What the page consists of, or None where the path is no part of it."""
     if path not in _FILES:
         return None
     name, content_type = _FILES[path]
     headers = ((b"content-security-policy", _POLICY), (b"x-content-type-options", b"nosniff"))
-    return Answer((_FOLDER / name).read_bytes(), content_type=content_type, headers=headers)
+    return Response((_FOLDER / name).read_bytes(), content_type=content_type, headers=headers)

@@ -8,7 +8,7 @@ from coachman.asgi import Send
 Headers = tuple[tuple[bytes, bytes], ...]
 
 
-class Answer(NamedTuple):
+class Response(NamedTuple):
     body: bytes
     status: int = 200
     content_type: str = "application/json"
@@ -25,5 +25,5 @@ class Answer(NamedTuple):
         await send({"type": "http.response.body", "body": self.body})
 
 
-def json_answer(content: Any, status: int = 200, *headers: tuple[bytes, bytes]) -> Answer:
-    return Answer(json.dumps(content).encode(), status, headers=headers)
+def json_response(content: Any, status: int = 200, *headers: tuple[bytes, bytes]) -> Response:
+    return Response(json.dumps(content).encode(), status, headers=headers)

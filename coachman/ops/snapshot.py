@@ -6,9 +6,10 @@ from pathlib import Path
 from typing import Any
 
 from coachman.state import events, history
-from coachman.state.readiness import readiness, status_line
+from coachman.state.readiness import describe, readiness, status_line
 from coachman.state.scoreboard import Scoreboard
-from coachman.state.states import Phase
+from coachman.state.states import Phase, words
+from coachman.state.view import View
 from coachman.system.process import release_name
 
 _DETAILS = (
@@ -27,24 +28,19 @@ class Snapshots:
         self._scoreboard, self._runtime_dir = scoreboard, runtime_dir
 
     def take(self, since: float = 0.0) -> dict[str, Any]:
-        """With the seconds after `since` of the history."""
+        """With the seconds after `since` (UNIX time) of the history."""
+        view = View.of(self._scoreboard)
         return {
             "time": time.time(),
             "release": release_name(),
             "answered_by": os.getpid(),
-            "line": status_line(self._scoreboard),
-            "handover": Phase(self._scoreboard.service.handover).name.lower().replace("_", "-"),
-            **readiness(self._scoreboard),
-            "slots": self._slots(),
+            "line": status_line(view),
+            "handover": words(Phase(view.service.handover)),
+            **readiness(view),
+            "slots": [
+                describe(view, number, row) | {name: getattr(row, name) for name in _DETAILS}
+                for number, row in view.rows
+            ],
             "events": events.latest(self._runtime_dir),
             "history": history.latest(self._runtime_dir, since),
         }
-
-    def _slots(self) -> list[dict[str, Any]]:
-        rows = dict(self._scoreboard.rows())
-        described: list[dict[str, Any]] = readiness(self._scoreboard)["slots"]
-        return [
-            slot | {name: getattr(rows[slot["slot"]], name) for name in _DETAILS}
-            for slot in described
-            if slot["slot"] in rows
-        ]

@@ -11,6 +11,7 @@ from coachman.state.ring_file import Ring, read
 from coachman.state.runtime_dir import ops_folder
 from coachman.state.scoreboard import Row, Scoreboard
 from coachman.state.states import State
+from coachman.state.view import View
 
 RECORD_BYTES, RECORDS = 512, 256
 SHOWN = 100
@@ -47,13 +48,14 @@ class Events:
 
     def look(self, scoreboard: Scoreboard) -> None:
         """Called each time that the master's loop turns: notes what nobody tells it."""
-        service, rows = scoreboard.service, scoreboard.rows()
-        self._note_ready(rows)
+        view = View.of(scoreboard)
+        service = view.service
+        self._note_ready(view.rows)
         if self._workers and self._workers != service.workers:
             self.note("scaled", f"{service.workers} workers are wanted (before: {self._workers})")
         self._workers = service.workers
-        if scoreboard.was_ready:
-            self._note_degraded(scoreboard)
+        if view.was_ready:
+            self._note_degraded(view)
 
     def _note_ready(self, rows: list[tuple[int, Row]]) -> None:
         for number, row in rows:
@@ -63,16 +65,16 @@ class Events:
                 message = f"Worker in slot {number} (pid {row.pid}) is ready {seconds:.2f} s after its fork"
                 self.note("ready", message, slot=number)
 
-    def _note_degraded(self, scoreboard: Scoreboard) -> None:
+    def _note_degraded(self, view: View) -> None:
         now = time.monotonic()
-        if scoreboard.ready() >= scoreboard.service.workers:
+        if view.ready >= view.service.workers:
             self._whole_at = now
             if self._is_degraded:
                 self._is_degraded = False
-                self.note("restored", f"All serve again: {status_line(scoreboard)}")
+                self.note("restored", f"All serve again: {status_line(view)}")
         elif not self._is_degraded and now - self._whole_at > DEGRADED_SECONDS:
             self._is_degraded = True
-            self.note("degraded", status_line(scoreboard).capitalize(), logging.WARNING)
+            self.note("degraded", status_line(view).capitalize(), logging.WARNING)
 
 
 def latest(runtime_dir: Path) -> list[dict[str, Any]]:

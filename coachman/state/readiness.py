@@ -1,45 +1,44 @@
-"""The scoreboard as JSON: what `/readyz` answers and `coachman status --json` prints."""
+"""A view as JSON, which `/readyz` answers and `coachman status --json` prints, and as one line."""
 
 import os
 from datetime import UTC, datetime
 from typing import Any
 
-from coachman.state.scoreboard import Row, Scoreboard
+from coachman.state.scoreboard import Row
 from coachman.state.states import Phase, Reason, State, signal_name, words
+from coachman.state.view import View
+
+_MOST_CAUSES = 3  # of a status line, which systemd shows in one row
 
 
-def readiness(scoreboard: Scoreboard | None) -> dict[str, Any]:
-    """ready: serves in full; degraded: some of the wanted workers serve; down: none does.
-
-    handed-over: the next generation serves, and this one answers on connections that it had.
-    """
-    if scoreboard is None:  # a worker of another master speaks for itself alone
+def readiness(view: View | None) -> dict[str, Any]:
+    """The statuses are those of View.status. Times are ISO 8601, spans are seconds."""
+    if view is None:  # a worker of another master speaks for itself alone
         return {"status": "ready", "pid": os.getpid()}
-    service = scoreboard.service
-    rows = scoreboard.rows()
-    ready = sum(row.state == State.READY for _, row in rows)
-    status = "ready" if ready >= service.workers else "degraded" if ready else "down"
-    if service.handover == Phase.ACCEPTED:
-        status = "handed-over"
+    service = view.service
     return {
-        "status": status,
-        "ready": ready,
+        "status": view.status,
+        "ready": view.ready,
         "workers": service.workers,
         "generation": service.generation,
         "master": service.pid,
-        "requests": service.requests + sum(row.requests for _, row in rows),
-        "log_lines_dropped": service.lines_dropped + sum(row.lines_dropped for _, row in rows),
-        "slots": [_describe(number, row) for number, row in rows],
+        "master_stuck_seconds": round(view.master_stuck_seconds, 1),
+        "requests": view.requests,
+        "log_lines_dropped": view.lines_dropped,
+        "slots": [describe(view, number, row) for number, row in view.rows],
     }
 
 
-def _describe(number: int, row: Row) -> dict[str, Any]:
+def describe(view: View, number: int, row: Row) -> dict[str, Any]:
     """One slot as JSON."""
+    killed_in = view.killed_in_seconds(row)
     return {
         "slot": number,
         "state": words(State(row.state)),
         "pid": row.pid,
         "since": _iso(row.since),
+        "stuck_seconds": round(view.stuck_seconds(row), 1),
+        "killed_in_seconds": None if killed_in is None else round(killed_in, 1),
         "requests": row.requests,
         "in_flight": row.in_flight,
         "connections": row.connections,
@@ -61,19 +60,36 @@ def _iso(unix_time: float) -> str:
     return datetime.fromtimestamp(unix_time, UTC).isoformat(timespec="milliseconds")
 
 
-def status_line(scoreboard: Scoreboard) -> str:
+def status_line(view: View) -> str:
     """Such as "4/4 workers ready, 1,234 requests, generation 3"."""
-    service, rows = scoreboard.service, scoreboard.rows()
-    ready = sum(row.state == State.READY for _, row in rows)
-    requests = service.requests + sum(row.requests for _, row in rows)
+    service, ready = view.service, view.ready
     if service.handover == Phase.ACCEPTED:
-        return f"drains: {len(rows)} workers left, {requests:,} requests, generation {service.generation}"
-    line = f"{ready}/{service.workers} workers ready, {requests:,} requests, generation {service.generation}"
-    if ready >= service.workers or not scoreboard.was_ready:
+        left = len(view.rows)
+        return f"drains: {left} workers left, {view.requests:,} requests, generation {service.generation}"
+    line = (
+        f"{ready}/{service.workers} workers ready, {view.requests:,} requests,"
+        f" generation {service.generation}"
+    )
+    if view.status == "ready" or not view.was_ready:
         return line
-    causes = [
-        f"slot {number} {words(State(row.state))} after {words(Reason(row.exit_reason))}"
-        for number, row in rows
-        if row.state in (State.BACKING_OFF, State.DEAD, State.STARTING) and row.exit_reason
-    ]
-    return "; ".join([f"{'degraded' if ready else 'down'}: {line}", *causes[:3]])
+    return "; ".join([f"{view.status}: {line}", *_causes(view)[:_MOST_CAUSES]])
+
+
+def _causes(view: View) -> list[str]:
+    causes = []
+    if view.master_stuck_seconds:
+        causes.append(f"the master is stuck for {view.master_stuck_seconds:.0f} s")
+    for number, row in view.rows:
+        if stuck := stuck_sentence(view, row):
+            causes.append(f"slot {number} {stuck}")
+        elif row.state in (State.BACKING_OFF, State.DEAD, State.STARTING) and row.exit_reason:
+            causes.append(f"slot {number} {words(State(row.state))} after {words(Reason(row.exit_reason))}")
+    return causes
+
+
+def stuck_sentence(view: View, row: Row) -> str:
+    """Such as "stuck for 12 s, killed in 18 s"; empty while the worker's event loop turns."""
+    stuck, killed_in = view.stuck_seconds(row), view.killed_in_seconds(row)
+    if not stuck:
+        return ""
+    return f"stuck for {stuck:.0f} s" + ("" if killed_in is None else f", killed in {killed_in:.0f} s")

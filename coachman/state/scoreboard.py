@@ -7,6 +7,7 @@ so does the operator's command, through a file in the runtime directory.
 
 import mmap
 import struct
+import time
 import zlib
 from typing import Any, NamedTuple, Self
 
@@ -87,7 +88,14 @@ _SERVICE = struct.Struct("=IIIIQQBII")
 _SEAL = struct.Struct("=QI")
 _CELL_BYTES = 2 * (_SEAL.size + _ROW.size)
 _LAYOUT = f"coachman {_ROW.format} {_SERVICE.format}".encode().ljust(64)  # another release may have another
-MEMORY_BYTES = len(_LAYOUT) + (SLOTS + 1) * _CELL_BYTES + 1
+# The service's record is shorter than the cell that it lies in. What the master adds for readers of this
+# release lies in the rest of its first copy, so that releases before and after read the same layout.
+_MASTER_HEARTBEAT = struct.Struct("=dd")  # when the master's loop last turned, COACHMAN_HANG_SECONDS
+_MASTER_HEARTBEAT_AT = len(_LAYOUT) + 64
+assert _SEAL.size + _SERVICE.size <= 64 <= _SEAL.size + _ROW.size - _MASTER_HEARTBEAT.size
+# The last byte: 1 once all workers have been ready at the same time.
+_ALL_READY_ONCE_AT = len(_LAYOUT) + (SLOTS + 1) * _CELL_BYTES
+MEMORY_BYTES = _ALL_READY_ONCE_AT + 1
 
 
 class _Cell:
@@ -184,9 +192,12 @@ class Scoreboard:
     def update_service(self, **changes: Any) -> None:
         self._service.write(self.service._replace(**changes))
 
-    def rows(self) -> list[tuple[int, Row]]:
-        """The slots in use, by number. A dead one counts only as long as a worker is missing."""
-        service = self.service
+    def rows(self, service: Service | None = None) -> list[tuple[int, Row]]:
+        """The slots in use, by number. A dead one counts only as long as a worker is missing.
+
+        `service` is the service's record, for a caller that has read it already.
+        """
+        service = service or self.service
         all_rows = [(slot.number, slot.read()) for slot in self.slots[: service.slots]]
         staying = sum(row.state in STAYING for _, row in all_rows)
         dead = [number for number, row in all_rows if row.state == State.DEAD]
@@ -210,14 +221,25 @@ class Scoreboard:
     @property
     def was_ready(self) -> bool:
         """Whether all workers have once been ready at the same time."""
-        return bool(self._memory[-1])
+        return bool(self._memory[_ALL_READY_ONCE_AT])
 
     @property
     def is_on_trial(self) -> bool:
         """Whether this is a generation that is to take over and has not been ready yet."""
         return self.service.generation > 1 and not self.was_ready
 
-    def note_readiness(self) -> None:
-        """Called by the master, each time that it looks."""
+    def record_readiness(self) -> None:
+        """Called by the master, each time that its loop turns."""
         if self.ready() >= self.service.workers:
-            self._memory[-1] = 1
+            self._memory[_ALL_READY_ONCE_AT] = 1
+
+    note_readiness = record_readiness
+
+    def record_master_heartbeat(self, hang_seconds: float) -> None:
+        """Called by the master, each time that its loop turns: a stopped master is seen by everybody else."""
+        _MASTER_HEARTBEAT.pack_into(self._memory, _MASTER_HEARTBEAT_AT, time.monotonic(), hang_seconds)
+
+    def master_heartbeat(self) -> tuple[float, float]:
+        """When the master's loop last turned (monotonic) and its COACHMAN_HANG_SECONDS; zeros if unknown."""
+        beat, hang_seconds = _MASTER_HEARTBEAT.unpack_from(self._memory, _MASTER_HEARTBEAT_AT)
+        return beat, hang_seconds

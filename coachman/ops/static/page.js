@@ -15,6 +15,11 @@ let isPaused = false;
 let source = null;
 let watch = 0;
 
+function stuckText(slot) {
+  const end = slot.killed_in_seconds === null ? "" : `, killed in ${Math.round(slot.killed_in_seconds)} s`;
+  return `stuck ${Math.round(slot.stuck_seconds)} s${end}`;
+}
+
 function connect() {
   if (source) source.close();
   source = new EventSource("events");
@@ -118,8 +123,8 @@ function fill(row, slot, now) {
     row.classList.add("changed");
   }
   row.dataset.pid = slot.pid;
-  state.dataset.state = slot.state;
-  state.lastChild.textContent = slot.state;
+  state.dataset.state = slot.stuck_seconds ? "dead" : slot.state;
+  state.lastChild.textContent = slot.stuck_seconds ? stuckText(slot) : slot.state;
   const texts = [
     slot.slot, null, slot.pid || "–", age(now - (slot.pid ? slot.forked_at : Date.parse(slot.since) / 1000)),
     number(rate.requests, 1), milliseconds(rate.latency), slot.in_flight, milliseconds(slot.loop_lag),

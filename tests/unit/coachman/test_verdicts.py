@@ -12,6 +12,7 @@ from coachman.settings import ServerSettings
 from coachman.state.readiness import status_line
 from coachman.state.scoreboard import Row, Scoreboard
 from coachman.state.states import Reason, State
+from coachman.state.view import View
 
 SETTINGS = ServerSettings(boot_seconds=60, hang_seconds=30, pool_seconds=60, drain_seconds=20)
 
@@ -86,14 +87,14 @@ def test_the_status_counts_and_says_what_is_wrong() -> None:
     for slot in board.slots[:2]:
         slot.update(state=State.READY, requests=117)
     board.note_readiness()
-    assert status_line(board) == "2/2 workers ready, 1,234 requests, generation 3"
+    assert status_line(View.of(board)) == "2/2 workers ready, 1,234 requests, generation 3"
 
     board.slots[1].update(state=State.BACKING_OFF, exit_reason=Reason.BOOT_FAILED, requests=0)
-    assert status_line(board) == (
+    assert status_line(View.of(board)) == (
         "degraded: 1/2 workers ready, 1,117 requests, generation 3; slot 1 backing-off after boot-failed"
     )
     board.slots[0].update(state=State.DEAD, exit_reason=Reason.CRASHED)
-    assert status_line(board).startswith("down: 0/2 workers ready")
+    assert status_line(View.of(board)).startswith("down: 0/2 workers ready")
 
 
 def test_what_was_asked_for_is_no_error() -> None:

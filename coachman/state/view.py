@@ -1,0 +1,85 @@
+"""One reading of a scoreboard: what readiness, the status line, the page, the metrics and `status` all show.
+
+The rows are read once for each answer, so that no two parts of it disagree.
+"""
+
+import time
+from typing import NamedTuple, Self
+
+from coachman.state.scoreboard import Row, Scoreboard, Service
+from coachman.state.states import STAYING, Phase, State
+
+STUCK_SECONDS = 2.0  # a worker writes its row every 0.1 s; a row this old is that of a blocked event loop
+MASTER_STUCK_SECONDS = 5.0  # a master's loop turns every 0.5 s, and forks and reaps in between
+_HAS_HEARTBEAT = (State.READY, State.DRAINING)
+
+
+class View(NamedTuple):
+    """Everything that a rendering needs. `now` is monotonic, in seconds, and is the moment of the reading."""
+
+    service: Service
+    rows: list[tuple[int, Row]]
+    was_ready: bool
+    now: float
+    master_beat: float = 0.0  # monotonic; 0 where the master does not write it
+    hang_seconds: float = 0.0  # COACHMAN_HANG_SECONDS of the master; 0 where it is not known
+
+    @classmethod
+    def of(cls, scoreboard: Scoreboard) -> Self:
+        service = scoreboard.service
+        return cls(
+            service,
+            scoreboard.rows(service),
+            scoreboard.was_ready,
+            time.monotonic(),
+            *scoreboard.master_heartbeat(),
+        )
+
+    @property
+    def ready(self) -> int:
+        """How many workers serve: those that say so and whose event loop turns."""
+        return sum(row.state == State.READY and not self.stuck_seconds(row) for _, row in self.rows)
+
+    @property
+    def requests(self) -> int:
+        """Answered by this generation, by workers that have ended too."""
+        return self.service.requests + sum(row.requests for _, row in self.rows)
+
+    @property
+    def lines_dropped(self) -> int:
+        return self.service.lines_dropped + sum(row.lines_dropped for _, row in self.rows)
+
+    @property
+    def status(self) -> str:
+        """ready: serves in full; degraded: some of the wanted workers serve, or no master watches them.
+
+        down: no worker serves. handed-over: the next generation serves, and this one drains.
+        """
+        if self.service.handover == Phase.ACCEPTED:
+            return "handed-over"
+        if not self.ready:
+            return "down"
+        return "ready" if self.ready >= self.service.workers and not self.master_stuck_seconds else "degraded"
+
+    @property
+    def master_stuck_seconds(self) -> float:
+        """For how long the master's loop has not turned; 0 while it does, and where nobody knows.
+
+        A master that stops the service waits for its workers, and its loop does not turn meanwhile.
+        """
+        if not self.master_beat or not any(row.state in STAYING for _, row in self.rows):
+            return 0.0
+        age = self.now - self.master_beat
+        return age if age > MASTER_STUCK_SECONDS else 0.0
+
+    def stuck_seconds(self, row: Row) -> float:
+        """For how long the worker's event loop has not turned; 0 while it does."""
+        age = self.now - row.beat
+        return age if row.beat and row.state in _HAS_HEARTBEAT and age > STUCK_SECONDS else 0.0
+
+    def killed_in_seconds(self, row: Row) -> float | None:
+        """When the master will kill a stuck worker; None where it will not, or the limit is not known."""
+        stuck = self.stuck_seconds(row)
+        if not stuck or not self.hang_seconds or self.master_stuck_seconds:
+            return None
+        return max(0.0, self.hang_seconds - stuck)

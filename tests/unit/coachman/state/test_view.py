@@ -1,0 +1,84 @@
+import time
+
+import pytest
+
+from coachman.ops.health import readyz
+from coachman.state.readiness import readiness, status_line
+from coachman.state.scoreboard import Scoreboard
+from coachman.state.states import State
+from coachman.state.view import MASTER_STUCK_SECONDS, STUCK_SECONDS, View
+
+
+@pytest.fixture
+def board() -> Scoreboard:
+    """Two workers that serve, under a master whose loop turns."""
+    made = Scoreboard.create()
+    made.update_service(pid=1, workers=2, slots=2)
+    for slot in made.slots[:2]:
+        slot.update(state=State.READY, pid=slot.number + 2, beat=time.monotonic())
+    made.record_readiness()
+    made.record_master_heartbeat(hang_seconds=30)
+    return made
+
+
+def later(board: Scoreboard, seconds: float) -> View:
+    return View.of(board)._replace(now=time.monotonic() + seconds)
+
+
+def test_a_worker_whose_loop_does_not_turn_is_not_ready_and_the_end_of_it_is_told(board: Scoreboard) -> None:
+    board.slots[0].update(beat=time.monotonic() - 12)
+    view = View.of(board)
+
+    assert (view.ready, view.status) == (1, "degraded")
+    assert status_line(view).endswith("; slot 0 stuck for 12 s, killed in 18 s")
+    stuck, moves = readiness(view)["slots"]
+    assert (round(stuck["stuck_seconds"]), round(stuck["killed_in_seconds"])) == (12, 18)
+    assert (moves["stuck_seconds"], moves["killed_in_seconds"]) == (0, None)
+    assert readyz(board).status == 503
+
+
+def test_a_worker_that_is_late_by_less_than_two_seconds_is_ready(board: Scoreboard) -> None:
+    board.slots[0].update(beat=time.monotonic() - STUCK_SECONDS + 0.5)
+
+    assert View.of(board).status == "ready"
+
+
+def test_without_any_worker_whose_loop_turns_the_service_is_down(board: Scoreboard) -> None:
+    assert later(board, 12).status == "down"
+
+
+def test_a_starting_worker_is_not_stuck(board: Scoreboard) -> None:
+    board.slots[0].update(state=State.STARTING, beat=time.monotonic() - 12)
+
+    assert View.of(board).stuck_seconds(board.slots[0].read()) == 0
+
+
+def test_a_master_that_does_not_move_is_told_and_kills_nobody(board: Scoreboard) -> None:
+    for slot in board.slots[:2]:
+        slot.update(beat=time.monotonic() + 9)
+    view = later(board, MASTER_STUCK_SECONDS + 4)
+
+    assert (view.ready, view.status) == (2, "degraded")
+    assert status_line(view).endswith("the master is stuck for 9 s")
+    board.slots[0].update(beat=time.monotonic() - 12)
+    assert later(board, 9).killed_in_seconds(board.slots[0].read()) is None
+
+
+def test_a_master_that_waits_for_its_last_workers_is_not_stuck(board: Scoreboard) -> None:
+    for slot in board.slots[:2]:
+        slot.update(state=State.DRAINING)
+
+    assert later(board, 60).master_stuck_seconds == 0
+
+
+def test_a_master_of_the_release_before_writes_no_heartbeat_and_is_not_stuck(board: Scoreboard) -> None:
+    assert later(board, 60)._replace(master_beat=0.0).master_stuck_seconds == 0
+
+
+def test_the_masters_heartbeat_lies_outside_the_record_of_the_service(board: Scoreboard) -> None:
+    before = board.service
+    for requests in range(10):  # both copies are written
+        board.record_master_heartbeat(hang_seconds=7)
+        board.update_service(requests=requests)
+        assert board.master_heartbeat()[1] == 7
+    assert board.service == before._replace(requests=9)
