@@ -11,7 +11,7 @@ PARALLEL := -n 4 --dist worksteal
 BULK := --ignore=tests/vm --ignore=tests/container
 
 .DEFAULT_GOAL := help
-.PHONY: help run demo-data wheelhouse test coverage soak test-container test-vm test-qemu check lint bench bench-edge bench-abuse bench-reload bench-database bench-http-database bench-processes bench-observability compare drill servers samples lock clean
+.PHONY: help run demo-data wheelhouse test coverage soak test-compiler test-container test-vm test-qemu check lint bench bench-edge bench-abuse bench-reload bench-database bench-http-database bench-processes bench-observability compare drill servers samples lock clean
 
 help: ## List these targets
 	@awk 'BEGIN {FS = ":.*## "} \
@@ -53,6 +53,9 @@ soak: environment ## Run the tests with random or repeated volumes in full; 20 m
 coverage: environment ## Run the tests with coverage of app/ and coachman/, which takes longer
 	@$(BIN)/python -m pytest $(BULK) -m "not timing" $(PARALLEL) --cov --cov-report=
 	@$(BIN)/python -m pytest $(BULK) -m timing --cov --cov-append --cov-report=term-missing:skip-covered
+
+test-compiler: $(VENV)/development ## Run FastAPI's own tests with every application compiled; 5 minutes
+	@$(BIN)/python -m tests.compiler.conformance $(ARGS)
 
 test-container: $(VENV)/development ## Build the image and run the Deployment with Podman; as root
 	@$(BIN)/python -m pytest tests/container $(ARGS)

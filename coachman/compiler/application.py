@@ -1,0 +1,138 @@
+"""Compiles an application: the entry to this package."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator
+from typing import Any, cast
+
+from fastapi import FastAPI
+from fastapi._body_limit import _BodyLimitExceptionMiddleware, wrap_app_with_body_limit
+from fastapi.routing import APIRoute, APIRouter
+from starlette.middleware.body_limit import RequestBodyLimitMiddleware
+from starlette.routing import Mount, WebSocketRoute
+
+from coachman.compiler import known
+from coachman.compiler.dispatch import Dispatcher
+from coachman.compiler.entry import Entry
+from coachman.compiler.errors import NotCompiledError
+from coachman.compiler.function import RouteFunction
+from coachman.compiler.report import Report, RouteReport, name_of
+from coachman.compiler.stock import read_route
+from coachman.compiler.walk import Routes, walk
+from coachman.compiler.watch import Watch
+
+
+def compile_app(app: Any) -> Report:
+    """Compiles the routes of a FastAPI application, in place, and returns what has come of it.
+
+    Call it once, when all routes are declared and before the application serves. An application of
+    another kind, or FastAPI's functions in a version or a shape that is not known, are left alone: the
+    report says so. Applications that are mounted are compiled too, as far as they are FastAPI's.
+    """
+    began = time.perf_counter()
+    report = Report()
+    found = list(_fastapi_apps(app))
+    if not found:
+        report.reason = f"{type(app).__module__}.{type(app).__qualname__} is not a FastAPI application"
+    for prefix, one in found:
+        _compile_one(one, prefix, report)
+    report.seconds = time.perf_counter() - began
+    return report
+
+
+def _fastapi_apps(app: Any) -> Iterator[tuple[str, FastAPI]]:
+    """Yields the application, below any ASGI middleware, and those that are mounted in it, once each."""
+    waiting: list[tuple[str, Any]] = [("", app)]
+    seen: set[int] = set()
+    while waiting:
+        prefix, one = waiting.pop(0)
+        if id(one) in seen or len(seen) > 1000:
+            continue
+        seen.add(id(one))
+        if isinstance(one, FastAPI):
+            yield prefix, one
+        inner = getattr(one, "app", None)
+        if inner is not None and not isinstance(one, FastAPI):
+            waiting.append((prefix, inner))
+        routes = getattr(one, "routes", None) or ()
+        waiting += [(prefix + route.path, route.app) for route in routes if type(route) is Mount]
+
+
+def _compile_one(app: FastAPI, prefix: str, report: Report) -> None:
+    router = app.router
+    try:
+        chain = _innermost(router)
+        routes = walk(router)
+    except NotCompiledError as error:
+        report.reason = str(error)
+        return
+    functions = known.functions()
+    for entry in routes.http:
+        _compile_entry(entry, functions)
+    report.routes += [_describe(entry, prefix) for entry in _in_order(routes)]
+    if routes.stopped_by:
+        report.reason = f"routes after one of the class {routes.stopped_by} are left to FastAPI's router"
+    if any(entry.handler for entry in routes.http):
+        dispatcher = Dispatcher(router, router.app, routes, Watch(router, routes, functions.is_unchanged))
+        _install(router, chain, dispatcher)
+
+
+def _compile_entry(entry: Entry, functions: known.Functions) -> None:
+    if not isinstance(entry.route, APIRoute):
+        entry.reason = f"{type(entry.route).__module__}.{type(entry.route).__qualname__} decides by itself"
+        return
+    try:
+        entry.app = entry.stock_app()
+        stock = read_route(entry.app)
+        function = RouteFunction(stock)
+        if reason := functions.reason_to_leave(function.groups()):
+            raise NotCompiledError(reason)
+        entry.source = function.text()
+        handler = function.build(entry.path)
+        entry.handler = wrap_app_with_body_limit(handler, stock.max_body_bytes)
+    except NotCompiledError as error:
+        entry.reason = str(error)
+    except Exception as error:  # noqa: BLE001 - whatever is met in an application, it must start
+        entry.reason = f"it could not be compiled: {type(error).__name__}: {error}"
+
+
+def _innermost(router: APIRouter) -> list[Any]:
+    """Returns what stands between the router and its own code: nothing, or FastAPI's limit of the body."""
+    if type(router).app is not APIRouter.app or type(router).__call__ is not APIRouter.__call__:
+        raise NotCompiledError(f"the router is a {type(router).__module__}.{type(router).__qualname__}")
+    chain: list[Any] = []
+    inner: Any = router.middleware_stack
+    while type(inner) in (RequestBodyLimitMiddleware, _BodyLimitExceptionMiddleware):
+        chain.append(inner)
+        inner = inner.app
+    if isinstance(inner, Dispatcher):
+        raise NotCompiledError("the application is compiled already")
+    if inner != router.app:
+        raise NotCompiledError(f"{name_of(inner)} stands in the place of the router's own code")
+    return chain
+
+
+def _install(router: APIRouter, chain: list[Any], dispatcher: Dispatcher) -> None:
+    if chain:
+        chain[-1].app = dispatcher
+    else:
+        router.middleware_stack = cast(Any, dispatcher)
+
+
+def _in_order(routes: Routes) -> list[Entry]:
+    sockets = [entry for entry in routes.websocket if isinstance(entry.route, WebSocketRoute)]
+    for entry in sockets:
+        entry.reason = entry.reason or "a WebSocket"
+    return sorted([*routes.http, *sockets], key=lambda entry: entry.position)
+
+
+def _describe(entry: Entry, prefix: str) -> RouteReport:
+    return RouteReport(
+        methods=tuple(sorted(entry.methods or ())),
+        path=prefix + entry.path,
+        endpoint=name_of(entry.endpoint),
+        is_compiled=entry.handler is not None,
+        reason=entry.reason,
+        source=entry.source,
+    )

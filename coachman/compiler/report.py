@@ -1,0 +1,62 @@
+"""What a compilation has come to, for people to read and for other programs to count."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Any
+
+
+@dataclass(frozen=True, slots=True)
+class RouteReport:
+    """One route of the application."""
+
+    methods: tuple[str, ...]  # sorted; none: any method, or a WebSocket
+    path: str
+    endpoint: str  # module.name
+    is_compiled: bool
+    reason: str = ""  # why FastAPI answers it
+    source: str = ""  # of the compiled function
+
+
+@dataclass(slots=True)
+class Report:
+    """All routes of an application, in the order of declaration."""
+
+    routes: list[RouteReport] = field(default_factory=list)
+    reason: str = ""  # why nothing is compiled at all
+    seconds: float = 0.0  # that the compilation took
+
+    @property
+    def compiled(self) -> int:
+        """The number of routes that are compiled."""
+        return sum(route.is_compiled for route in self.routes)
+
+    def reasons(self) -> dict[str, list[RouteReport]]:
+        """Returns the routes that are left to FastAPI, by the reason."""
+        found: dict[str, list[RouteReport]] = {}
+        for route in self.routes:
+            if not route.is_compiled:
+                found.setdefault(route.reason, []).append(route)
+        return found
+
+    def source_of(self, name: str) -> str | None:
+        """Returns the source of the compiled function for a path, or for an endpoint's name.
+
+        `name`: such as `/items/{item_id}`, `GET /items/{item_id}`, `read_item` or `app.items.read_item`.
+        """
+        for route in self.routes:
+            if route.source and name in _names(route):
+                return route.source
+        return None
+
+
+def _names(route: RouteReport) -> set[str]:
+    paths = {route.path, *(f"{method} {route.path}" for method in route.methods)}
+    return paths | {route.endpoint, route.endpoint.rpartition(".")[2]}
+
+
+def name_of(endpoint: Any) -> str:
+    """Returns where an endpoint comes from, such as `app.items.read_item`."""
+    module = getattr(endpoint, "__module__", type(endpoint).__module__)
+    name = getattr(endpoint, "__qualname__", type(endpoint).__qualname__)
+    return f"{module}.{name}"
