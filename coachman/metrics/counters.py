@@ -2,7 +2,7 @@
 
 from prometheus_client import Counter, Histogram
 
-from coachman.edge.refusal import Refusal, name_of
+from coachman.edge.rejection import Rejection
 from coachman.state.states import Phase, Reason, words
 
 SECONDS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30)
@@ -42,7 +42,7 @@ class Metrics:
         """Runs in the master: a rate can be told only of a series that was there before its first event."""
         for reason in set(Reason) - {Reason.NONE}:
             self.exits.labels(words(reason))
-        for refusal in Refusal:
-            self.limits.labels(name_of(refusal))
+        for rejection in Rejection:
+            self.limits.labels(rejection.label)
         for outcome in (Phase.ACCEPTED, Phase.REFUSED):
             self.handovers.labels(words(outcome))

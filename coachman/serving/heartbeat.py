@@ -6,7 +6,7 @@ import sys
 import time
 from typing import Any
 
-from coachman.edge.patrol import Patrol
+from coachman.edge.connection_table import ConnectionTable
 from coachman.master.restart_backoff import QUIET_SECONDS
 from coachman.metrics.counters import Metrics
 from coachman.serving.requests.observer import Observer
@@ -29,11 +29,11 @@ class Heartbeat:
         server: Server,
         master_pid: int | None,
         observer: Observer,
-        patrol: Patrol,
+        table: ConnectionTable,
         metrics: Metrics | None = None,
     ) -> None:
         self._slot, self._server, self._master_pid = slot, server, master_pid
-        self._observer, self._patrol, self._metrics = observer, patrol, metrics
+        self._observer, self._table, self._metrics = observer, table, metrics
         self._pool = _ThreadPool()
         self._lag = _Lag(metrics)
         self._cpu_seconds = self._lines_dropped = 0.0
@@ -58,7 +58,7 @@ class Heartbeat:
             "requests": state.total_requests,
             "in_flight": len(state.tasks),
             "connections": len(state.connections),
-            "busy_seconds": self._patrol.busy_seconds,
+            "busy_seconds": self._table.busy_seconds,
         }
 
     def _sample(self) -> dict[str, Any]:

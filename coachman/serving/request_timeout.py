@@ -1,11 +1,11 @@
 """COACHMAN_REQUEST_SECONDS: how long a request may wait for its answer to begin."""
 
 import asyncio
-import json
 import logging
 from typing import Any
 
 from coachman.asgi import Application, Message, Receive, Send
+from coachman.edge.problem import MEDIA_TYPE, problem_document
 
 log = logging.getLogger("gunicorn.error")
 
@@ -65,16 +65,7 @@ class Deadline:
 
 
 async def _answer_504(send: Send, seconds: float) -> None:
-    problem = {
-        "type": "about:blank",
-        "title": "Gateway Timeout",
-        "status": 504,
-        "detail": f"The request was not answered within {seconds:g} seconds.",
-    }
-    body = json.dumps(problem).encode()
-    headers = [
-        (b"content-type", b"application/problem+json"),
-        (b"content-length", str(len(body)).encode()),
-    ]
+    body = problem_document(504, f"The request was not answered within {seconds:g} seconds.")
+    headers = [(b"content-type", MEDIA_TYPE), (b"content-length", b"%d" % len(body))]
     await send({"type": "http.response.start", "status": 504, "headers": headers})
     await send({"type": "http.response.body", "body": body})

@@ -1,6 +1,5 @@
 """How a process serves, whoever has started it: a Gunicorn master (worker.py), or nobody (alone.py)."""
 
-import asyncio
 import functools
 import logging
 import socket
@@ -9,14 +8,15 @@ from typing import Any, NamedTuple
 import uvicorn
 
 from coachman.asgi import Application
+from coachman.edge.connection_table import ConnectionTable
 from coachman.edge.disconnects import NoDisconnects
 from coachman.edge.http import HttpProtocol
 from coachman.edge.limits import Limits
-from coachman.edge.patrol import Patrol
-from coachman.edge.refusal import Refusals
+from coachman.edge.rejection import RejectionCounts
 from coachman.metrics import store
 from coachman.metrics.counters import Metrics
 from coachman.ops.app import OpsApp
+from coachman.serving import background
 from coachman.serving.heartbeat import Heartbeat
 from coachman.serving.lifespan_errors import ReadableStartup
 from coachman.serving.ops_server import OpsServer
@@ -74,16 +74,19 @@ async def serve(
         application = Deadline(application, settings.request_seconds)
     observer = Observer(application, settings, metrics)
     config.app = ReadableStartup(observer if observer.is_asked else application, hold_seconds)
-    patrol = Patrol(Limits.of(settings), Refusals(metrics.limits if metrics else None))
-    config.http = functools.partial(HttpProtocol, patrol=patrol)  # type: ignore[assignment]  # a factory will do
+    table = ConnectionTable(Limits.of(settings), RejectionCounts(metrics.limits if metrics else None))
+    config.http = functools.partial(HttpProtocol, table=table)  # type: ignore[assignment]  # a factory will do
     ops_server = OpsServer(OpsApp(scoreboard, store.kept(), public, settings.runtime_dir), scoreboard)
     server = Server(config, settings, slot, ops_server)
-    beating = asyncio.create_task(Heartbeat(slot, server, master_pid, observer, patrol, metrics).run())
-    patrolling = asyncio.create_task(patrol.run())
+    heartbeat = Heartbeat(slot, server, master_pid, observer, table, metrics)
+    tasks = [
+        background.start("heartbeat", heartbeat.run(), server),
+        background.start("connection deadlines", table.run(), server),
+    ]
     try:
         async with ops_server.running(ops):
             await server.serve(sockets=public)
     finally:
-        beating.cancel()
-        patrolling.cancel()
+        for task in tasks:
+            task.cancel()
         observer.flush()

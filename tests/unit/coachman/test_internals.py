@@ -85,7 +85,8 @@ def test_uvicorn_takes_its_default_headers_anew_from_the_configuration_each_seco
 
 def test_uvicorns_protocol_calls_what_the_edge_overrides() -> None:
     own = {name for name in vars(HttpProtocol) if not name.startswith("_")} - {
-        "waits_since",
+        "abort",
+        "idle_since",
         "evict",
         "check_deadlines",
     }
@@ -108,7 +109,7 @@ def test_uvicorns_protocol_calls_what_the_edge_overrides() -> None:
 
 def test_uvicorn_makes_a_connection_with_whatever_the_configuration_names() -> None:
     """A partial is no class, as Config.http is documented to be."""
-    protocol = functools.partial(HttpProtocol, patrol=None)
+    protocol = functools.partial(HttpProtocol, table=None)
     config = uvicorn.Config(nothing, http=protocol)
     config.load()
 

@@ -1,10 +1,13 @@
-"""Reading that stays paused while bytes wait that have been read already."""
+"""Flow control of reading while received bytes wait to be parsed."""
 
 from uvicorn.protocols.http.flow_control import FlowControl
 
 
-class HeldFlow(FlowControl):
-    """Uvicorn resumes reading after every answer, however many requests wait."""
+class HoldableFlowControl(FlowControl):
+    """Keeps reading paused while received requests wait.
+
+    Uvicorn resumes reading after every response, however many pipelined requests are queued.
+    """
 
     is_held = False
 

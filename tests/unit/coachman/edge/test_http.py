@@ -12,10 +12,10 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from uvicorn.server import ServerState
 
+from coachman.edge.connection_table import ConnectionTable
 from coachman.edge.http import HttpProtocol
 from coachman.edge.limits import Limits
-from coachman.edge.patrol import Patrol
-from coachman.edge.refusal import Refusal, Refusals
+from coachman.edge.rejection import Rejection, RejectionCounts
 
 LIMITS = Limits(
     head_seconds=10,
@@ -58,11 +58,11 @@ async def converse(pieces: list[bytes]) -> bytes:
     """All that the server says, to the end of the connection."""
     config = uvicorn.Config(echo, lifespan="off", log_config=None, ws="websockets-sansio")
     config.load()
-    patrol = Patrol(LIMITS, Refusals())
+    table = ConnectionTable(LIMITS, RejectionCounts())
     loop = asyncio.get_running_loop()
     ours, theirs = socket.socketpair()
     ours.setblocking(False)
-    await loop.connect_accepted_socket(lambda: HttpProtocol(config, ServerState(), {}, patrol=patrol), theirs)
+    await loop.connect_accepted_socket(lambda: HttpProtocol(config, ServerState(), {}, table=table), theirs)
     received = b""
     for piece in pieces:
         with contextlib.suppress(BrokenPipeError):  # refused before all of it was sent
@@ -205,13 +205,13 @@ def test_a_request_before_a_broken_one_is_answered_first() -> None:
 
 
 def test_every_refusal_says_what_it_is() -> None:
-    for refusal in Refusal:
-        if refusal.status:
-            head, _, body = refusal.answer().partition(b"\r\n\r\n")
-            assert b"HTTP/1.1 %d " % refusal.status in head
+    for rejection in Rejection:
+        if rejection.status:
+            head, _, body = rejection.response().partition(b"\r\n\r\n")
+            assert b"HTTP/1.1 %d " % rejection.status in head
             assert b"content-length: %d\r\n" % len(body) in head
             assert b"connection: close" in head
-            assert refusal.detail.encode() in body
+            assert rejection.detail.encode() in body
 
 
 def test_limits_of_paths_take_the_longest_prefix() -> None:

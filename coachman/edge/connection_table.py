@@ -1,0 +1,90 @@
+"""Checks the deadlines of a worker's connections and closes idle ones when there are too many."""
+
+import asyncio
+import logging
+from time import monotonic
+from typing import Protocol
+
+from coachman.edge.limits import Limits
+from coachman.edge.rejection import Rejection, RejectionCounts
+from coachman.edge.write_buffer import WriteBuffers
+
+SWEEP_SECONDS = 1
+REPORT_SECONDS = 10
+EVICTION_PAUSE_SECONDS = 0.2  # between two evictions: each looks at all connections
+EVICTABLE_SECONDS = 1
+
+log = logging.getLogger("gunicorn.error")
+
+
+class Connection(Protocol):
+    """An HTTP connection, whose client has deadlines. WebSockets are not among them: Uvicorn pings them."""
+
+    def check_deadlines(self, now: float) -> None: ...
+
+    def idle_since(self) -> float | None:
+        """Since when the connection waits for the client; None while a response is pending."""
+
+    def evict(self) -> None: ...
+
+    def abort(self) -> None: ...
+
+
+class ConnectionTable:
+    """What the connections of one worker share."""
+
+    def __init__(self, limits: Limits, rejections: RejectionCounts) -> None:
+        self.limits, self.rejections = limits, rejections
+        self.connections: set[Connection] = set()
+        self.write_buffers = WriteBuffers()
+        self.busy_seconds = 0.0  # the sum of the durations of the requests that have been answered
+        self._evicted_at = 0.0
+
+    async def run(self) -> None:
+        """Sweeps once a second until it is cancelled."""
+        reported_at = monotonic()
+        while True:
+            await asyncio.sleep(SWEEP_SECONDS)
+            now = monotonic()
+            self.sweep(now)
+            if now - reported_at >= REPORT_SECONDS:
+                reported_at = now
+                self._report()
+
+    def sweep(self, now: float) -> None:
+        """Checks the deadlines of all connections. One that fails is ended, and the others are still checked."""
+        for connection in list(self.connections):
+            try:
+                connection.check_deadlines(now)
+            except Exception:
+                log.exception("A connection's deadlines could not be checked; it is ended")
+                self.connections.discard(connection)
+                connection.abort()
+
+    def evict_idle(self, open_connections: int, now: float) -> None:
+        """Closes the connections that have waited longest for their client.
+
+        These are silent ones, half request heads and idle keep-alive connections. A tenth of the limit is
+        freed, so that not each new connection has to look at all the others.
+        """
+        if now - self._evicted_at < EVICTION_PAUSE_SECONDS:
+            return
+        self._evicted_at = now
+        idle = [(connection.idle_since(), connection) for connection in self.connections]
+        longest_first = sorted(
+            (
+                (since, connection)
+                for since, connection in idle
+                if since is not None and now - since > EVICTABLE_SECONDS
+            ),
+            key=lambda pair: pair[0],
+        )
+        excess = open_connections - self.limits.connections * 9 // 10
+        for _, connection in longest_first[:excess]:
+            self.rejections.count(Rejection.EVICTED)
+            connection.evict()
+
+    def _report(self) -> None:
+        """One line for all: a line for each would let an attacker fill the log."""
+        if summary := self.rejections.take_summary():
+            log.warning("Limits were reached in the last %d s: %s", REPORT_SECONDS, summary)
