@@ -7,10 +7,10 @@ from typing import Any
 from coachman.asgi import Application, Message, Receive, Send
 from coachman.edge.problem import MEDIA_TYPE, problem_document
 
-log = logging.getLogger("gunicorn.error")
+log = logging.getLogger("coachman.serving")
 
 
-class Deadline:
+class RequestTimeout:
     """ASGI: answers 504 and cancels the handler when nothing has been answered in time.
 
     A response that has begun may go on, so downloads and event streams are not concerned. A handler
@@ -19,49 +19,65 @@ class Deadline:
     """
 
     def __init__(self, application: Application, seconds: float) -> None:
-        self._application, self._seconds = application, seconds
-        self._abandoned: set[asyncio.Task[None]] = set()
+        self.application, self.seconds = application, seconds
 
     async def __call__(self, scope: Message, receive: Receive, send: Send) -> None:
-        if scope["type"] != "http":
-            return await self._application(scope, receive, send)
-        begun, late = asyncio.Event(), False
+        if scope["type"] == "http":
+            await _TimedRequest(self.seconds, scope, send).run(self.application, receive)
+        else:
+            await self.application(scope, receive, send)
 
-        async def send_unless_late(message: Message) -> None:
-            begun.set()
-            if not late:
-                await send(message)
 
-        handler = asyncio.ensure_future(self._application(scope, receive, send_unless_late))
+class _TimedRequest:
+    """One request: a timer, and no task of its own unless the timer expires."""
+
+    __slots__ = ("_has_begun", "_scope", "_seconds", "_send", "_task", "_timeout_answer", "_timer")
+
+    def __init__(self, seconds: float, scope: Message, send: Send) -> None:
+        self._seconds, self._scope, self._send = seconds, scope, send
+        self._has_begun = False
+        self._timeout_answer: asyncio.Task[None] | None = None
+        self._task: asyncio.Task[Any] | None = asyncio.current_task()
+        self._timer = asyncio.get_running_loop().call_later(seconds, self._expire)
+
+    async def run(self, application: Application, receive: Receive) -> None:
         try:
-            await self._wait(handler, begun)
-            if begun.is_set() or handler.done():
-                return await handler
-            late = True
-            log.warning("%s %s was not answered within %g s", scope["method"], scope["path"], self._seconds)
-            self._abandon(handler)
-            return await _answer_504(send, self._seconds)
+            await application(self._scope, receive, self._send_unless_late)
+        except asyncio.CancelledError:
+            if not self._was_cancelled_by_timer():
+                raise
+        except Exception as error:
+            if self._timeout_answer is None:
+                raise
+            self._was_cancelled_by_timer()
+            log.warning("A handler that was cancelled failed: %r", error)
+        else:
+            self._was_cancelled_by_timer()
         finally:
-            if not handler.done():
-                self._abandon(handler)
+            self._timer.cancel()
+        if self._timeout_answer is not None:
+            await self._timeout_answer
 
-    async def _wait(self, handler: "asyncio.Future[None]", begun: asyncio.Event) -> None:
-        beginning = asyncio.ensure_future(begun.wait())
-        either: set[asyncio.Future[Any]] = {handler, beginning}
-        try:
-            await asyncio.wait(either, timeout=self._seconds, return_when=asyncio.FIRST_COMPLETED)
-        finally:
-            beginning.cancel()
+    async def _send_unless_late(self, message: Message) -> None:
+        if self._timeout_answer is not None:
+            return
+        if not self._has_begun:
+            self._has_begun = True
+            self._timer.cancel()
+        await self._send(message)
 
-    def _abandon(self, handler: Any) -> None:
-        self._abandoned.add(handler)
-        handler.add_done_callback(self._forget)
-        handler.cancel()
+    def _expire(self) -> None:
+        """Runs as a callback of the loop, so the handler waits for something at this moment."""
+        if self._task is None:
+            return
+        scope, seconds = self._scope, self._seconds
+        log.warning("%s %s was not answered within %g s", scope["method"], scope["path"], seconds)
+        self._timeout_answer = asyncio.ensure_future(_answer_504(self._send, seconds))
+        self._task.cancel()
 
-    def _forget(self, handler: Any) -> None:
-        self._abandoned.discard(handler)
-        if not handler.cancelled() and handler.exception() is not None:
-            log.warning("A handler that was cancelled failed: %r", handler.exception())
+    def _was_cancelled_by_timer(self) -> bool:
+        """Whether the timer alone asked for the cancellation, which is taken back."""
+        return self._timeout_answer is not None and self._task is not None and not self._task.uncancel()
 
 
 async def _answer_504(send: Send, seconds: float) -> None:

@@ -18,9 +18,9 @@ from coachman.metrics.counters import Metrics
 from coachman.ops.app import OpsApp
 from coachman.serving import background
 from coachman.serving.heartbeat import Heartbeat
-from coachman.serving.lifespan_errors import ReadableStartup
+from coachman.serving.lifespan import ReadableStartup
 from coachman.serving.ops_server import OpsServer
-from coachman.serving.request_timeout import Deadline
+from coachman.serving.request_timeout import RequestTimeout
 from coachman.serving.requests.observer import Observer
 from coachman.serving.server import Server
 from coachman.settings import ServerSettings
@@ -71,7 +71,7 @@ async def serve(
     """Until SIGTERM, and the drain after it. `hold_seconds`: see ReadableStartup."""
     scoreboard, slot, metrics, master_pid = place
     if settings.request_seconds:
-        application = Deadline(application, settings.request_seconds)
+        application = RequestTimeout(application, settings.request_seconds)
     observer = Observer(application, settings, metrics)
     config.app = ReadableStartup(observer if observer.is_asked else application, hold_seconds)
     table = ConnectionTable(Limits.of(settings), RejectionCounts(metrics.limits if metrics else None))

@@ -1,10 +1,11 @@
 import asyncio
+import contextlib
 import json
 from typing import Any
 
 import pytest
 
-from coachman.serving.request_timeout import Deadline
+from coachman.serving.request_timeout import RequestTimeout
 
 REQUEST = {"type": "http", "method": "GET", "path": "/slow"}
 
@@ -12,7 +13,7 @@ REQUEST = {"type": "http", "method": "GET", "path": "/slow"}
 def answered(
     application: Any, seconds: float = 0.05, scope: dict[str, Any] = REQUEST
 ) -> list[dict[str, Any]]:
-    """What a request through the deadline is answered with, once everything has ended."""
+    """What a request through the timeout is answered with, once everything has ended."""
     sent: list[dict[str, Any]] = []
 
     async def send(message: dict[str, Any]) -> None:
@@ -22,7 +23,7 @@ def answered(
         return {"type": "http.request"}
 
     async def ask() -> None:
-        await Deadline(application, seconds)(scope, receive, send)
+        await RequestTimeout(application, seconds)(scope, receive, send)
         for _ in range(3):
             await asyncio.sleep(0)
 
@@ -79,3 +80,65 @@ def test_a_websocket_has_no_deadline() -> None:
         await send({"type": "websocket.close"})
 
     assert answered(chat, scope={"type": "websocket", "path": "/"}) == [{"type": "websocket.close"}]
+
+
+def test_a_thread_that_nothing_can_cancel_does_not_keep_its_client_waiting() -> None:
+    """Its request ends when the thread does; the answer is there long before."""
+    order = []
+
+    async def in_a_thread(scope: Any, receive: Any, send: Any) -> None:
+        work = asyncio.ensure_future(asyncio.sleep(0.2))
+        while not work.done():
+            with contextlib.suppress(asyncio.CancelledError):
+                await asyncio.shield(work)
+        order.append("thread")
+
+    async def ask() -> None:
+        async def send(message: dict[str, Any]) -> None:
+            order.append(message["type"])
+
+        await RequestTimeout(in_a_thread, 0.05)(REQUEST, None, send)  # type: ignore[arg-type]
+        await asyncio.sleep(0)  # no cancellation is left over
+
+    asyncio.run(ask())
+    assert order == ["http.response.start", "http.response.body", "thread"]
+
+
+def test_a_handler_that_fails_while_it_is_cancelled_costs_a_line_and_not_the_answer(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    async def failing(scope: Any, receive: Any, send: Any) -> None:
+        try:
+            await asyncio.sleep(60)
+        finally:
+            raise KeyError("while it was cancelled")
+
+    assert answered(failing)[0]["status"] == 504
+    assert "while it was cancelled" in caplog.text
+
+
+def test_a_cancellation_by_somebody_else_goes_through() -> None:
+    async def slow(scope: Any, receive: Any, send: Any) -> None:
+        await asyncio.sleep(60)
+
+    async def ask() -> None:
+        task = asyncio.ensure_future(RequestTimeout(slow, 30)(REQUEST, None, None))  # type: ignore[arg-type]
+        await asyncio.sleep(0.01)
+        task.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await task
+
+    asyncio.run(ask())
+
+
+def test_a_request_in_time_makes_no_task() -> None:
+    tasks = []
+
+    async def prompt(scope: Any, receive: Any, send: Any) -> None:
+        tasks.append(len(asyncio.all_tasks()))
+        await send({"type": "http.response.start", "status": 200})
+        await send({"type": "http.response.body"})
+        tasks.append(len(asyncio.all_tasks()))
+
+    answered(prompt)
+    assert tasks == [1, 1]
