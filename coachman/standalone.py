@@ -18,7 +18,7 @@ from coachman.asgi import Application
 from coachman.logs import formatters
 from coachman.metrics import store
 from coachman.metrics.counters import Metrics
-from coachman.serving.serve import Place, quieten_uvicorn, serve, uvicorn_options
+from coachman.serving.serve import ProcessContext, limit_uvicorn_logging, serve, uvicorn_options
 from coachman.settings import ServerSettings, load_settings
 from coachman.state import runtime_dir
 from coachman.state.events import Events
@@ -31,7 +31,7 @@ from coachman.system.sockets import beyond_loopback, open_socket
 START_FAILED = 3  # as a master has it
 LOOK_SECONDS = 0.5
 
-log = logging.getLogger("gunicorn.error")
+log = logging.getLogger("coachman.standalone")
 
 
 def run() -> None:
@@ -47,8 +47,8 @@ def run() -> None:
     public = open_socket("COACHMAN_BIND", settings.bind)
     ops = open_socket("COACHMAN_OPS_BIND", settings.ops_bind)
     _tell_application(beyond_loopback(public))
-    place = _take_place(settings)
-    quieten_uvicorn(settings)
+    context = _make_context(settings)
+    limit_uvicorn_logging(settings)
     events = Events(settings.runtime_dir, 1)
     events.tell(logging.INFO, "started", "One process without a master, pid %s", os.getpid())
     log.info("Serving on: %s; operations on: %s", settings.bind, settings.ops_bind)
@@ -56,27 +56,28 @@ def run() -> None:
         log.warning("COACHMAN_WORKERS=%s is not used: this is one process; run more", settings.workers)
     try:
         with asyncio.Runner(loop_factory=config.get_loop_factory()) as runner:
-            runner.run(_serve(application, config, settings, place, events, public, ops))
+            exit_code = runner.run(_serve(application, config, settings, context, events, public, ops))
     except SystemExit:  # Uvicorn's way to say that the start-up failed
         log.error("The application did not start; nothing is served.")
         sys.exit(START_FAILED)
     finally:
         runtime_dir.withdraw(settings.runtime_dir, os.getpid())
+    sys.exit(exit_code)
 
 
 async def _serve(
     application: Application,
     config: uvicorn.Config,
     settings: ServerSettings,
-    place: Place,
+    context: ProcessContext,
     events: Events,
     public: socket.socket,
     ops: socket.socket,
-) -> None:
-    assert place.scoreboard is not None
-    watching = asyncio.create_task(_watch(place.scoreboard, events, History(settings.runtime_dir, 1)))
+) -> int:
+    assert context.scoreboard is not None
+    watching = asyncio.create_task(_watch(context.scoreboard, events, History(settings.runtime_dir, 1)))
     try:
-        await serve(application, config, settings, place, public=[public], ops=[ops])
+        return await serve(application, config, settings, context, public=[public], ops=[ops])
     finally:
         watching.cancel()
 
@@ -108,7 +109,7 @@ def _tell_application(exposed: str | None) -> None:
         os.environ["COACHMAN_EXPOSED"] = exposed
 
 
-def _take_place(settings: ServerSettings) -> Place:
+def _make_context(settings: ServerSettings) -> ProcessContext:
     scoreboard = runtime_dir.open_scoreboard(settings.runtime_dir, os.getpid())
     scoreboard.update_service(pid=os.getpid(), workers=1, slots=1)
     slot = scoreboard.slots[0]
@@ -120,4 +121,4 @@ def _take_place(settings: ServerSettings) -> Place:
         metrics = Metrics()
         metrics.begin_at_zero()
         counts.become_worker(0, 1)
-    return Place(scoreboard, slot, metrics, master_pid=None)
+    return ProcessContext(scoreboard, slot, metrics, master_pid=None)

@@ -16,7 +16,7 @@ from uvicorn_worker import UvicornWorker
 from coachman.master.recycling import Lifetime
 from coachman.master.restart_backoff import JUST_READY_SECONDS
 from coachman.metrics.counters import Metrics
-from coachman.serving.serve import Place, quieten_uvicorn, serve, uvicorn_options
+from coachman.serving.serve import ProcessContext, limit_uvicorn_logging, serve, uvicorn_options
 from coachman.settings import load_settings
 from coachman.state.scoreboard import Scoreboard, Slot
 from coachman.state.states import Reason, State
@@ -87,24 +87,26 @@ class Worker(UvicornWorker):
         os._exit(0)
 
     def run(self) -> None:
-        quieten_uvicorn(settings)
+        limit_uvicorn_logging(settings)
         try:
             with asyncio.Runner(loop_factory=self.config.get_loop_factory()) as runner:
-                runner.run(self._serve())
+                exit_code = runner.run(self._serve())
         except SystemExit:
             # Uvicorn's way to say that the start-up failed, with the code that makes Gunicorn end the
             # whole service. With our hooks the master decides that: see Supervisor._has_ended.
             sys.exit(Arbiter.WORKER_BOOT_ERROR if self.slot is None else BOOT_FAILED)
+        if exit_code:
+            sys.exit(exit_code)
 
-    async def _serve(self) -> None:
+    async def _serve(self) -> int:
         public, ops = self._listeners()
         if self.slot is not None:
             self.config.limit_max_requests = None  # the master recycles, one at a time
-        await serve(
+        return await serve(
             self.wsgi,
             self.config,
             settings,
-            Place(self.scoreboard, self.slot, self.metrics, self.ppid),
+            ProcessContext(self.scoreboard, self.slot, self.metrics, self.ppid),
             public=public,
             ops=ops,
             hold_seconds=self._hold_seconds(),

@@ -52,7 +52,7 @@ class ConnectionTable:
                 self._report()
 
     def sweep(self, now: float) -> None:
-        """Checks the deadlines of all connections. One that fails is ended, and the others are still checked."""
+        """Checks the deadlines of all connections. One that fails is ended; the others are still checked."""
         for connection in list(self.connections):
             try:
                 connection.check_deadlines(now)

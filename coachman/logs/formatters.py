@@ -39,14 +39,14 @@ def formatter(wanted: Format) -> logging.Formatter:
 
 
 def write_to_stderr(wanted: Format, level: str) -> None:
-    """Where no Gunicorn does it: the lines of everybody, as logger.py has them."""
+    """Where no Gunicorn does it: the lines of everybody, as gunicorn_logger.py has them."""
     handler = logging.StreamHandler(sys.stderr)
     handler.setFormatter(formatter(wanted))
     lowest = logging.getLevelNamesMapping()[level.upper()]
     root = logging.getLogger()
     root.handlers = [handler]
     root.setLevel(max(lowest, logging.INFO))
-    for name in ("gunicorn.error", "uvicorn.error"):
+    for name in ("coachman", "gunicorn.error", "uvicorn.error"):
         logging.getLogger(name).setLevel(lowest)
 
 

@@ -9,11 +9,20 @@ from coachman.logs.formatters import formatter
 from coachman.settings import load_settings
 
 
+def attach(error_log: logging.Logger) -> None:
+    """Has Coachman's loggers write where Gunicorn's error log does, unless they have own handlers."""
+    ours = logging.getLogger("coachman")
+    if not ours.handlers:
+        ours.handlers, ours.propagate = error_log.handlers, False
+    ours.setLevel(error_log.level)
+
+
 class Logger(GunicornLogger):
     """Gunicorn's own options for the place of the log hold; those for its form go before ours."""
 
     def setup(self, cfg: Any) -> None:
         super().setup(cfg)
+        attach(self.error_log)
         if cfg.logconfig or cfg.logconfig_dict or cfg.logconfig_json:
             return
         form = formatter(load_settings().log_format)

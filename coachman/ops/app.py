@@ -5,6 +5,7 @@ Plain ASGI: the application's framework may be any, and this must answer when th
 
 import asyncio
 import socket
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 from coachman.asgi import Message, Receive, Send
@@ -17,6 +18,7 @@ from coachman.ops.responses import Response, json_response
 from coachman.ops.snapshot import Snapshots
 from coachman.state.scoreboard import Scoreboard
 
+THREADS = 2
 ADDRESSES = "/, /livez, /readyz, /metrics, /status.json and /events"
 
 
@@ -31,9 +33,11 @@ class OpsApp:
         runtime_dir: Path,
     ) -> None:
         self._scoreboard = scoreboard
-        self._scrape = Scrape(scoreboard, store, public)
+        # The loop's own executor is the application's: where it is busy, nobody could see that it is.
+        self._threads = ThreadPoolExecutor(THREADS, thread_name_prefix="coachman-ops")
+        self._scrape = Scrape(scoreboard, store, public, self._threads)
         self._snapshots = Snapshots(scoreboard, runtime_dir) if scoreboard is not None else None
-        self._feed = Feed(self._snapshots) if self._snapshots is not None else None
+        self._feed = Feed(self._snapshots, self._threads) if self._snapshots is not None else None
 
     def stop(self) -> None:
         if self._feed is not None:
@@ -59,7 +63,8 @@ class OpsApp:
             case "/metrics":
                 return await self._scrape.answer(_header(scope, b"accept"))
             case "/status.json" if self._snapshots is not None:
-                return json_response(await asyncio.to_thread(self._snapshots.take))
+                loop = asyncio.get_running_loop()
+                return json_response(await loop.run_in_executor(self._threads, self._snapshots.take))
         answer = page_file(scope["path"])
         return answer or json_response({"detail": f"The ops listener answers {ADDRESSES}."}, 404)
 

@@ -3,6 +3,7 @@
 import asyncio
 import contextlib
 import json
+from concurrent.futures import Executor
 from typing import Any
 
 from coachman.asgi import Receive, Send
@@ -15,8 +16,8 @@ RETRY_MILLISECONDS = 300  # after which a page whose worker has gone asks again,
 
 
 class Feed:
-    def __init__(self, snapshots: Snapshots) -> None:
-        self._snapshots = snapshots
+    def __init__(self, snapshots: Snapshots, threads: Executor) -> None:
+        self._snapshots, self._threads = snapshots, threads
         self._ending = asyncio.Event()
         self._readers = 0
 
@@ -44,7 +45,8 @@ class Feed:
         text, since = f"retry: {RETRY_MILLISECONDS}\n", 0.0
         while True:
             # Reading files of some 100 KB: not on the loop that serves the application.
-            snapshot = await asyncio.to_thread(self._snapshots.take, since)
+            loop = asyncio.get_running_loop()
+            snapshot = await loop.run_in_executor(self._threads, self._snapshots.take, since)
             since = max([since, *(second["time"] for second in snapshot["history"])])
             text += f"data: {json.dumps(snapshot)}\n\n"
             await send({"type": "http.response.body", "body": text.encode(), "more_body": True})

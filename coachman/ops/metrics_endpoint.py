@@ -3,6 +3,7 @@
 import asyncio
 import socket
 from collections.abc import Iterable
+from concurrent.futures import Executor
 
 from prometheus_client import CollectorRegistry
 from prometheus_client.core import Metric
@@ -18,8 +19,13 @@ from coachman.state.scoreboard import Scoreboard
 
 class Scrape:
     def __init__(
-        self, scoreboard: Scoreboard | None, store: Store | None, public: list[socket.socket]
+        self,
+        scoreboard: Scoreboard | None,
+        store: Store | None,
+        public: list[socket.socket],
+        threads: Executor,
     ) -> None:
+        self._threads = threads
         self._collectors = None
         if scoreboard is not None and store is not None:
             self._collectors = CollectorRegistry()
@@ -34,7 +40,9 @@ class Scrape:
             return json_response({"detail": sentence}, 503)
         encode, content_type = choose_encoder(accept)
         # Some milliseconds of work: not on the loop that serves the application.
-        return Response(await asyncio.to_thread(encode, self._collectors), content_type=content_type)
+        loop = asyncio.get_running_loop()
+        text = await loop.run_in_executor(self._threads, encode, self._collectors)
+        return Response(text, content_type=content_type)
 
 
 class _Counts(Collector):

@@ -1,4 +1,4 @@
-"""Ten times a second a worker writes its row: that it can proves that its event loop turns."""
+"""Updates the worker's scoreboard row every 100 ms. A stale row means a blocked event loop."""
 
 import asyncio
 import os
@@ -9,7 +9,6 @@ from typing import Any
 from coachman.edge.connection_table import ConnectionTable
 from coachman.master.restart_backoff import QUIET_SECONDS
 from coachman.metrics.counters import Metrics
-from coachman.serving.requests.observer import Observer
 from coachman.serving.server import Server
 from coachman.state.scoreboard import Slot
 from coachman.state.states import State
@@ -28,12 +27,11 @@ class Heartbeat:
         slot: Slot | None,
         server: Server,
         master_pid: int | None,
-        observer: Observer,
         table: ConnectionTable,
         metrics: Metrics | None = None,
     ) -> None:
         self._slot, self._server, self._master_pid = slot, server, master_pid
-        self._observer, self._table, self._metrics = observer, table, metrics
+        self._table, self._metrics = table, metrics
         self._pool = _ThreadPool()
         self._lag = _Lag(metrics)
         self._cpu_seconds = self._lines_dropped = 0.0
@@ -43,7 +41,6 @@ class Heartbeat:
         while True:
             if self._master_pid not in (None, os.getppid()):  # where the kernel has not ended us already
                 self._server.stop_quickly()
-            self._observer.flush()
             if self._slot is not None:
                 self._slot.update(
                     **self._counts(), **(self._sample() if tick % TICKS_PER_SAMPLE == 0 else {})
@@ -88,7 +85,7 @@ class Heartbeat:
 
 
 class _Lag:
-    """How much later than it was asked to the event loop turns."""
+    """Event loop lag: how late a 100 ms sleep wakes up."""
 
     def __init__(self, metrics: Metrics | None) -> None:
         self._metrics, self._worst = metrics, 0.0
@@ -116,7 +113,7 @@ class _ThreadPool:
 
     def __init__(self) -> None:
         self._holders: frozenset[Any] = frozenset()
-        self._since = self._looked_at = 0.0
+        self._since = self._polled_at = 0.0
 
     def stuck_since(self) -> float:
         """Since when work has waited and nothing has ended, monotonic; 0 while the pool moves."""
@@ -125,10 +122,10 @@ class _ThreadPool:
             self._holders, self._since = frozenset(), 0.0
             return 0.0
         holders, now = frozenset(statistics.borrowers), time.monotonic()
-        was_paused = now - self._looked_at > 2 * TICKS_PER_SAMPLE * TICK_SECONDS
+        was_paused = now - self._polled_at > 2 * TICKS_PER_SAMPLE * TICK_SECONDS
         if holders != self._holders or was_paused:
             self._holders, self._since = holders, now
-        self._looked_at = now
+        self._polled_at = now
         return self._since
 
     def use(self) -> dict[str, int]:

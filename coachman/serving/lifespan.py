@@ -1,49 +1,128 @@
-"""Says in one sentence why an application did not start."""
+"""The application's lifespan: says in one sentence why it failed, and notices when it ends by itself.
+
+Uvicorn's own server goes on serving an application whose lifespan has died, or has never begun.
+"""
 
 import asyncio
+import copy
 import logging
+import sys
 import traceback
-from collections.abc import Awaitable
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import uvicorn
+from uvicorn.lifespan.on import LifespanOn
 
 from coachman.asgi import Application, Message, Receive, Send
 
-log = logging.getLogger("uvicorn.error")
+log = logging.getLogger("coachman.serving")
+
+_MOST_LEAVES = 3  # of an exception group, in the one sentence
+_DEEPEST_WRAP = 20  # of middleware around an application
 
 
-class ReadableStartup:
-    """ASGI: lets everything through but the traceback that Starlette sends when a lifespan raises.
+class Lifespan(LifespanOn):
+    """Uvicorn's lifespan, which runs the application through a guard. Nothing else goes through it."""
 
-    Whoever runs the service reads what is wrong; whoever wrote the application asks for the traceback.
-    """
+    def __init__(
+        self, config: uvicorn.Config, application: Application, has_ended: Callable[[str], None]
+    ) -> None:
+        """`has_ended` is called with the cause when the lifespan ends after the start-up, unasked for."""
+        super().__init__(config)
+        self.config = copy.copy(config)
+        must_work = is_starlette(application)
+        self.config.loaded_app = _Guard(config.loaded_app, has_ended, must_work=must_work)
 
-    def __init__(self, application: Application, hold_seconds: float = 0) -> None:
-        """`hold_seconds`: how long a start-up that has ended is kept back, before anything is accepted."""
-        self._application, self._hold_seconds = application, hold_seconds
 
-    def __call__(self, scope: Message, receive: Receive, send: Send) -> Awaitable[None]:
-        if scope["type"] == "lifespan":
-            return self._lifespan(scope, receive, send)
-        return self._application(scope, receive, send)
+class _Guard:
+    """ASGI, for the lifespan alone."""
 
-    async def _lifespan(self, scope: Message, receive: Receive, send: Send) -> None:
-        has_failed = False  # else it does not know the lifespan protocol, and Uvicorn serves it without
+    def __init__(
+        self, application: Application, has_ended: Callable[[str], None], *, must_work: bool
+    ) -> None:
+        self._application, self._has_ended, self._must_work = application, has_ended, must_work
+        self._is_started = self._has_failed = self._is_stopping = False
 
-        async def send_without_traceback(message: Message) -> None:
-            nonlocal has_failed
+    async def __call__(self, scope: Message, receive: Receive, send: Send) -> None:
+        async def guarded_receive() -> Any:
+            message = await receive()
+            self._must_work = True  # whoever takes a message knows the protocol
+            self._is_stopping = message["type"] == "lifespan.shutdown"
+            return message
+
+        async def guarded_send(message: Message) -> None:
+            self._is_started |= message["type"] == "lifespan.startup.complete"
+            if message["type"] == "lifespan.shutdown.failed" and not self._is_stopping:
+                return  # it has not been shut down; what it raises says more
             if message["type"].endswith(".failed"):
-                has_failed, message = True, {**message, "message": ""}
-            elif message["type"] == "lifespan.startup.complete":
-                await asyncio.sleep(self._hold_seconds)
+                self._has_failed = True
+                message = {**message, "message": ""}  # Starlette's traceback; the sentence says it
             await send(message)
 
         try:
-            await self._application(scope, receive, send_without_traceback)
-        except Exception as error:
-            if not has_failed:
+            await self._application(scope, guarded_receive, guarded_send)
+        except BaseException as error:
+            if await self._fails(error, send):
                 raise
-            where = traceback.extract_tb(error.__traceback__)[-1]
-            log.error(
-                "The application failed: %s (%s:%s)", error or repr(error), where.filename, where.lineno
-            )
-            log.debug("COACHMAN_LOG_LEVEL=debug shows it in full:", exc_info=error)
-            raise
+
+    async def _fails(self, error: BaseException, send: Send) -> bool:
+        """Says why. Returns whether Uvicorn has to know that the application has no lifespan."""
+        cause = describe(error)
+        if self._is_stopping or self._is_started:
+            if self._is_stopping:
+                _log_failure(cause, error)
+            else:
+                self._has_ended(cause)
+            return False
+        if not self._must_work:
+            log.warning("The application is served without its lifespan, which raised: %s", cause)
+            return True
+        _log_failure(cause, error)
+        if not self._has_failed:
+            await send({"type": "lifespan.startup.failed", "message": ""})
+        return False
+
+
+def _log_failure(cause: str, error: BaseException) -> None:
+    log.error("The application failed: %s", cause)
+    log.debug("COACHMAN_LOG_LEVEL=debug shows it in full:", exc_info=error)
+
+
+def is_starlette(application: Any) -> bool:
+    """Whether it is a Starlette or FastAPI application, or one below middleware that keeps it as `app`."""
+    starlette = sys.modules.get("starlette.applications")
+    for _ in range(_DEEPEST_WRAP):
+        if starlette is None or application is None:
+            return False
+        if isinstance(application, starlette.Starlette):
+            return True
+        application = getattr(application, "app", None)
+    return False
+
+
+def describe(error: BaseException) -> str:
+    """What has failed and where, such as "no broker (app/main.py:5)"; of a group the exceptions in it."""
+    leaves = list(_leaves(error))
+    told = "; ".join(_describe_one(leaf) for leaf in leaves[:_MOST_LEAVES])
+    more = len(leaves) - _MOST_LEAVES
+    return f"{told}; and {more} more" if more > 0 else told
+
+
+def _leaves(error: BaseException) -> Iterator[BaseException]:
+    if isinstance(error, BaseExceptionGroup):
+        for inner in error.exceptions:
+            yield from _leaves(inner)
+    else:
+        yield error
+
+
+def _describe_one(error: BaseException) -> str:
+    if isinstance(error, SystemExit):
+        text = error.code if isinstance(error.code, str) else f"exit with code {error.code or 0}"
+    elif isinstance(error, asyncio.CancelledError):
+        text = "it was cancelled"
+    else:
+        text = str(error) or repr(error)
+    frames = traceback.extract_tb(error.__traceback__)
+    return f"{text} ({frames[-1].filename}:{frames[-1].lineno})" if frames else text

@@ -10,9 +10,10 @@ import uvicorn
 
 from coachman.ops.app import OpsApp
 from coachman.serving.drain import Drain
+from coachman.serving.tasks import SharedTasks
 from coachman.state.scoreboard import Scoreboard
 
-TRIAL_LOOK_SECONDS = 0.05
+TRIAL_POLL_SECONDS = 0.05
 
 
 class OpsServer(uvicorn.Server):
@@ -54,19 +55,21 @@ class OpsServer(uvicorn.Server):
         await super().shutdown()
 
     @contextlib.asynccontextmanager
-    async def running(self, sockets: list[socket.socket]) -> Any:
+    async def running(self, sockets: list[socket.socket], tasks: SharedTasks) -> Any:
+        """Serves `sockets` beside what is done meanwhile."""
         if not sockets:
             yield
             return
-        serving = asyncio.create_task(self._serve_in_turn(sockets))
+        serving = tasks.start("operations listener", self._serve_in_turn(sockets))
         try:
             yield
         finally:
+            tasks.release(serving)
             self.should_exit = True
             await serving
 
     async def _serve_in_turn(self, sockets: list[socket.socket]) -> None:
         """A generation that is to take over leaves probes to the one that serves until all of it is ready."""
         while self._scoreboard and self._scoreboard.is_on_trial and not self.should_exit:  # noqa: ASYNC110 - another process ends the trial
-            await asyncio.sleep(TRIAL_LOOK_SECONDS)
+            await asyncio.sleep(TRIAL_POLL_SECONDS)
         await self.serve(sockets=sockets)

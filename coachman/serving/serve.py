@@ -1,5 +1,6 @@
-"""How a process serves, whoever has started it: a Gunicorn master (worker.py), or nobody (alone.py)."""
+"""How a process serves, whoever has started it: a Gunicorn master (worker.py), or nobody (standalone.py)."""
 
+import asyncio
 import functools
 import logging
 import socket
@@ -16,20 +17,22 @@ from coachman.edge.rejection import RejectionCounts
 from coachman.metrics import store
 from coachman.metrics.counters import Metrics
 from coachman.ops.app import OpsApp
-from coachman.serving import background
 from coachman.serving.heartbeat import Heartbeat
-from coachman.serving.lifespan import ReadableStartup
+from coachman.serving.lifespan import Lifespan
 from coachman.serving.ops_server import OpsServer
 from coachman.serving.request_timeout import RequestTimeout
 from coachman.serving.requests.observer import Observer
 from coachman.serving.server import Server
+from coachman.serving.tasks import SharedTasks
 from coachman.settings import ServerSettings
 from coachman.state.scoreboard import Scoreboard, Slot
 from coachman.system.event_loop import uvicorn_loop
 
+FLUSH_SECONDS = 0.1
 
-class Place(NamedTuple):
-    """Of a process among others. Under a master without our hooks there is neither scoreboard nor slot."""
+
+class ProcessContext(NamedTuple):
+    """The process's slot, metrics and parent; all None under a Gunicorn master without Coachman's hooks."""
 
     scoreboard: Scoreboard | None
     slot: Slot | None
@@ -41,7 +44,7 @@ def uvicorn_options(settings: ServerSettings) -> dict[str, Any]:
     return {
         "loop": uvicorn_loop(settings.loop),
         "ws": "websockets-sansio",
-        "interface": "asgi3",  # Uvicorn would guess from the shape of ReadableStartup
+        "interface": "asgi3",  # Uvicorn would guess from the shape of what stands before the application
         "access_log": False,
         "server_header": False,
         # Whoever may connect could else say that it comes from anywhere.
@@ -50,7 +53,7 @@ def uvicorn_options(settings: ServerSettings) -> dict[str, Any]:
     }
 
 
-def quieten_uvicorn(settings: ServerSettings) -> None:
+def limit_uvicorn_logging(settings: ServerSettings) -> None:
     log = logging.getLogger("uvicorn.error")
     log.addFilter(NoDisconnects())
     if settings.log_level != "debug":
@@ -62,31 +65,48 @@ async def serve(
     application: Application,
     config: uvicorn.Config,
     settings: ServerSettings,
-    place: Place,
+    context: ProcessContext,
     *,
     public: list[socket.socket],
     ops: list[socket.socket],
     hold_seconds: float = 0,
-) -> None:
-    """Until SIGTERM, and the drain after it. `hold_seconds`: see ReadableStartup."""
-    scoreboard, slot, metrics, master_pid = place
-    if settings.request_seconds:
-        application = RequestTimeout(application, settings.request_seconds)
-    observer = Observer(application, settings, metrics)
-    config.app = ReadableStartup(observer if observer.is_asked else application, hold_seconds)
+) -> int:
+    """Serves until SIGTERM, and drains. Returns the process's exit code: 0 where the end was asked for.
+
+    `hold_seconds`: for how long nothing is accepted after the application's start-up has ended.
+    """
+    scoreboard, slot, metrics, master_pid = context
     table = ConnectionTable(Limits.of(settings), RejectionCounts(metrics.limits if metrics else None))
+    observer = Observer(_with_timeout(application, settings), settings, metrics)
+    config.app = observer if observer.is_asked else observer.application
     config.http = functools.partial(HttpProtocol, table=table)  # type: ignore[assignment]  # a factory will do
+    config.load()
     ops_server = OpsServer(OpsApp(scoreboard, store.kept(), public, settings.runtime_dir), scoreboard)
-    server = Server(config, settings, slot, ops_server)
-    heartbeat = Heartbeat(slot, server, master_pid, observer, table, metrics)
-    tasks = [
-        background.start("heartbeat", heartbeat.run(), server),
-        background.start("connection deadlines", table.run(), server),
-    ]
+    server = Server(config, settings, slot, ops_server, hold_seconds=hold_seconds)
+    config.lifespan_class = functools.partial(
+        Lifespan, application=application, has_ended=server.lifespan_has_ended
+    )
+    tasks = SharedTasks(server.task_has_died)
+    tasks.start("heartbeat", Heartbeat(slot, server, master_pid, table, metrics).run())
+    tasks.start("flush of requests", _flush_often(observer))
+    tasks.start("deadlines of connections", table.run())
     try:
-        async with ops_server.running(ops):
+        async with ops_server.running(ops, tasks):
             await server.serve(sockets=public)
     finally:
-        for task in tasks:
-            task.cancel()
+        tasks.cancel()
         observer.flush()
+    return server.exit_code
+
+
+def _with_timeout(application: Application, settings: ServerSettings) -> Application:
+    if settings.request_seconds:
+        return RequestTimeout(application, settings.request_seconds)
+    return application
+
+
+async def _flush_often(observer: Observer) -> None:
+    """Adds up the requests that have ended and writes their lines, until it is cancelled."""
+    while True:
+        observer.flush()
+        await asyncio.sleep(FLUSH_SECONDS)

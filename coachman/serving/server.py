@@ -14,9 +14,11 @@ from coachman.serving.drain import QUICK_STOP_SECONDS, Drain
 from coachman.serving.ops_server import OpsServer
 from coachman.settings import ServerSettings
 from coachman.state.scoreboard import Slot
-from coachman.state.states import State
+from coachman.state.states import LIFESPAN_ENDED_EXIT_CODE, State
 
-log = logging.getLogger("gunicorn.error")
+log = logging.getLogger("coachman.serving")
+
+TASK_DIED_EXIT_CODE = 1
 
 
 class Server(uvicorn.Server):
@@ -31,9 +33,14 @@ class Server(uvicorn.Server):
         settings: ServerSettings,
         slot: Slot | None,
         ops: OpsServer,
+        *,
+        hold_seconds: float = 0,
     ) -> None:
+        """`hold_seconds`: for how long nothing is accepted after the application's start-up has ended."""
         super().__init__(config)
         self._settings, self._slot, self._ops = settings, slot, ops
+        self._hold_seconds = hold_seconds
+        self.exit_code = 0
         self._drain: Drain | None = None
         self._is_hurried = False
         self._draining = asyncio.Event()
@@ -57,11 +64,32 @@ class Server(uvicorn.Server):
         if self._drain is not None:
             self._drain.hurry()
 
+    def lifespan_has_ended(self, cause: str) -> None:
+        """The application has closed what it serves with: the worker drains, and the master replaces it."""
+        if not self.should_exit:
+            log.error("The application's lifespan has ended by itself: %s. The worker drains.", cause)
+            self.exit_code = LIFESPAN_ENDED_EXIT_CODE
+            self.should_exit = True
+
+    def task_has_died(self, name: str, error: BaseException | None) -> None:
+        """Without it the worker would serve on and misbehave: it drains, and the master replaces it."""
+        if self.should_exit and error is None:  # the stop of the service ends the operations listener
+            return
+        log.critical("The worker's task %r has died, and the worker drains", name, exc_info=error)
+        if not self.should_exit:
+            self.exit_code = TASK_DIED_EXIT_CODE
+            self.should_exit = True
+
     async def startup(self, sockets: list[socket.socket] | None = None) -> None:
         begun = time.monotonic()
         # The application's way to learn that the worker is going: `await request.state.draining.wait()`.
         self.lifespan.state["draining"] = self._draining
-        await super().startup(sockets=sockets)
+        await super().startup(sockets=[])  # the application's; the sockets' is ours
+        await asyncio.sleep(self._hold_seconds)
+        if self.should_exit:  # the lifespan has ended meanwhile
+            return
+        for listener in sockets or []:
+            self.servers.append(await self._listen(listener))
         # Only the master says when to stop: SIGTERM drains, SIGQUIT hurries.
         loop = asyncio.get_running_loop()
         loop.add_signal_handler(signal.SIGTERM, self.stop)
@@ -86,10 +114,23 @@ class Server(uvicorn.Server):
         self.config.timeout_graceful_shutdown = 0 if cut_at_once else QUICK_STOP_SECONDS
         await super().shutdown()
 
+    async def _listen(self, listener: socket.socket) -> asyncio.Server:
+        return await asyncio.get_running_loop().create_server(
+            self._protocol, sock=listener, ssl=self.config.ssl, backlog=self.config.backlog
+        )
+
+    def _protocol(self) -> asyncio.Protocol:
+        """As Uvicorn makes one for each connection."""
+        return self.config.http_protocol_class(  # type: ignore[call-arg]  # of the class, not of its base
+            config=self.config, server_state=self.server_state, app_state=self.lifespan.state
+        )
+
     def _record(self, state: State) -> None:
         if self._slot is not None:
             now = time.time()
             ready = {"ready_at": now} if state == State.READY else {}
+            if self.exit_code:  # it ends as one that has failed, and its slot backs off
+                ready = {"ready_at": 0.0}
             self._slot.update(state=state, since=now, beat=time.monotonic(), **ready)
 
     def _name(self) -> str:

@@ -17,7 +17,7 @@ RECORD_BYTES, RECORDS = 512, 256
 SHOWN = 100
 DEGRADED_SECONDS = 1.0  # a worker that is killed and replaced is no news beside its own end
 
-log = logging.getLogger("gunicorn.error")
+log = logging.getLogger("coachman.events")
 
 
 class Events:

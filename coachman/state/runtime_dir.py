@@ -14,7 +14,7 @@ from coachman.state.scoreboard import MEMORY_BYTES, Scoreboard
 INSTALLED = Path("/run/coachman")  # the RuntimeDirectory of the shipped unit
 
 
-log = logging.getLogger("gunicorn.error")
+log = logging.getLogger("coachman.state")
 
 
 class InUseError(Exception):

@@ -32,6 +32,11 @@ class Reason(IntEnum):
     RECYCLED_MEMORY = 10
     SCALED_DOWN = 11
     STOPPED = 12
+    LIFESPAN_ENDED = 13
+
+
+# Of a worker whose application has ended its lifespan by itself. To Gunicorn 3 and 4 mean something else.
+LIFESPAN_ENDED_EXIT_CODE = 70
 
 
 class Phase(IntEnum):

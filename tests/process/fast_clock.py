@@ -9,7 +9,7 @@ CLOCK = [
     ("coachman.master.restart_backoff", "JUST_READY_SECONDS", 0.4),
     ("coachman.master.handover", "PROBATION_SECONDS", 0.6),
     ("coachman.master.supervisor", "TURN_SECONDS", 0.1),
-    ("coachman.edge.patrol", "LOOK_SECONDS", 0.2),
+    ("coachman.edge.connection_table", "SWEEP_SECONDS", 0.2),
 ]
 
 

@@ -11,7 +11,7 @@ from coachman.logs.formatters import FIELDS, JsonFormatter, of_request, quoted
 from coachman.system import stdio
 
 Mode = Literal["off", "on", "slow"]
-MOST_KEPT = 500  # of the encoded beginnings of lines: a method can be anything
+MOST_CACHED = 500  # of the encoded beginnings of lines: a method can be anything
 
 log = logging.getLogger("coachman.access")
 
@@ -20,13 +20,13 @@ class AccessLog:
     """Names the route, not the path: what a path or a query contains may be nobody's business."""
 
     def __init__(self, mode: Mode, slow_seconds: float) -> None:
-        self._tells_all, self._slow_seconds = mode == "on", slow_seconds
+        self._logs_all, self._slow_seconds = mode == "on", slow_seconds
         self._lines = _lines()
 
-    def tell(self, method: str, route: str, status: int, seconds: float, sent: int) -> None:
-        if self._tells_all or status >= 500 or seconds >= self._slow_seconds:
+    def log(self, method: str, route: str, status: int, seconds: float, sent: int) -> None:
+        if self._logs_all or status >= 500 or seconds >= self._slow_seconds:
             if self._lines is not None:
-                self._lines.note(method, route, status, seconds, sent)
+                self._lines.add(method, route, status, seconds, sent)
             else:
                 _through_logging(method, route, status, seconds, sent)
 
@@ -35,7 +35,7 @@ class AccessLog:
             self._lines.flush()
 
 
-class _Noted(NamedTuple):
+class PendingLine(NamedTuple):
     at: float
     request: str  # its ids, encoded
     method: str
@@ -46,32 +46,32 @@ class _Noted(NamedTuple):
 
 
 class _Lines:
-    """The same lines for a fifth of the time: they are noted, and written ten times a second."""
+    """The same lines for a fifth of the time: they are collected, and written ten times a second."""
 
     def __init__(self, form: JsonFormatter, write: Callable[[Iterable[str]], None]) -> None:
         self._form, self._write = form, write
-        self._noted: list[_Noted] = []
+        self._pending: list[PendingLine] = []
 
-    def note(self, method: str, route: str, status: int, seconds: float, sent: int) -> None:
-        self._noted.append(_Noted(time.time(), of_request(), method, route, status, seconds, sent))
+    def add(self, method: str, route: str, status: int, seconds: float, sent: int) -> None:
+        self._pending.append(PendingLine(time.time(), of_request(), method, route, status, seconds, sent))
 
     def flush(self) -> None:
-        if self._noted:
-            noted, self._noted = self._noted, []
-            self._write(map(self._line, noted))
+        if self._pending:
+            pending, self._pending = self._pending, []
+            self._write(map(self._line, pending))
 
-    def _line(self, noted: _Noted) -> str:
-        message, fields = _encoded(noted.method, noted.route, noted.status)
+    def _line(self, line: PendingLine) -> str:
+        message, fields = _encoded(line.method, line.route, line.status)
         return self._form.encoded_line(
-            noted.at,
+            line.at,
             logging.INFO,
             log.name,
-            f'"{message}{noted.seconds:.3f} s, {noted.sent} bytes"',
-            f'{noted.request}{fields}, "duration": {noted.seconds:.6f}, "bytes": {noted.sent}',
+            f'"{message}{line.seconds:.3f} s, {line.sent} bytes"',
+            f'{line.request}{fields}, "duration": {line.seconds:.6f}, "bytes": {line.sent}',
         )
 
 
-@functools.lru_cache(MOST_KEPT)
+@functools.lru_cache(MOST_CACHED)
 def _encoded(method: str, route: str, status: int) -> tuple[str, str]:
     """What lines have in common: the beginning of the message, and of the fields."""
     message = quoted(f"{method} {route} {status} in ")[1:-1]

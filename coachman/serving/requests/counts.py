@@ -17,22 +17,22 @@ Key = tuple[str, str, int]  # route, method, status
 class RequestCounts:
     """As many series as routes and statuses, however many paths and methods clients make up.
 
-    Requests are noted, and added to the metrics ten times a second: to change three values of a
+    Requests are collected, and added to the metrics ten times a second: to change three values of a
     multi-process metric takes twenty times as long as to remember that it is to be done.
     """
 
     def __init__(self, metrics: Metrics) -> None:
         self._metrics = metrics
-        self._noted: defaultdict[Key, list[float]] = defaultdict(list)
+        self._pending: defaultdict[Key, list[float]] = defaultdict(list)
         self._series: dict[Key, tuple[Any, Any]] = {}
         self._routes: set[str] = set()
 
     def count(self, method: str, route: str, status: int, seconds: float) -> None:
-        self._noted[route, method, status].append(seconds)
+        self._pending[route, method, status].append(seconds)
 
     def flush(self) -> None:
-        noted, self._noted = self._noted, defaultdict(list)
-        for key, durations in noted.items():
+        pending, self._pending = self._pending, defaultdict(list)
+        for key, durations in pending.items():
             requests, seconds = self._series.get(key) or self._open(*key)
             requests.inc(len(durations))
             observe_all(seconds, durations)
@@ -43,7 +43,7 @@ class RequestCounts:
             self._metrics.requests.labels(known[0], known[1], str(status)),
             self._metrics.seconds.labels(known[0], known[1]),
         )
-        if known == (route, method, status):  # what clients make up is not remembered
+        if known == (route, method, status):  # what clients make up is not cached
             self._series[known] = series
         return series
 

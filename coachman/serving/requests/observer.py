@@ -19,8 +19,8 @@ CLIENT_GONE = 499  # as nginx has it
 class Observer:
     """ASGI: gives each request its id, counts it and tells the access log.
 
-    That is done just before the last piece of its answer is sent. The heartbeat
-    has what was noted so far added up and written.
+    That is done just before the last piece of its answer is sent. serve() calls `flush` ten times a
+    second, which adds up and writes what has been recorded since.
     """
 
     def __init__(self, application: Application, settings: ServerSettings, metrics: Metrics | None) -> None:
@@ -50,7 +50,7 @@ class Observer:
         if self._counts is not None:
             self._counts.count(method, route, status, seconds)
         if self._access is not None:
-            self._access.tell(method, route, status, seconds, sent)
+            self._access.log(method, route, status, seconds, sent)
 
 
 class _Observed:

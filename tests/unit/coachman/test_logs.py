@@ -90,9 +90,9 @@ def test_the_access_log_tells_what_it_is_asked_to(
 ) -> None:
     access = AccessLog(mode, slow_seconds=0.5)
     with caplog.at_level(logging.INFO, "coachman.access"):
-        access.tell("GET", "fast", 404, 0.1, 10)
-        access.tell("GET", "slow", 200, 0.5, 10)
-        access.tell("GET", "failed", 500, 0.1, 10)
+        access.log("GET", "fast", 404, 0.1, 10)
+        access.log("GET", "slow", 200, 0.5, 10)
+        access.log("GET", "failed", 500, 0.1, 10)
 
     assert [getattr(record, FIELDS)["route"] for record in caplog.records] == told
 
@@ -112,7 +112,7 @@ access.setLevel(logging.INFO)
 request_id.current.set("abc-1")
 log = AccessLog("on", 1.0)
 assert (log._lines is None) == (sys.argv[1] == "through logging")
-log.tell("GET", '/i"tems/\u00fc', 200, 0.1234567, 12)
+log.log("GET", '/i"tems/\u00fc', 200, 0.1234567, 12)
 request_id.current.set("of another request")
 log.flush()
 """

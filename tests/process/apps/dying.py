@@ -1,0 +1,36 @@
+"""GET /die has the worker's consumer fail, and with it the application's lifespan."""
+
+import asyncio
+import contextlib
+import os
+from collections.abc import AsyncIterator
+
+from fastapi import FastAPI, Request
+
+
+@contextlib.asynccontextmanager
+async def lifespan(app: FastAPI) -> AsyncIterator[dict[str, asyncio.Event]]:
+    lost = asyncio.Event()
+
+    async def consume() -> None:
+        await lost.wait()
+        raise RuntimeError("the consumer lost its broker")
+
+    async with asyncio.TaskGroup() as group:
+        consumer = group.create_task(consume())
+        yield {"lost": lost}
+        consumer.cancel()
+
+
+app = FastAPI(lifespan=lifespan)
+
+
+@app.get("/die")
+async def die(request: Request) -> int:
+    request.state.lost.set()
+    return os.getpid()
+
+
+@app.get("/pid")
+async def pid() -> int:
+    return os.getpid()

@@ -1,0 +1,163 @@
+import asyncio
+import contextlib
+import logging
+import sys
+from collections.abc import AsyncIterator, Awaitable, Callable
+from typing import Any
+
+import pytest
+import uvicorn
+from fastapi import FastAPI
+
+from coachman.serving.lifespan import Lifespan, describe, is_starlette
+
+
+def lived(application: Any, *, hold: float = 0.05) -> tuple[Lifespan, list[str]]:
+    """An application's lifespan from its start to its shutdown, and what ended it in between."""
+    ends: list[str] = []
+
+    async def live() -> Lifespan:
+        config = uvicorn.Config(application, log_config=None, interface="asgi3")
+        lifespan = Lifespan(config, application, ends.append)
+        await lifespan.startup()
+        if not lifespan.should_exit:
+            await asyncio.sleep(hold)
+            await lifespan.shutdown()
+        return lifespan
+
+    return asyncio.run(live()), ends
+
+
+def with_lifespan(body: Callable[[], Awaitable[None]], *, after: bool = False) -> FastAPI:
+    @contextlib.asynccontextmanager
+    async def lifespan(app: FastAPI) -> AsyncIterator[None]:
+        if not after:
+            await body()
+        yield
+        if after:
+            await body()
+
+    return FastAPI(lifespan=lifespan)
+
+
+async def fail_in_a_group() -> None:
+    async def lose_the_broker() -> None:
+        raise RuntimeError("cannot reach the broker")
+
+    async with asyncio.TaskGroup() as group:
+        group.create_task(lose_the_broker())
+
+
+async def raise_exit() -> None:
+    sys.exit("no licence file")
+
+
+@pytest.mark.parametrize(
+    ("body", "cause"), [(fail_in_a_group, "cannot reach the broker"), (raise_exit, "no licence file")]
+)
+def test_the_cause_of_a_failed_start_up_is_told_with_its_place(
+    body: Callable[[], Awaitable[None]], cause: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    lifespan, ends = lived(with_lifespan(body))
+
+    assert lifespan.should_exit
+    assert ends == []
+    [line] = [record.getMessage() for record in caplog.records if record.name == "coachman.serving"]
+    assert line.startswith(f"The application failed: {cause} ({__file__}:")
+
+
+def test_a_lifespan_that_dies_after_the_start_up_is_told_of() -> None:
+    @contextlib.asynccontextmanager
+    async def lifespan(app: FastAPI) -> AsyncIterator[None]:
+        async def consume() -> None:
+            await asyncio.sleep(0.01)
+            raise RuntimeError("the consumer lost its broker")
+
+        async with asyncio.TaskGroup() as group:
+            group.create_task(consume())
+            yield
+
+    started, ends = lived(FastAPI(lifespan=lifespan), hold=0.2)
+
+    assert not started.should_exit
+    assert len(ends) == 1
+    assert ends[0].startswith(f"the consumer lost its broker ({__file__}:")
+
+
+def test_a_lifespan_that_ends_when_it_is_told_to_is_no_death() -> None:
+    async def nothing() -> None: ...
+
+    assert lived(with_lifespan(nothing))[1] == []
+
+
+def test_a_shutdown_that_fails_is_told_and_is_no_death(caplog: pytest.LogCaptureFixture) -> None:
+    _, ends = lived(with_lifespan(fail_in_a_group, after=True))
+
+    assert ends == []
+    assert "The application failed: cannot reach the broker" in caplog.text
+
+
+class Tenant:
+    """Middleware that does not look at the type of a scope."""
+
+    def __init__(self, app: Any) -> None:
+        self.app = app
+
+    async def __call__(self, scope: Any, receive: Any, send: Any) -> None:
+        dict(scope["headers"])
+        await self.app(scope, receive, send)
+
+
+def test_middleware_of_a_fastapi_application_that_breaks_its_lifespan_is_a_failed_start() -> None:
+    inside = FastAPI()
+    inside.add_middleware(Tenant)
+
+    assert lived(inside)[0].should_exit
+    assert lived(Tenant(FastAPI()))[0].should_exit
+
+
+def test_an_application_without_a_lifespan_is_served_and_that_is_told(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    async def plain(scope: Any, receive: Any, send: Any) -> None:
+        raise KeyError("headers")
+
+    lifespan, ends = lived(plain)
+
+    assert not lifespan.should_exit
+    assert ends == []
+    [line] = [record for record in caplog.records if record.name == "coachman.serving"]
+    assert line.levelno == logging.WARNING
+    assert "is served without its lifespan, which raised: 'headers' (" in line.getMessage()
+
+
+def test_an_application_that_takes_the_message_and_raises_has_failed() -> None:
+    async def knowing(scope: Any, receive: Any, send: Any) -> None:
+        await receive()
+        raise OSError("no disk")
+
+    assert lived(knowing)[0].should_exit
+
+
+def test_an_application_that_returns_after_its_start_up_is_served() -> None:
+    async def brief(scope: Any, receive: Any, send: Any) -> None:
+        await receive()
+        await send({"type": "lifespan.startup.complete"})
+
+    lifespan, ends = lived(brief)
+    assert not lifespan.should_exit
+    assert ends == []
+
+
+def test_a_group_of_many_is_cut_short() -> None:
+    group = ExceptionGroup("all", [ValueError(str(number)) for number in range(5)])
+
+    assert describe(group) == "0; 1; 2; and 2 more"
+    assert describe(ExceptionGroup("outer", [group, OSError("last")])) == "0; 1; 2; and 3 more"
+
+
+def test_what_a_starlette_application_is() -> None:
+    assert is_starlette(FastAPI())
+    assert is_starlette(Tenant(Tenant(FastAPI())))
+    assert not is_starlette(Tenant(object()))
+    assert not is_starlette(None)
