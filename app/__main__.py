@@ -3,6 +3,7 @@
 import typer
 
 from app.catalogue import commands as catalogue
+from app.keys import commands as keys
 from app.maintenance import commands as maintenance
 from app.settings import load_settings
 
@@ -45,6 +46,7 @@ def migrate() -> None:
         print(f"{name} migrated from {before or 'nothing'} to revision {REVISION}")
 
 
+cli.add_typer(keys.cli, name="keys")
 catalogue.register(cli)
 maintenance.register(cli)
 

@@ -1,10 +1,8 @@
 """Whether PostgreSQL has as many connections as the workers may ask for."""
 
-import os
-
+from app.server import worker_count
 from durable_database import Database
 
-WORKERS = "COACHMAN_WORKER_COUNT"  # set by whoever runs us; one process where nobody does
 GENERATIONS = 2  # while a release takes over from another, the workers of both are connected
 # The server's, less what it keeps for administrators; the role and the database can have one too.
 LIMIT = """
@@ -18,13 +16,13 @@ LIMIT = """
 
 async def missing_connections(database: Database, connections: int) -> str | None:
     """Why they cannot be enough, in one sentence; None when they are."""
-    workers = int(os.environ.get(WORKERS, "1"))
+    workers = worker_count()
     needed = workers * connections * GENERATIONS
     limit: int = await database.fetch_val(LIMIT)
     if needed <= limit:
         return None
     return (
         f"{workers} workers x {connections} connections x {GENERATIONS} during a handover are {needed}, and"
-        f" the server gives {limit}; lower COACHMAN_DATABASE_CONNECTIONS or COACHMAN_WORKERS,"
+        f" the server gives {limit}; lower SHOP_DATABASE_CONNECTIONS or COACHMAN_WORKERS,"
         " or raise max_connections"
     )

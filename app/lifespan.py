@@ -11,18 +11,20 @@ from fastapi import FastAPI
 
 from app import metrics
 from app.budget import missing_connections
-from app.keys import Keys, KeysError, load_keys
+from app.keys.access import Keys
+from app.keys.file import KeysError
+from app.keys.file import load as load_keys
 from app.migrations.revision import REVISION, is_newer, serves
+from app.server import EXPOSED
 from app.settings import Settings
 from durable_database import Database, sqlite_file
 from durable_database.address import is_postgresql, name_of
 from durable_database.failures import from_database, is_damage, lacks_a_table
 from durable_database.filesystem import network_file_system
 
-EXPOSED = "COACHMAN_EXPOSED"  # set by whoever runs us: an address that is not loopback
 MIGRATE = "run: python -m app migrate"
 RESTORE = "move it away and run: python -m app restore FILE"
-CORRECT = "start it, or correct COACHMAN_DATABASE_URL"
+CORRECT = "start it, or correct SHOP_DATABASE_URL"
 
 
 class NotReadyError(RuntimeError):
@@ -48,12 +50,12 @@ def _require_keys(settings: Settings) -> Keys:
     try:
         keys = Keys(load_keys(settings.keys_file), settings.keys_for)
     except KeysError as error:
-        raise NotReadyError(str(error)) from None
+        raise NotReadyError(f"SHOP_KEYS_FILE={error}") from None
     exposed = os.environ.get(EXPOSED)
     if exposed and not keys and settings.keys_for != "nothing":
         raise NotReadyError(
             f"{exposed} can be reached from other machines and {settings.keys_file} has no key: whoever"
-            " reaches it could write; run: coachman keys add NAME, or set COACHMAN_KEYS_FOR=nothing"
+            " reaches it could write; run: coachman keys add NAME, or set SHOP_KEYS_FOR=nothing"
         )
     return keys
 

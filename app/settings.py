@@ -1,17 +1,22 @@
-"""What the application reads from its environment, as COACHMAN_<NAME>."""
+"""What the application reads from its environment, as SHOP_<NAME>."""
 
+import logging
 import os
 from pathlib import Path
-from typing import Annotated, Literal, TypeVar
+from typing import Annotated, Any, Literal, TypeVar
 from urllib.parse import urlsplit
 
-from pydantic import AfterValidator, BeforeValidator, Field, ValidationError
+from pydantic import AfterValidator, Field, ValidationError
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 from durable_database.address import is_postgresql, printable
 
-LogLevel = Literal["debug", "info", "warning", "error", "critical"]
+PREFIX, OLD_PREFIX = "SHOP_", "COACHMAN_"
+INSTALLED_KEYS = Path("/etc/coachman/keys")
+
 SettingsT = TypeVar("SettingsT", bound="Settings")
+
+log = logging.getLogger(__name__)
 
 
 def _database(url: str) -> str:
@@ -40,21 +45,33 @@ def _sqlite_file(url: str) -> str:
     return url
 
 
+def _database_url() -> str:
+    """A file in the unit's state directory (systemd sets STATE_DIRECTORY), else in var/ of this folder."""
+    folder = os.environ.get("STATE_DIRECTORY", "").partition(":")[0] or "var"
+    return f"sqlite:///{folder}/coachman.db"
+
+
 def _keys_file() -> Path:
-    """systemd's LoadCredential=keys:..., where there is one."""
+    """systemd's credential `keys`, else the installed unit's file, else that of this folder."""
     credential = Path(os.environ.get("CREDENTIALS_DIRECTORY", "/nowhere"), "keys")
-    return credential if credential.exists() else Path("var/keys")
+    if credential.exists():
+        return credential
+    return INSTALLED_KEYS if "STATE_DIRECTORY" in os.environ else Path("var/keys")
 
 
 class Settings(BaseSettings):
-    """Each description ends the sentence "COACHMAN_<NAME>=<value> is refused: it must be ..."."""
+    """Each description ends the sentence "SHOP_<NAME>=<value> is refused: it must be ..."."""
 
     model_config = SettingsConfigDict(
-        env_prefix="COACHMAN_", frozen=True, extra="ignore", env_ignore_empty=True
+        env_prefix=PREFIX,
+        frozen=True,
+        extra="ignore",
+        env_ignore_empty=True,
+        secrets_dir=os.environ.get("CREDENTIALS_DIRECTORY"),  # systemd's LoadCredential
     )
 
     database_url: Annotated[str, AfterValidator(_database)] = Field(
-        "sqlite:///var/coachman.db",
+        default_factory=_database_url,
         description="sqlite:///PATH (four slashes for an absolute path), a file, without a query, "
         "or postgresql://USER:PASSWORD@HOST:PORT/DATABASE",
     )
@@ -66,9 +83,6 @@ class Settings(BaseSettings):
     keys_file: Path = Field(default_factory=_keys_file, description="a file")
     keys_for: Literal["nothing", "writes", "all"] = Field("writes", description="nothing, writes or all")
     docs: bool = Field(True, description="on or off")
-    log_level: Annotated[LogLevel, BeforeValidator(str.lower)] = Field(
-        "info", description="debug, info, warning, error or critical"
-    )
 
 
 def load_settings() -> Settings:
@@ -77,11 +91,36 @@ def load_settings() -> Settings:
 
 def load(kind: type[SettingsT]) -> SettingsT:
     """The settings, or the end of the process with one sentence: the key, the value and the cure."""
+    old = _values_of_old_names(kind)
     try:
-        return kind()
+        settings = kind(**old)
     except ValidationError as error:
         problem = error.errors()[0]
         field = str(problem["loc"][0])
+        key = f"{OLD_PREFIX if field in old else PREFIX}{field.upper()}"
         value = printable(str(problem["input"]))
         wanted = kind.model_fields[field].description
-        raise SystemExit(f"COACHMAN_{field.upper()}={value} is refused: it must be {wanted}.") from None
+        raise SystemExit(f"{key}={value} is refused: it must be {wanted}.") from None
+    _warn_of_old_names(settings, old)
+    return settings
+
+
+def _values_of_old_names(kind: type[Settings]) -> dict[str, Any]:
+    """Until version 0.1 the names began with COACHMAN_; a setting's own name wins over its old one."""
+    return {
+        name: os.environ[f"{OLD_PREFIX}{name.upper()}"]
+        for name in kind.model_fields
+        if os.environ.get(f"{OLD_PREFIX}{name.upper()}") and not os.environ.get(f"{PREFIX}{name.upper()}")
+    }
+
+
+def _warn_of_old_names(settings: Settings, old: dict[str, Any]) -> None:
+    # The unit sets two old names for releases of version 0.1: these values are the defaults, and no news.
+    defaults = type(settings).model_construct()
+    names = [name for name in old if getattr(settings, name) != getattr(defaults, name)]
+    if names:
+        log.warning(
+            "%s: from the next version on the application reads %s instead; rename them in its environment",
+            ", ".join(f"{OLD_PREFIX}{name.upper()}" for name in names),
+            ", ".join(f"{PREFIX}{name.upper()}" for name in names),
+        )

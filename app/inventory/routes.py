@@ -18,7 +18,7 @@ from app.inventory.schemas import (
     MovementCreate,
     MovementPage,
 )
-from app.keys import MayRead, MayWrite
+from app.keys.access import MayRead, MayWrite
 from app.problems import responses
 
 router = APIRouter(

@@ -1,31 +1,47 @@
 """The operator's command."""
 
+from typing import Annotated
+
 import typer
 
+import coachman
 from coachman.cli.check import check
 from coachman.cli.handover import handover
-from coachman.cli.keys import keys
 from coachman.cli.kill_worker import kill_worker
-from coachman.cli.migrate import migrate
+from coachman.cli.project_scripts import keys, migrate
 from coachman.cli.release import release, releases, rollback
 from coachman.cli.scale import scale
-from coachman.cli.serve import serve
 from coachman.cli.status import status
 
 cli = typer.Typer(
     no_args_is_help=True,
     add_completion=False,
     pretty_exceptions_enable=False,
-    help="Looks after a Coachman service.",
 )
+
+
+def _print_version(is_wanted: bool) -> None:
+    if is_wanted:
+        typer.echo(f"Coachman {coachman.__version__}")
+        raise typer.Exit
+
+
+@cli.callback()
+def main(
+    version: Annotated[
+        bool, typer.Option("--version", callback=_print_version, is_eager=True, help="Print the version.")
+    ] = False,
+) -> None:
+    """Runs and looks after a FastAPI application on one machine."""
+
+
 cli.command()(check)
-cli.command()(serve)
 cli.command()(status)
 cli.command()(handover)
 cli.command()(scale)
 cli.command()(kill_worker)
 cli.command()(migrate)
+cli.command(context_settings={"ignore_unknown_options": True, "help_option_names": []})(keys)
 cli.command()(release)
 cli.command()(rollback)
 cli.command()(releases)
-cli.add_typer(keys, name="keys")

@@ -2,6 +2,7 @@
 
 import os
 from pathlib import Path
+from typing import NoReturn
 
 import typer
 
@@ -15,18 +16,19 @@ NO_SERVICE = 3  # as systemctl has it
 def find_services() -> list[Scoreboard]:
     """The living generations, newest first: two during a handover. Ends the command when there is none."""
     try:
-        if found := runtime_dir.scoreboards(folder_of_services()):
-            return found
+        found = runtime_dir.scoreboards(folder_of_services())
     except PermissionError as error:
-        raise refusal(f"{error.filename} cannot be read: run this as the service's user.") from None
+        fail(f"{error.filename} cannot be read: run this as the service's user.")
     except runtime_dir.OtherLayoutError as error:
-        raise refusal(f"{folder_of_services()}: {error}; use the command of its own release.") from None
-    looked_in = " or ".join(map(str, _folders()))
-    raise refusal(
-        f"No Coachman service runs: no living master's scoreboard in {looked_in}. "
-        "Set COACHMAN_RUNTIME_DIR to the folder that the service was started with.",
-        NO_SERVICE,
-    )
+        fail(f"{folder_of_services()}: {error}; use the command of its own release.")
+    if not found:
+        looked_in = " or ".join(map(str, _folders()))
+        fail(
+            f"No Coachman service runs: no living master's scoreboard in {looked_in}. "
+            "Set COACHMAN_RUNTIME_DIR to the folder that the service was started with.",
+            NO_SERVICE,
+        )
+    return found
 
 
 def find_service() -> Scoreboard:
@@ -39,7 +41,7 @@ def find_master(instead: str) -> Scoreboard:
     """The same for what a master does. `instead`: who does it where there is none."""
     found = find_service()
     if found.is_without_master:
-        raise refusal(f"Process {found.service.pid} serves without a master: {instead}.")
+        fail(f"Process {found.service.pid} serves without a master: {instead}.")
     return found
 
 
@@ -49,20 +51,20 @@ def folder_of_services() -> Path:
     return next((folder for folder in others if any(folder.glob("scoreboard.*"))), last)
 
 
-def refusal(sentence: str, code: int = 1) -> typer.Exit:
-    """To be raised: the command ends with this sentence."""
-    typer.echo(sentence, err=True)
-    return typer.Exit(code)
+def fail(message: str, code: int = 1) -> NoReturn:
+    """Ends the command with `message` on standard error."""
+    typer.echo(message, err=True)
+    raise typer.Exit(code)
 
 
 def signal_process(pid: int, signum: int, what: str) -> None:
-    """Raises the command's end when this user may not, or when the process has ended."""
+    """Sends the signal. Ends the command when this user may not, or when the process has ended."""
     try:
         os.kill(pid, signum)
     except PermissionError:
-        raise refusal(f"{what} {pid} belongs to another user: run this as root or as that user.") from None
+        fail(f"{what} {pid} belongs to another user: run this as root or as that user.")
     except ProcessLookupError:
-        raise refusal(f"{what} {pid} has just ended: try again.") from None
+        fail(f"{what} {pid} has just ended: try again.")
 
 
 def _folders() -> list[Path]:

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import typer
 
-from coachman.cli._service import find_master, find_services, folder_of_services, refusal, signal_process
+from coachman.cli._service import fail, find_master, find_services, folder_of_services, signal_process
 from coachman.state.handover_files import offer_environment, tail, withdraw_environment
 from coachman.state.runtime_dir import scoreboard_of
 from coachman.state.scoreboard import Scoreboard, Service
@@ -38,7 +38,7 @@ def handover() -> None:
     finally:
         withdraw_environment(folder)
     if service.handover != Phase.ACCEPTED:
-        raise refusal(tail(folder) or "The handover is refused; the service's log says why.")
+        fail(tail(folder) or "The handover is refused; the service's log says why.")
     _wait_until_draining(old, folder)
     typer.echo(
         f"Generation {service.generation + 1} serves (master {service.successor}); the one before drains."
@@ -52,25 +52,25 @@ def _wait_for_the_last_one() -> None:
     while len(services := find_services()) > 1:
         newest, older = services[0].service, services[1].service
         if older.handover != Phase.ACCEPTED:
-            raise refusal(f"A handover from master {older.pid} is under way; `coachman status` shows both.")
+            fail(f"A handover from master {older.pid} is under way; `coachman status` shows both.")
         if not told:
             typer.echo(f"Generation {older.generation} still drains (master {older.pid}): waiting.")
             told = True
         if time.monotonic() > deadline:
-            raise refusal(f"Master {older.pid} does not end. Generation {newest.generation} serves on.")
+            fail(f"Master {older.pid} does not end. Generation {newest.generation} serves on.")
         time.sleep(LOOK_SECONDS)
 
 
 def _refuse_what_the_master_would(service: Service, *, was_ready: bool) -> None:
     if service.handover in (Phase.UNDER_WAY, Phase.REFUSING):
-        raise refusal(f"A handover from master {service.pid} is under way; `coachman status` shows it.")
+        fail(f"A handover from master {service.pid} is under way; `coachman status` shows it.")
     if service.handover == Phase.ACCEPTED:
-        raise refusal(
+        fail(
             f"Generation {service.generation} drains, and the one that took over has ended:"
             " start the service."
         )
     if not was_ready:
-        raise refusal(f"Generation {service.generation} has not been ready itself yet.")
+        fail(f"Generation {service.generation} has not been ready itself yet.")
 
 
 def _offer_environment(folder: Path) -> None:
@@ -78,7 +78,7 @@ def _offer_environment(folder: Path) -> None:
         offer_environment(folder, os.environ)
     except OSError as error:
         withdraw_environment(folder)
-        raise refusal(f"Nothing can be written to {folder} ({error.strerror}): no handover.") from None
+        fail(f"Nothing can be written to {folder} ({error.strerror}): no handover.")
 
 
 def _ask(old: Scoreboard) -> None:
@@ -92,7 +92,7 @@ def _ask(old: Scoreboard) -> None:
             if old.service.handovers != service.handovers:
                 return
             time.sleep(LOOK_SECONDS)
-    raise refusal(f"The master {service.pid} did not begin a handover; the service's log says why.")
+    fail(f"The master {service.pid} did not begin a handover; the service's log says why.")
 
 
 def _wait_for_the_outcome(old: Scoreboard, folder: Path) -> Service:
@@ -102,12 +102,12 @@ def _wait_for_the_outcome(old: Scoreboard, folder: Path) -> Service:
         if service.handover in (Phase.ACCEPTED, Phase.REFUSED):
             return service
         if not _lives(folder, service.pid):
-            raise refusal(
+            fail(
                 f"The master {service.pid} has ended in the middle of the handover;"
                 " `coachman status` shows who serves."
             )
         time.sleep(LOOK_SECONDS)
-    raise refusal("The master does not answer.")
+    fail("The master does not answer.")
 
 
 def _wait_until_draining(old: Scoreboard, folder: Path) -> None:

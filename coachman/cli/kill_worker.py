@@ -9,7 +9,7 @@ from typing import Annotated
 
 import typer
 
-from coachman.cli._service import find_master, refusal, signal_process
+from coachman.cli._service import fail, find_master, signal_process
 from coachman.state.scoreboard import Row, Scoreboard, Slot
 from coachman.state.states import State
 
@@ -56,11 +56,11 @@ def kill_worker(
 def _choose(scoreboard: Scoreboard, number: int | None) -> tuple[Slot, Row]:
     ready = {number: row for number, row in scoreboard.rows() if row.state == State.READY}
     if not ready:
-        raise refusal("No worker serves; `coachman status` says why. Nothing was killed.")
+        fail("No worker serves; `coachman status` says why. Nothing was killed.")
     if number is None:
         number = random.choice(list(ready))  # noqa: S311
     elif number not in ready:
-        raise refusal(
+        fail(
             f"No worker serves in slot {number}; some do in {', '.join(map(str, ready))}. Nothing was killed."
         )
     return scoreboard.slots[number], ready[number]
@@ -73,7 +73,7 @@ def _wait_for_successor(slot: Slot, before: Row, seconds: float) -> Row:
         if row.state == State.READY and row.pid != before.pid:
             return row
         time.sleep(LOOK_SECONDS)
-    raise refusal(
+    fail(
         f"Slot {slot.number} has no new worker after {seconds:g} s; `coachman status` shows what it does."
         + (
             " A stopped worker is replaced after COACHMAN_HANG_SECONDS."

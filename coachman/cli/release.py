@@ -11,7 +11,7 @@ import typer
 from rich.console import Console
 from rich.table import Table
 
-from coachman.cli._service import refusal
+from coachman.cli._service import fail
 from coachman.releases import deploy
 from coachman.releases.errors import RefusedError
 from coachman.releases.layout import Layout, Release
@@ -84,13 +84,13 @@ class _Steps:
 def _finish(procedure: Callable[[Layout], Release]) -> None:
     layout = Layout()
     if os.geteuid():
-        raise refusal("Releases belong to root: run this with sudo.")
+        fail("Releases belong to root: run this with sudo.")
     if not layout.root.is_dir():
-        raise refusal(f"There is no {layout.root}: run deploy/install.sh first.")
+        fail(f"There is no {layout.root}: run deploy/install.sh first.")
     before = layout.serving()
     try:
         procedure(layout)
     except RefusedError as error:
         typer.echo(str(error), err=True)
         stands = f"Release {before.id} is current as before" if before else "There is no release yet"
-        raise refusal(f"Refused. {stands}.") from None
+        fail(f"Refused. {stands}.")

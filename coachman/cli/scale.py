@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from coachman.cli._service import find_master, refusal, signal_process
+from coachman.cli._service import fail, find_master, signal_process
 from coachman.settings import MOST_WORKERS
 from coachman.state.scoreboard import Scoreboard
 from coachman.state.states import Phase
@@ -24,12 +24,12 @@ def scale(
     """Change the number of workers, until the next start or handover; return when so many serve."""
     scoreboard = find_master("whoever started it can start more of them")
     if scoreboard.service.handover in (Phase.UNDER_WAY, Phase.REFUSING):
-        raise refusal("A handover is under way; the next generation has its own number. Try again after it.")
+        fail("A handover is under way; the next generation has its own number. Try again after it.")
     before = scoreboard.service.workers
     begun = time.monotonic()
     _ask(scoreboard, workers)
     if not _wait_until_serving(scoreboard, workers, wait_seconds):
-        raise refusal(
+        fail(
             f"{scoreboard.ready()} of {workers} workers serve after {wait_seconds:g} s; "
             "`coachman status` shows the others. The master goes on trying."
         )
@@ -48,7 +48,7 @@ def _ask(scoreboard: Scoreboard, workers: int) -> None:
         deadline = time.monotonic() + SIGNAL_SECONDS
         while scoreboard.service.workers == now:
             if time.monotonic() > deadline:
-                raise refusal(
+                fail(
                     f"The master {scoreboard.service.pid} did not take the signal within {SIGNAL_SECONDS} s."
                 )
             time.sleep(STEP_SECONDS)

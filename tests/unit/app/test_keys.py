@@ -9,7 +9,8 @@ from pathlib import Path
 import pytest
 from fastapi.testclient import TestClient
 
-from app.keys import FAILURES, Failures, KeysError, load_keys
+from app.keys.access import FAILURES, Failures
+from app.keys.file import KeysError, load
 from app.main import create_app
 from app.settings import Settings
 
@@ -28,7 +29,7 @@ READS = [("GET", "/items"), ("GET", "/items/1"), ("GET", "/items/1/movements"), 
 def coachman(file: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
     return subprocess.run(
         [sys.executable, "-m", "coachman", "keys", *arguments],
-        env=os.environ | {"COACHMAN_KEYS_FILE": str(file)},
+        env=os.environ | {"SHOP_KEYS_FILE": str(file)},
         capture_output=True,
         text=True,
         timeout=60,
@@ -145,7 +146,68 @@ def test_a_broken_file_is_refused_with_its_line(tmp_path: Path) -> None:
     broken.write_text("# of the shop\n\nshop write abc 2026-01-01\n")
 
     with pytest.raises(KeysError, match="line 3 is no key"):
-        load_keys(broken)
+        load(broken)
+
+
+BY_HAND = f"""# reports, ask Eva
+  # and this one, indented
+
+web write {"a" * 64}
+reports read {"B" * 64} 2026-01-01  # Eva's
+partner read {"c" * 64} 2026-01-02 by Ann, for the fair"""
+
+
+def test_a_change_leaves_comments_and_the_lines_of_other_keys_as_they_are(file: Path) -> None:
+    file.parent.mkdir()
+    file.write_text(BY_HAND)
+
+    assert coachman(file, "add", "other").returncode == 0
+    kept, _, added = file.read_text().rstrip().rpartition("\n")
+    assert kept == BY_HAND
+    assert re.fullmatch(r"other write [0-9a-f]{64} \d{4}-\d\d-\d\d", added)
+
+    assert coachman(file, "revoke", "other").returncode == 0
+    assert file.read_text() == f"{BY_HAND}\n"
+
+    assert coachman(file, "revoke", "web").returncode == 0
+    assert file.read_text() == f"{BY_HAND}\n".replace(f"web write {'a' * 64}\n", "")
+    assert [key.name for key in load(file)] == ["reports", "partner"]
+
+
+@pytest.mark.parametrize(
+    "line", ["shop", "shop write", f"shop admin {'a' * 64} 2026-01-01", f"shop write {'x' * 64} 2026-01-01"]
+)
+@pytest.mark.parametrize("arguments", [("add", "other"), ("revoke", "web")])
+def test_a_line_that_is_no_key_is_refused_and_nothing_is_changed(
+    file: Path, line: str, arguments: tuple[str, str]
+) -> None:
+    file.parent.mkdir()
+    file.write_text(f"web write {'a' * 64}\n{line}\n")
+    before = file.read_bytes()
+
+    done = coachman(file, *arguments)
+
+    assert done.returncode == 1
+    assert done.stderr == (
+        f"{file}, line 2 is no key: it must be NAME read|write SHA256 [DAY], or a comment after #;"
+        " correct the line or remove it. Nothing was changed.\n"
+    )
+    assert file.read_bytes() == before
+
+
+def test_a_release_without_a_script_for_keys_says_so(tmp_path: Path) -> None:
+    done = subprocess.run(
+        [sys.executable, "-m", "coachman", "keys", "list"],
+        cwd=tmp_path,
+        env=os.environ | {"PYTHONPATH": str(Path(__file__).parents[3])},
+        capture_output=True,
+        text=True,
+        timeout=60,
+    )
+    assert (done.returncode, done.stderr) == (
+        1,
+        "There is no scripts/keys here: this application keeps no keys of its own.\n",
+    )
 
 
 def test_every_answer_tells_browsers_to_run_nothing(client: TestClient) -> None:

@@ -1,32 +1,22 @@
-"""Who may write: bearer keys, of which a file keeps the hashes. `coachman keys` writes that file."""
+"""Which requests need a key, and whether theirs is one: bearer keys, compared by their hashes."""
 
 import hashlib
 import hmac
 import logging
 import time
 from collections import OrderedDict
-from pathlib import Path
-from typing import Annotated, NamedTuple
+from typing import Annotated
 
 from fastapi import Depends, Request, Security
 from fastapi.security import HTTPAuthorizationCredentials, HTTPBearer, SecurityScopes
 
+from app.keys.file import Key
 from app.problems import Problem
 
 FAILURES, WINDOW_SECONDS = 10, 60
 MOST_CLIENTS = 1000
 
 log = logging.getLogger(__name__)
-
-
-class KeysError(ValueError):
-    """Why the file of keys cannot be used, in one sentence."""
-
-
-class Key(NamedTuple):
-    name: str
-    scope: str  # read, or write, which includes it
-    digest: str  # SHA-256, hex: a key has 256 random bits, which need no slow hash
 
 
 class Keys:
@@ -44,20 +34,20 @@ class Keys:
         )
 
     def find(self, token: str) -> Key | None:
-        """In the same time whichever it is: all are compared."""
+        """Takes the same time for every token: it is compared with all keys."""
         digest = hashlib.sha256(token.encode()).hexdigest()
         found = [key for key in self._keys if hmac.compare_digest(key.digest, digest)]
         return found[0] if found else None
 
 
 class Failures:
-    """Of each client within a minute. A right key is never refused for them: whom would it stop?"""
+    """Counts failed logins per client in a sliding minute. Valid keys are never throttled."""
 
     def __init__(self) -> None:
         self._recent: OrderedDict[str, list[float]] = OrderedDict()
 
     def are_too_many(self, client: str) -> bool:
-        """Counts one more."""
+        """Counts one more, and says whether the client had used up its minute before it."""
         now = time.monotonic()
         recent = [at for at in self._recent.pop(client, []) if now - at < WINDOW_SECONDS]
         is_too_many = len(recent) >= FAILURES
@@ -65,28 +55,6 @@ class Failures:
         if len(self._recent) > MOST_CLIENTS:
             self._recent.popitem(last=False)
         return is_too_many
-
-
-def load_keys(file: Path) -> tuple[Key, ...]:
-    """Of lines such as `shop write 9f86d0... 2026-11-24`; none when there is no such file."""
-    try:
-        lines = file.read_text().splitlines()
-    except FileNotFoundError:
-        return ()
-    except (OSError, UnicodeDecodeError) as error:
-        raise KeysError(f"COACHMAN_KEYS_FILE={file} cannot be read: {error}") from None
-    keys = []
-    for number, line in enumerate(lines, 1):
-        if not line.strip() or line.startswith("#"):
-            continue
-        fields = line.split()
-        if len(fields) < 3 or fields[1] not in ("read", "write") or len(fields[2]) != 64:
-            raise KeysError(
-                f"COACHMAN_KEYS_FILE={file}, line {number} is no key;"
-                " remove it and run: coachman keys add NAME"
-            )
-        keys.append(Key(*fields[:3]))
-    return tuple(keys)
 
 
 bearer = HTTPBearer(auto_error=False, description="Made by `coachman keys add NAME`", scheme_name="key")
