@@ -1,10 +1,11 @@
-"""Refuses bodies that are too large."""
+"""Refuses bodies that are too large, where no Coachman in front has done so (COACHMAN_BODY_BYTES)."""
 
 from starlette.datastructures import Headers
 from starlette.exceptions import HTTPException
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from app.problems import Problem
+from app.server import limits_bodies
 
 
 class BodyLimit:
@@ -13,10 +14,11 @@ class BodyLimit:
     def __init__(self, app: ASGIApp, max_body_bytes: int) -> None:
         self.app = app
         self.max_body_bytes = max_body_bytes
+        self.is_needed = not limits_bodies()  # asked in the worker: Starlette makes its middleware there
         self.sentence = f"The body is larger than {max_body_bytes} bytes."
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        if scope["type"] != "http":
+        if scope["type"] != "http" or not self.is_needed:
             await self.app(scope, receive, send)
             return
         declared = Headers(scope=scope).get("content-length", "")

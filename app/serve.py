@@ -1,16 +1,9 @@
-"""`python -m app serve`: plain Uvicorn, one process. For Windows, for containers, and for a quick look."""
+"""`python -m app`: plain Uvicorn, one process. For Windows, where Gunicorn does not run, and a quick look."""
 
 import asyncio
-import contextlib
-import importlib
 import importlib.util
-import re
-import signal
-import socket
-import stat
 import sys
-from pathlib import Path
-from typing import Annotated, NoReturn
+from typing import Annotated
 
 import uvicorn
 from pydantic import AfterValidator, Field
@@ -18,73 +11,46 @@ from pydantic import AfterValidator, Field
 from app.lifespan import NotReadyError, open_database
 from app.settings import Settings, load
 
-RLOOP, WINLOOP = "rloop:new_event_loop", "winloop:new_event_loop"
+DRAIN_SECONDS = 20  # how long requests may take to end after Ctrl-C
 
 
 def _address(bind: str) -> str:
-    if not bind.startswith("unix:/"):
-        host, _, port = bind.rpartition(":")
-        if not host or not port.isascii() or not port.isdecimal() or int(port) > 65535:
-            raise ValueError("neither HOST:PORT nor unix:/PATH")
+    host, _, port = bind.rpartition(":")
+    if not host or host == "unix" or not port.isascii() or not port.isdecimal() or int(port) > 65535:
+        raise ValueError("not HOST:PORT")
     return bind
-
-
-def _loop(loop: str) -> str:
-    if loop not in ("auto", "uvloop", "asyncio", "rloop") and not re.fullmatch(r"[\w.]+:[\w.]+", loop):
-        raise ValueError("no such loop")
-    return loop
 
 
 class ServeSettings(Settings):
     bind: Annotated[str, AfterValidator(_address)] = Field(
-        "127.0.0.1:8000", description="HOST:PORT, [IPV6]:PORT or unix:/PATH"
-    )
-    loop: Annotated[str, AfterValidator(_loop)] = Field(
-        "auto", description="auto, uvloop, asyncio, rloop or MODULE:FACTORY"
+        "127.0.0.1:8000", description="HOST:PORT or [IPV6]:PORT"
     )
 
 
 def serve() -> None:
-    """Serves until SIGTERM or Ctrl-C."""
+    """Serves until SIGTERM or Ctrl-C. Ends the process with one sentence where it cannot."""
     settings = load(ServeSettings)
-    loop = loop_factory(settings.loop)
     _require_database(settings.database_url)
-    listener = _listen(settings.bind)
-    config = uvicorn.Config(
-        "app.main:app", loop=loop, log_level=settings.log_level, timeout_graceful_shutdown=20
+    host, _, port = settings.bind.rpartition(":")
+    uvicorn.run(
+        "app.main:app",
+        host=host.strip("[]"),
+        port=int(port),
+        loop=event_loop(),
+        timeout_graceful_shutdown=DRAIN_SECONDS,
     )
-    server = uvicorn.Server(config)
-    _end_well_on_signals()
-    server.run(sockets=[listener])
-    if not server.started:
-        raise SystemExit(3)
 
 
-def loop_factory(loop: str) -> str:
-    """What Uvicorn takes for COACHMAN_LOOP. Ends the process when its package is not installed."""
-    if loop == "auto" and sys.platform == "win32":
-        return WINLOOP if importlib.util.find_spec("winloop") else "asyncio"
-    if loop in ("auto", "asyncio"):
-        return loop
-    package = loop.partition(":")[0].partition(".")[0]
-    if importlib.util.find_spec(package) is None:
-        raise SystemExit(
-            f"COACHMAN_LOOP={loop}: the package {package} is not installed; run: pip install {package}"
-        )
-    return _importable(RLOOP if loop == "rloop" else loop)
-
-
-def _importable(loop: str) -> str:
-    module, colon, factory = loop.partition(":")
-    try:
-        if colon and not hasattr(importlib.import_module(module), factory):
-            raise SystemExit(f"COACHMAN_LOOP={loop}: the module {module} has no {factory}")
-    except ImportError as error:
-        raise SystemExit(f"COACHMAN_LOOP={loop}: {error}") from None
-    return loop
+def event_loop() -> str:
+    """What Uvicorn takes for `loop`: winloop on Windows where it is installed, else Uvicorn's own choice."""
+    if sys.platform == "win32" and importlib.util.find_spec("winloop"):
+        return "winloop:new_event_loop"
+    return "auto"
 
 
 def _require_database(url: str) -> None:
+    """Opens the database once: Uvicorn would answer one that cannot be opened with a traceback."""
+
     async def look() -> None:
         async with open_database(url):
             pass
@@ -93,43 +59,3 @@ def _require_database(url: str) -> None:
         asyncio.run(look())
     except NotReadyError as error:
         raise SystemExit(str(error)) from None
-
-
-def _listen(bind: str) -> socket.socket:
-    """A bound socket; bound here because Uvicorn answers a taken address with a traceback."""
-    try:
-        if bind.startswith("unix:"):
-            return _listen_on_file(Path(bind.removeprefix("unix:")))
-        host, _, port = bind.rpartition(":")
-        family, _, _, _, address = socket.getaddrinfo(host.strip("[]"), int(port), type=socket.SOCK_STREAM)[0]
-        listener = socket.socket(family)
-        if sys.platform != "win32":  # there it would let two processes share the port
-            listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        listener.bind(address)
-        return listener
-    except OSError as error:
-        reason = error.strerror or error
-        raise SystemExit(f"COACHMAN_BIND={bind}: cannot listen there: {reason}; choose another") from None
-
-
-def _listen_on_file(path: Path) -> socket.socket:
-    listener = socket.socket(socket.AF_UNIX)
-    with contextlib.suppress(FileNotFoundError):
-        if stat.S_ISSOCK(path.stat().st_mode) and not _answers(path):
-            path.unlink()  # left behind by a process that was killed
-    listener.bind(str(path))
-    return listener
-
-
-def _answers(path: Path) -> bool:
-    with socket.socket(socket.AF_UNIX) as client:
-        return client.connect_ex(str(path)) == 0
-
-
-def _end_well_on_signals() -> None:
-    # Uvicorn shuts down and then raises the signal once more, on the handler that it found.
-    def handle_stop(*_: object) -> NoReturn:
-        raise SystemExit(0)
-
-    signal.signal(signal.SIGTERM, handle_stop)
-    signal.signal(signal.SIGINT, handle_stop)

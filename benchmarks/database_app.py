@@ -18,7 +18,7 @@ from pydantic import BaseModel
 from durable_database import Database
 
 KIND = os.environ.get("BENCH_DATABASE", "none")
-URL = os.environ.get("COACHMAN_DATABASE_URL", "")
+URL = os.environ.get("SHOP_DATABASE_URL", "")
 READ = "SELECT id, name, price FROM items WHERE id = :id"
 WRITE = "INSERT INTO log (n) VALUES (:n)"
 

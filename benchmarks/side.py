@@ -32,9 +32,7 @@ class Side:
         self.port, self.ops_port = free_port(), free_port()
         self.prefix: list[str] = []  # what starts the command
         self._log = folder / "service.log"
-        self._environment = untouched_environment() | {
-            "COACHMAN_DATABASE_URL": f"sqlite:///{folder}/stock.db"
-        }
+        self._environment = untouched_environment() | {"SHOP_DATABASE_URL": f"sqlite:///{folder}/stock.db"}
         address = f"127.0.0.1:{self.port}"
         if name.startswith("ours"):
             self._arguments = []
@@ -42,7 +40,7 @@ class Side:
                 "COACHMAN_APP": app,
                 "COACHMAN_BIND": address,
                 "COACHMAN_OPS_BIND": f"127.0.0.1:{self.ops_port}",
-                "COACHMAN_KEYS_FILE": f"{folder}/keys",  # none: the other sides ask for no key either
+                "SHOP_KEYS_FILE": f"{folder}/keys",  # none: the other sides ask for no key either
                 "COACHMAN_RUNTIME_DIR": f"{folder}/run",
                 "COACHMAN_WORKERS": str(workers),
                 **settings,

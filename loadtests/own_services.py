@@ -29,8 +29,8 @@ class OwnService(Service):
             "COACHMAN_BIND": address,
             "COACHMAN_OPS_BIND": ops_address,
             "COACHMAN_RUNTIME_DIR": f"{folder}/run",
-            "COACHMAN_DATABASE_URL": f"sqlite:///{folder}/stock.db",
-            "COACHMAN_KEYS_FILE": f"{folder}/keys",  # none
+            "SHOP_DATABASE_URL": f"sqlite:///{folder}/stock.db",
+            "SHOP_KEYS_FILE": f"{folder}/keys",  # none
             "COACHMAN_WORKERS": str(workers),
             **settings,
         }

@@ -21,7 +21,7 @@ def copy(source_url: str, target_url: str) -> dict[str, int]:
     """How many rows of each table there are, on both sides."""
     if is_postgresql(source_url) or not is_postgresql(target_url):
         raise MaintenanceError(
-            "copy-to goes from SQLite, in COACHMAN_DATABASE_URL, to its argument, postgresql://..."
+            "copy-to goes from SQLite, in SHOP_DATABASE_URL, to its argument, postgresql://..."
         )
     if not sqlite_file(source_url).is_file():
         raise MaintenanceError(f"there is no database {name_of(source_url)}")

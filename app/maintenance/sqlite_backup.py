@@ -16,7 +16,7 @@ from durable_database.gate import closed_gate
 def backup(url: str, file: Path) -> None:
     source = sqlite_file(url)
     if not source.is_file():
-        raise MaintenanceError(f"there is no database {source}; set COACHMAN_DATABASE_URL to the one to copy")
+        raise MaintenanceError(f"there is no database {source}; set SHOP_DATABASE_URL to the one to copy")
     # Under its name only when it is whole, and on the disk.
     partial = file.with_name(f"{file.name}.partial")
     try:

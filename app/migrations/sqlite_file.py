@@ -36,7 +36,7 @@ def opened(url: str) -> Iterator[sa.Connection]:
     except OSError as error:
         raise MigrationError(
             f"the database {path} cannot be created: {error.strerror} ({error.filename}); "
-            "make the folder writable, or set COACHMAN_DATABASE_URL to another one"
+            "make the folder writable, or set SHOP_DATABASE_URL to another one"
         ) from None
     except (DatabaseError, sqlite3.DatabaseError) as error:
         reason = getattr(error, "orig", None) or error

@@ -21,7 +21,7 @@ job "coachman" {
   group "web" {
     count = 2
 
-    # On different machines where there are some. count x COACHMAN_DATABASE_CONNECTIONS x 2 must fit into max_connections.
+    # On different machines where there are some. count x SHOP_DATABASE_CONNECTIONS x 2 must fit into max_connections.
     spread {
       attribute = "${node.unique.id}"
     }
@@ -83,7 +83,7 @@ job "coachman" {
       template {
         destination = "secrets/env"
         env         = true
-        data        = "COACHMAN_DATABASE_URL={{ with nomadVar \"nomad/jobs/coachman\" }}{{ .database_url }}{{ end }}"
+        data        = "SHOP_DATABASE_URL={{ with nomadVar \"nomad/jobs/coachman\" }}{{ .database_url }}{{ end }}"
       }
 
       resources {
@@ -122,13 +122,13 @@ job "coachman" {
       }
 
       env {
-        COACHMAN_KEYS_FILE = "${NOMAD_SECRETS_DIR}/keys"
+        SHOP_KEYS_FILE = "${NOMAD_SECRETS_DIR}/keys"
       }
 
       template {
         destination = "secrets/env"
         env         = true
-        data        = "COACHMAN_DATABASE_URL={{ with nomadVar \"nomad/jobs/coachman\" }}{{ .database_url }}{{ end }}"
+        data        = "SHOP_DATABASE_URL={{ with nomadVar \"nomad/jobs/coachman\" }}{{ .database_url }}{{ end }}"
       }
 
       template {

@@ -82,7 +82,7 @@ def image(engine: Engine, tmp_path_factory: pytest.TempPathFactory) -> str:
 def database(engine: Engine, image: str, postgresql_server: Server) -> str:
     """Migrated by the image, as the Job does it."""
     url = postgresql_server.new_database()
-    settings = ["--env", f"COACHMAN_DATABASE_URL={url}"]
+    settings = ["--env", f"SHOP_DATABASE_URL={url}"]
     command = ["--read-only", "--network", "host", "--entrypoint", "python", image, "-m", "app", "migrate"]
     assert "migrated from nothing" in engine.podman("run", "--rm", *settings, *command)
     return url

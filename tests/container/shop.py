@@ -56,7 +56,7 @@ class Replica:
         for probe in ("livenessProbe", "readinessProbe", "startupProbe"):
             del web[probe]
         web["envFrom"][0]["configMapRef"]["name"] = self.name
-        web["env"] = [{"name": "COACHMAN_DATABASE_URL", "value": database}]
+        web["env"] = [{"name": "SHOP_DATABASE_URL", "value": database}]
         keys = pod["volumes"][-1].pop("secret")
         pod["volumes"][-1]["configMap"] = {"name": f"{self.name}-keys", "items": keys["items"]}
         pod["hostNetwork"] = True

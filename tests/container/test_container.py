@@ -161,8 +161,8 @@ def test_a_killed_replica_costs_readers_behind_nginx_nothing(
 def test_a_pod_whose_database_was_not_migrated_ends_with_the_command_to_run(
     engine: Engine, image: str, postgresql_server: Server
 ) -> None:
-    settings = ["--env", f"COACHMAN_DATABASE_URL={postgresql_server.new_database()}"]
-    exposure = ["--env", "COACHMAN_KEYS_FOR=nothing", "--env", "COACHMAN_BIND=127.0.0.1:0"]
+    settings = ["--env", f"SHOP_DATABASE_URL={postgresql_server.new_database()}"]
+    exposure = ["--env", "SHOP_KEYS_FOR=nothing", "--env", "COACHMAN_BIND=127.0.0.1:0"]
     done = engine.try_podman("run", "--rm", "--network", "host", *settings, *exposure, image)
     assert done.returncode == 3, done.stderr
     assert "python -m app migrate" in done.stderr

@@ -119,7 +119,7 @@ def make_key(service: Service) -> str:
 
 def test_a_running_service_is_scaled_measured_and_put_back(tmp_path: Path) -> None:
     service = Service(tmp_path, COACHMAN_WORKERS="2")
-    service.environment["COACHMAN_KEYS_FILE"] = f"{tmp_path}/keys"
+    service.environment["SHOP_KEYS_FILE"] = f"{tmp_path}/keys"
     key = make_key(service)
     service.migrate()
     arguments = (

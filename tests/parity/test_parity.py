@@ -88,7 +88,7 @@ def test_limits_hold(make: Start) -> None:
 
 def test_a_service_that_others_reach_needs_keys(make: Start, tmp_path: Path) -> None:
     keys = tmp_path / "keys"
-    service = make(COACHMAN_KEYS_FILE=str(keys), COACHMAN_DOCS="off")
+    service = make(SHOP_KEYS_FILE=str(keys), SHOP_DOCS="off")
     service.environment["COACHMAN_BIND"] = f"0.0.0.0:{service.port}"
     with running(service, ready=False):
         assert service.wait_end() == 3, service.log()
@@ -105,7 +105,7 @@ def test_a_service_that_others_reach_needs_keys(make: Start, tmp_path: Path) -> 
 def test_a_database_that_was_not_migrated_ends_the_start_with_the_command_to_run(
     make: Start, tmp_path: Path
 ) -> None:
-    with running(make(COACHMAN_DATABASE_URL=f"sqlite:///{tmp_path}/none.db"), ready=False) as service:
+    with running(make(SHOP_DATABASE_URL=f"sqlite:///{tmp_path}/none.db"), ready=False) as service:
         Path(f"{tmp_path}/none.db").unlink()
         assert service.wait_end() == 3, service.log()
         assert "python -m app migrate" in service.log()

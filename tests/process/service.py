@@ -89,7 +89,7 @@ class Service:
             "COACHMAN_BIND": f"127.0.0.1:{self.port}",
             "COACHMAN_OPS_BIND": f"127.0.0.1:{self.ops_port}",
             "COACHMAN_RUNTIME_DIR": f"{folder}/run",
-            "COACHMAN_DATABASE_URL": f"sqlite:///{folder}/stock.db",
+            "SHOP_DATABASE_URL": f"sqlite:///{folder}/stock.db",
             "COACHMAN_LOG_FORMAT": "text",  # a file would get JSON
             **settings,
         }

@@ -11,7 +11,7 @@ from tests.process.service import REPOSITORY, Service, running
 
 
 def exposed(folder: Path, **settings: str) -> Service:
-    service = Service(folder, COACHMAN_WORKERS="1", COACHMAN_KEYS_FILE=f"{folder}/keys", **settings)
+    service = Service(folder, COACHMAN_WORKERS="1", SHOP_KEYS_FILE=f"{folder}/keys", **settings)
     service.environment["COACHMAN_BIND"] = f"0.0.0.0:{service.port}"
     service.migrate()
     return service
@@ -46,7 +46,7 @@ def test_an_address_beyond_loopback_serves_with_a_key_or_by_decision(tmp_path: P
     assert key not in service.log()
 
     (tmp_path / "keys").unlink()
-    service.environment["COACHMAN_KEYS_FOR"] = "nothing"
+    service.environment["SHOP_KEYS_FOR"] = "nothing"
     with running(service):
         assert httpx2.get(f"{service.url}/items").status_code == 200
 

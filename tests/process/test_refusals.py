@@ -64,7 +64,7 @@ def test_a_unix_socket_in_a_missing_directory_is_named(tmp_path: Path) -> None:
         ({"COACHMAN_LOOP": "nope:factory"}, "the package nope is not installed; run: pip install nope"),
         ({"COACHMAN_APP": "nope:app"}, "COACHMAN_APP=nope:app: there is no module nope here"),
         ({"COACHMAN_APP": "probe:other"}, "COACHMAN_APP=probe:other: probe has no application named other."),
-        ({"COACHMAN_DATABASE_URL": "mysql://x"}, "COACHMAN_DATABASE_URL=mysql://x is refused"),
+        ({"SHOP_DATABASE_URL": "mysql://x"}, "SHOP_DATABASE_URL=mysql://x is refused"),
     ],
 )
 def test_a_bad_setting_is_named(tmp_path: Path, settings: dict[str, str], sentence: str) -> None:

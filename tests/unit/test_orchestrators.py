@@ -89,7 +89,7 @@ def test_overlays_change_what_they_say() -> None:
     assert of_kind(production, "HorizontalPodAutoscaler")["spec"]["minReplicas"] == 3
     assert of_kind(production, "ConfigMap")["data"].keys() > {
         "COACHMAN_TRUSTED_PROXIES",
-        "COACHMAN_KEYS_FILE",
+        "SHOP_KEYS_FILE",
     }
     assert {one["metadata"]["namespace"] for one in production} == {"coachman"}
     of_kind(production, "PodMonitor")

@@ -2,6 +2,7 @@
 
 import os
 import shutil
+import signal
 import socket
 import subprocess
 import sys
@@ -83,7 +84,7 @@ def served(database_url: str, tmp_path: Path) -> Iterator[str]:
     """The address of a real server on a free port, started as `python -m app`."""
     address = f"127.0.0.1:{free_port()}"
     log = tmp_path / "served.log"
-    environment = os.environ | {"COACHMAN_DATABASE_URL": database_url, "COACHMAN_BIND": address}
+    environment = os.environ | {"SHOP_DATABASE_URL": database_url, "SHOP_BIND": address}
     with log.open("w") as output:
         process = subprocess.Popen(
             [sys.executable, "-m", "app"], cwd=ROOT, env=environment, stdout=output, stderr=output
@@ -92,7 +93,7 @@ def served(database_url: str, tmp_path: Path) -> Iterator[str]:
             assert answers(address, process, seconds=15), log.read_text()
             yield f"http://{address}"
             process.terminate()
-            assert process.wait(timeout=30) == 0, log.read_text()
+            assert process.wait(timeout=30) == -signal.SIGTERM, log.read_text()
         finally:
             process.kill()
             process.wait()

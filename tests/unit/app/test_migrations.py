@@ -147,7 +147,7 @@ def test_waiting_for_another_process_has_a_limit(tmp_path: Path, monkeypatch: py
 def test_file_in_place_of_the_folder_is_one_sentence(tmp_path: Path) -> None:
     (tmp_path / "var").write_text("")
 
-    with pytest.raises(MigrationError, match=r"cannot be created: .*COACHMAN_DATABASE_URL"):
+    with pytest.raises(MigrationError, match=r"cannot be created: .*SHOP_DATABASE_URL"):
         upgrade(f"sqlite:///{tmp_path}/var/x.db")
 
 

@@ -26,7 +26,7 @@ ROOT = Path(__file__).parents[4]
 
 @pytest.fixture
 def run(database_url: str, monkeypatch: pytest.MonkeyPatch) -> Import:
-    monkeypatch.setenv("COACHMAN_DATABASE_URL", database_url)
+    monkeypatch.setenv("SHOP_DATABASE_URL", database_url)
 
     def run(*arguments: str) -> Result:
         return CliRunner().invoke(cli, arguments)
@@ -157,7 +157,7 @@ def test_a_file_that_is_no_catalogue_is_refused_whole(
 
 
 def test_an_unmigrated_database_says_what_to_run(import_csv: Import, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("COACHMAN_DATABASE_URL", "sqlite:///nowhere/none.db")
+    monkeypatch.setenv("SHOP_DATABASE_URL", "sqlite:///nowhere/none.db")
 
     result = import_csv("sku,name\nA,Anvil\n")
 
@@ -215,7 +215,7 @@ def test_whatever_is_loaded_is_counted_and_read_back_as_it_was(
 def test_ctrl_c_leaves_whole_batches_and_says_how_far_it_got(database_url: str, tmp_path: Path) -> None:
     process = subprocess.Popen(
         [sys.executable, "-m", "app", "import", "-", "--format", "ndjson"],
-        env=os.environ | {"COACHMAN_DATABASE_URL": database_url},
+        env=os.environ | {"SHOP_DATABASE_URL": database_url},
         cwd=ROOT,
         stdin=subprocess.PIPE,
         stdout=subprocess.PIPE,
@@ -261,7 +261,7 @@ def test_demo_data_fills_a_new_database_with_packages_once(
     if not debian.shutil.which("dpkg-query"):
         pytest.skip("demo-data is made of Debian packages")
     url = f"sqlite:///{tmp_path}/new/demo.db"
-    monkeypatch.setenv("COACHMAN_DATABASE_URL", url)
+    monkeypatch.setenv("SHOP_DATABASE_URL", url)
 
     first, second = run("demo-data", "--count", "60"), run("demo-data", "--count", "60")
 

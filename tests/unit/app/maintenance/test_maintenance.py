@@ -24,7 +24,7 @@ def run(url: str, *arguments: str | Path) -> subprocess.CompletedProcess[str]:
     return subprocess.run(
         [sys.executable, "-m", "app", *map(str, arguments)],
         cwd=ROOT,
-        env=os.environ | {"COACHMAN_DATABASE_URL": url},
+        env=os.environ | {"SHOP_DATABASE_URL": url},
         capture_output=True,
         text=True,
         timeout=60,
