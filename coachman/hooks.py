@@ -1,17 +1,14 @@
 """Gunicorn's hooks. Each says in which process it runs."""
 
 import contextlib
-import errno
 import gc
 import importlib
 import logging
 import os
-import socket
 from typing import Any
 
 import uvicorn
 from gunicorn.arbiter import Arbiter
-from gunicorn.util import parse_address
 
 from coachman.logs import formatters
 from coachman.master import reexec
@@ -42,7 +39,7 @@ def on_starting(server: Supervisor) -> None:
     if names is None:
         for address in server.cfg.address:
             if isinstance(address, (str, tuple)):
-                _refuse_taken(address)
+                sockets.require_free(_setting_of(address), address)
     if server.num_workers > MOST_WORKERS:
         raise SystemExit(f"--workers {server.num_workers} is refused: it must be at most {MOST_WORKERS}.")
     if server.cfg.graceful_timeout <= settings.drain_seconds:
@@ -137,39 +134,8 @@ def _import_what_workers_need(server: Arbiter) -> None:
         importlib.import_module("anyio._backends._asyncio")
 
 
-def _refuse_taken(address: str | tuple[str, int]) -> None:
-    """Gunicorn would try five times and say little; and it unlinks a socket file that is in use."""
-    shown = address if isinstance(address, str) else f"{address[0]}:{address[1]}"
-    key = "COACHMAN_OPS_BIND" if parse_address(settings.ops_bind) == address else "COACHMAN_BIND"
-    try:
-        if isinstance(address, str):
-            _try_file(address)
-        else:
-            _try_port(address)
-    except OSError as error:
-        raise SystemExit(
-            f"Cannot listen on {shown}: {_reason(error)}. Set {key} to an address that is free."
-        ) from None
-
-
-def _try_port(address: tuple[str, int]) -> None:
-    family, kind, protocol, _, resolved = socket.getaddrinfo(*address, type=socket.SOCK_STREAM)[0]
-    with socket.socket(family, kind, protocol) as probe:
-        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        probe.bind(resolved)
-        probe.listen()
-
-
-def _try_file(path: str) -> None:
-    with socket.socket(socket.AF_UNIX) as probe:
-        if probe.connect_ex(path) == 0:
-            raise OSError(errno.EADDRINUSE, os.strerror(errno.EADDRINUSE))
-    if not os.access(os.path.dirname(path), os.W_OK):  # noqa: PTH120 - an abstract "\0name" is no Path
-        raise OSError(errno.EACCES, "its directory is missing or not writable")
-
-
-def _reason(error: OSError) -> str:
-    return (error.strerror or str(error)).lower()
+def _setting_of(address: sockets.Address) -> str:
+    return "COACHMAN_OPS_BIND" if sockets.parse_address(settings.ops_bind) == address else "COACHMAN_BIND"
 
 
 def _announce(server: Supervisor) -> None:

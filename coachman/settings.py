@@ -19,22 +19,11 @@ from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
 from coachman.system.cpus import default_workers
 from coachman.system.event_loop import ALIASES
+from coachman.system.sockets import parse_address
 
 MOST_WORKERS = 256
 
 LogLevel = Literal["debug", "info", "warning", "error", "critical"]
-
-
-def parse_address(value: str) -> str | tuple[str, int]:
-    """A path for `unix:/path`, else (host, port). Raises ValueError when it is neither."""
-    if value.startswith("unix:/"):
-        return value.removeprefix("unix:")
-    host, colon, port = value.rpartition(":")
-    if not colon or not host or not port.isdecimal() or not 0 <= int(port) <= 65535:
-        raise ValueError("neither HOST:PORT nor unix:/PATH")
-    if ":" in host and not (host.startswith("[") and host.endswith("]")):
-        raise ValueError("an IPv6 host stands in brackets")
-    return host.strip("[]"), int(port)
 
 
 def _address(value: str) -> str:

@@ -3,7 +3,6 @@
 import contextlib
 import http.client
 import json
-import socket
 import subprocess
 import time
 from pathlib import Path
@@ -11,12 +10,14 @@ from typing import Any
 
 from coachman.releases.errors import RefusedError
 from coachman.releases.layout import Release
+from coachman.system import sockets
 
 UNIT = "coachman.service"
 SOCKETS = ("coachman.socket", "coachman-ops.socket")
 MOVE_SECONDS = 700  # above TimeoutStopSec and TimeoutStartSec together
 STEP_SECONDS = 300  # a check, a migration: as the unit's TimeoutStartSec
 READY_SECONDS = 15
+CONNECT_SECONDS = 5
 # What a check or a migration shares with the service, drop-ins included.
 SHARED = (
     *("User", "Group", "StateDirectory", "StateDirectoryMode", "UMask", "Environment", "LoadCredential"),
@@ -96,26 +97,17 @@ def _said_since(began: float) -> str:
 def _readyz() -> dict[str, Any]:
     connection = http.client.HTTPConnection("localhost", timeout=5)
     with contextlib.closing(connection):
-        connection.sock = _connect(_ops_address())
+        connection.sock = sockets.connect(_ops_address(), CONNECT_SECONDS)
         connection.request("GET", "/readyz")
         answer: dict[str, Any] = json.loads(connection.getresponse().read())
         return answer
 
 
-def _ops_address() -> str:
-    """Such as "127.0.0.1:9100": a drop-in may have changed it."""
+def _ops_address() -> sockets.Address:
+    """As systemd has it, such as "127.0.0.1:9100 (Stream)": a drop-in may have changed it."""
     listen = _run("systemctl", "show", "--value", "--property=Listen", SOCKETS[1]).stdout
-    return listen.partition(" ")[0]
-
-
-def _connect(address: str) -> socket.socket:
-    if address.startswith("/"):
-        stream = socket.socket(socket.AF_UNIX)
-        stream.settimeout(5)
-        stream.connect(address)
-        return stream
-    host, _, port = address.rpartition(":")
-    return socket.create_connection((host.strip("[]"), int(port)), 5)
+    address = listen.partition(" ")[0]
+    return sockets.parse_address(f"unix:{address}" if address.startswith("/") else address)
 
 
 def _shared_properties() -> list[str]:

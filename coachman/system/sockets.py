@@ -1,24 +1,45 @@
-"""Which of a master's listening sockets carry the application, and which operations."""
+"""Listening sockets: reading an address, opening it, and which one carries the application or operations."""
 
 import contextlib
+import errno
 import ipaddress
 import os
 import socket
 import stat
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
-
-from gunicorn.util import parse_address
 
 PUBLIC, OPS = "public", "ops"
 
+Address = str | tuple[str, int]  # the path of a unix socket, or host and port
+
+
+def parse_address(value: str) -> Address:
+    """A path for `unix:/path`, else (host, port). Raises ValueError when it is neither."""
+    if value.startswith("unix:/"):
+        return value.removeprefix("unix:")
+    host, colon, port = value.rpartition(":")
+    if not colon or not host or not (port.isascii() and port.isdecimal()) or int(port) > 65535:
+        raise ValueError("neither HOST:PORT nor unix:/PATH")
+    if ":" in host and not (host.startswith("[") and host.endswith("]")):
+        raise ValueError("an IPv6 host stands in brackets")
+    return host.strip("[]").lower(), int(port)
+
+
+def format_address(address: Address) -> str:
+    """As people write it: /run/x.sock, 127.0.0.1:8000 or [::1]:8000."""
+    if isinstance(address, str):
+        return address
+    host, port = address
+    return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
+
 
 def are_inherited() -> bool:
-    """Whether systemd or the master before has opened them. Asked before Gunicorn takes them over."""
+    """Whether systemd or the master before opened them. Asked before Gunicorn takes them over."""
     return os.environ.get("LISTEN_PID") == str(os.getpid()) or "GUNICORN_PID" in os.environ
 
 
-def kinds(addresses: Sequence[str | tuple[str, int]], ops_bind: str, names: str | None = None) -> list[str]:
+def kinds(addresses: Sequence[Address], ops_bind: str, names: str | None = None) -> list[str]:
     """PUBLIC or OPS for each socket, in Gunicorn's order.
 
     `names` are those of inherited sockets, as in LISTEN_FDNAMES: their order is systemd's choice. Sockets
@@ -37,34 +58,90 @@ def beyond_loopback(listener: socket.socket) -> str | None:
     host, port, *_ = listener.getsockname()
     if ipaddress.ip_address(host.partition("%")[0]).is_loopback:
         return None
-    return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
+    return format_address((host, port))
 
 
 def open_socket(key: str, bind: str) -> socket.socket:
-    """Bound, not yet listening. Ends the process with one sentence where that is not possible."""
+    """A bound socket that does not listen yet. Ends the process with one sentence where it cannot be had.
+
+    `key` is the setting that `bind` is the value of.
+    """
     address = parse_address(bind)
-    try:
+    with _one_sentence(key, address):
+        return _bind_file(Path(address)) if isinstance(address, str) else _bind_port(address)
+
+
+def require_free(key: str, address: Address) -> None:
+    """Ends the process with one sentence where `address` could not be opened. It is not opened.
+
+    For Gunicorn, which opens its sockets itself: it tries five times and says little, and it removes a unix
+    socket that another process listens on.
+    """
+    with _one_sentence(key, address):
         if isinstance(address, str):
-            return _open_file(Path(address))
-        host, port = address
-        family, kind, protocol, _, resolved = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)[0]
-        listener = socket.socket(family, kind, protocol)
-        listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        listener.bind(resolved)
+            _require_free_file(address)
+        else:
+            with _bind_port(address) as probe:
+                probe.listen()
+
+
+def connect(address: Address, seconds: float) -> socket.socket:
+    """A connection to a listening socket; `seconds` is the limit of each step. Raises OSError."""
+    if not isinstance(address, str):
+        return socket.create_connection(address, seconds)
+    stream = socket.socket(socket.AF_UNIX)
+    stream.settimeout(seconds)
+    try:
+        stream.connect(address)
+    except OSError:
+        stream.close()
+        raise
+    return stream
+
+
+@contextlib.contextmanager
+def _one_sentence(key: str, address: Address) -> Iterator[None]:
+    try:
+        yield
     except OSError as error:
         reason = (error.strerror or str(error)).lower()
         raise SystemExit(
-            f"Cannot listen on {bind}: {reason}. Set {key} to an address that is free."
+            f"Cannot listen on {format_address(address)}: {reason}. Set {key} to an address that is free."
         ) from None
-    return listener
 
 
-def _open_file(path: Path) -> socket.socket:
-    listener = socket.socket(socket.AF_UNIX)
-    with contextlib.suppress(FileNotFoundError):
-        if stat.S_ISSOCK(path.stat().st_mode) and listener.connect_ex(str(path)):
-            path.unlink()  # left behind by a process that was killed
+def _bind_port(address: tuple[str, int]) -> socket.socket:
+    family, kind, protocol, _, resolved = socket.getaddrinfo(*address, type=socket.SOCK_STREAM)[0]
+    listener = socket.socket(family, kind, protocol)
+    try:
+        listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        listener.bind(resolved)
+    except OSError:
         listener.close()
-        listener = socket.socket(socket.AF_UNIX)
-    listener.bind(str(path))
+        raise
     return listener
+
+
+def _bind_file(path: Path) -> socket.socket:
+    with contextlib.suppress(FileNotFoundError):
+        if stat.S_ISSOCK(path.stat().st_mode) and not _is_listening(str(path)):
+            path.unlink()  # left behind by a process that was killed
+    listener = socket.socket(socket.AF_UNIX)
+    try:
+        listener.bind(str(path))
+    except OSError:
+        listener.close()
+        raise
+    return listener
+
+
+def _require_free_file(path: str) -> None:
+    if _is_listening(path):
+        raise OSError(errno.EADDRINUSE, os.strerror(errno.EADDRINUSE))
+    if not os.access(os.path.dirname(path), os.W_OK):  # noqa: PTH120 - an abstract "\0name" is no Path
+        raise OSError(errno.EACCES, "its directory is missing or not writable")
+
+
+def _is_listening(path: str) -> bool:
+    with socket.socket(socket.AF_UNIX) as probe:
+        return probe.connect_ex(path) == 0

@@ -1,6 +1,6 @@
 import pytest
 
-from coachman.settings import ServerSettings, load_settings, parse_address
+from coachman.settings import ServerSettings, load_settings
 
 
 @pytest.fixture(autouse=True)
@@ -57,16 +57,3 @@ def test_an_empty_value_is_no_value(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("COACHMAN_WORKERS", "")
 
     assert load_settings().workers is None
-
-
-@pytest.mark.parametrize(
-    ("address", "parsed"),
-    [
-        ("0.0.0.0:80", ("0.0.0.0", 80)),
-        ("[::1]:8000", ("::1", 8000)),
-        ("localhost:0", ("localhost", 0)),
-        ("unix:/run/coachman/public.sock", "/run/coachman/public.sock"),
-    ],
-)
-def test_addresses_are_read(address: str, parsed: object) -> None:
-    assert parse_address(address) == parsed
