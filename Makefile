@@ -71,6 +71,7 @@ check: $(VENV)/development $(VENV)/loadtests ## Types, style and walls; changes 
 	@$(BIN)/ruff format --check .
 	@$(BIN)/mypy
 	@$(BIN)/lint-imports
+	@$(BIN)/python scripts/check_layout.py
 
 lint: $(VENV)/development ## Mend style where a tool can
 	@$(BIN)/ruff check --fix .
