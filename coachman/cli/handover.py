@@ -107,7 +107,7 @@ def _wait_for_the_outcome(old: Scoreboard, folder: Path) -> Service:
                 " `coachman status` shows who serves."
             )
         time.sleep(LOOK_SECONDS)
-    fail("The master does not answer.")
+    return fail("The master does not answer.")
 
 
 def _wait_until_draining(old: Scoreboard, folder: Path) -> None:

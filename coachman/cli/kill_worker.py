@@ -73,7 +73,7 @@ def _wait_for_successor(slot: Slot, before: Row, seconds: float) -> Row:
         if row.state == State.READY and row.pid != before.pid:
             return row
         time.sleep(LOOK_SECONDS)
-    fail(
+    return fail(
         f"Slot {slot.number} has no new worker after {seconds:g} s; `coachman status` shows what it does."
         + (
             " A stopped worker is replaced after COACHMAN_HANG_SECONDS."

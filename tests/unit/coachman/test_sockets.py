@@ -27,7 +27,7 @@ def test_addresses_are_read_as_gunicorn_reads_them(text: str, address: sockets.A
     "text", ["8000", ":80", "::1:80", "host:65536", "host:٣", "unix:relative", "unix:80x"]
 )
 def test_what_is_no_address_is_refused(text: str) -> None:
-    with pytest.raises(ValueError, match="HOST:PORT|brackets"):
+    with pytest.raises(ValueError, match=r"HOST:PORT|brackets"):
         sockets.parse_address(text)
 
 
@@ -91,7 +91,7 @@ def test_a_file_that_is_no_socket_is_not_removed(tmp_path: Path) -> None:
 
 def test_a_socket_file_in_a_missing_folder_ends_in_one_sentence(tmp_path: Path) -> None:
     path = tmp_path / "missing" / "x.sock"
-    with pytest.raises(SystemExit, match="no such file or directory. Set COACHMAN_BIND"):
+    with pytest.raises(SystemExit, match=r"no such file or directory\. Set COACHMAN_BIND"):
         sockets.open_socket("COACHMAN_BIND", f"unix:{path}")
     with pytest.raises(SystemExit, match="its directory is missing or not writable"):
         sockets.require_free("COACHMAN_BIND", str(path))
