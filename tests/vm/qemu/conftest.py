@@ -5,6 +5,7 @@ import hashlib
 import shlex
 import shutil
 import subprocess
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -12,7 +13,7 @@ import pytest
 from tests.vm.conftest import CACHE, need
 from tests.vm.machine import Machine
 from tests.vm.qemu import proof
-from tests.vm.qemu.vm import Image
+from tests.vm.qemu.vm import READY, VM, Image
 
 RECIPE = Path(__file__).with_name("build_vm.sh")
 TOOLS = ("qemu-system-x86_64", "mke2fs", "ssh", "ssh-keygen")
@@ -96,6 +97,17 @@ def fresh(unpacked: Path, _disks: Path) -> Image:
 def installed(unpacked: Path, _disks: Path) -> Image:
     """install.sh and a second release have run, and the machine was shut down."""
     return Image(unpacked, _disks / "installed.img")
+
+
+@pytest.fixture(scope="session")
+def ready(installed: Image, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Image]:
+    """That machine while it serves: who starts from here need not boot."""
+    folder = tmp_path_factory.mktemp("ready")
+    with VM(installed, tmp_path_factory.mktemp("saved")) as vm:
+        vm.wait(READY)
+        image = vm.save(folder)
+    yield image
+    shutil.rmtree(folder)  # tests keep their folders, and memory is large
 
 
 @pytest.fixture(scope="session")

@@ -9,8 +9,8 @@ from tests.vm.qemu.vm import READY, VM, Image
 pytestmark = pytest.mark.qemu
 
 
-def test_the_service_comes_up_by_itself_after_a_reboot(installed: Image, tmp_path: Path) -> None:
-    with VM(installed, tmp_path) as vm:
+def test_the_service_comes_up_by_itself_after_a_reboot(ready: Image, tmp_path: Path) -> None:
+    with VM(ready, tmp_path) as vm:
         vm.wait(READY)
         vm.run("""curl -sf -X POST -H 'Content-Type: application/json' 127.0.0.1:8000/items \
             -d '{"sku": "KEPT", "name": "Kept over the reboot"}'""")

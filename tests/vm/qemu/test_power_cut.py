@@ -18,19 +18,19 @@ NEGLIGENT = {
 }
 
 
-def test_every_acknowledged_movement_is_there_after_a_power_cut(installed: Image, tmp_path: Path) -> None:
-    with VM(installed, tmp_path, keeps_log=True) as vm:
+def test_every_acknowledged_movement_is_there_after_a_power_cut(ready: Image, tmp_path: Path) -> None:
+    with VM(ready, tmp_path, keeps_log=True) as vm:
         vm.wait(READY)
         acknowledged = cut_while_booking(vm)
         assert vm.log is not None
         disk, earlier = tmp_path / "after.img", tmp_path / "earlier.img"
-        replay(vm.log, installed.disk, disk)
-        replay(vm.log, installed.disk, earlier, count=flushes(vm.log) // 2)
+        replay(vm.log, ready.disk, disk)
+        replay(vm.log, ready.disk, earlier, count=flushes(vm.log) // 2)
 
     # Or the check below could not fail: a disk that lacks flushes lacks movements.
     assert acknowledged - set(stock_on(earlier).booked)
     earlier.unlink()
-    with VM(Image(installed.boot, disk), tmp_path) as vm:
+    with VM(Image(ready.boot, disk), tmp_path) as vm:
         vm.wait(READY)
         items = vm.get("/items")["items"]
         vm.run("systemctl stop coachman && sync")
@@ -46,17 +46,17 @@ def test_every_acknowledged_movement_is_there_after_a_power_cut(installed: Image
 @pytest.mark.negligence
 @pytest.mark.parametrize("negligence", NEGLIGENT)
 def test_what_does_not_wait_for_the_disk_loses_movements(
-    installed: Image, tmp_path: Path, negligence: str
+    ready: Image, tmp_path: Path, negligence: str
 ) -> None:
     """Or the test above would see no loss where there is one."""
-    with VM(installed, tmp_path, keeps_log=True) as vm:
+    with VM(ready, tmp_path, keeps_log=True) as vm:
         vm.wait(READY)
         vm.run(NEGLIGENT[negligence])
         vm.wait(READY)
         acknowledged = cut_while_booking(vm)
         assert vm.log is not None
         disk = tmp_path / "after.img"
-        replay(vm.log, installed.disk, disk)
+        replay(vm.log, ready.disk, disk)
         ended = stock_on(vm.disk)
     found = stock_on(disk)
     disk.unlink()

@@ -55,19 +55,19 @@ def test_a_power_cut_right_after_the_installation_leaves_a_machine_that_serves(
 
 @pytest.mark.parametrize("step", MIDDLES)
 def test_a_power_cut_in_the_middle_of_a_release_leaves_a_machine_that_serves_the_one_before(
-    installed: Image, tmp_path: Path, step: str
+    ready: Image, tmp_path: Path, step: str
 ) -> None:
-    with VM(installed, tmp_path, keeps_log=True) as vm:
+    with VM(ready, tmp_path, keeps_log=True) as vm:
         vm.wait(READY)
         before = vm.run(CURRENT)
         with vm.begin(MIDDLES[step]) as command:
             wait_for(step, command)
             vm.cut_power()
         assert vm.log is not None
-        assert_whole_at_each_flush(vm.log, installed, tmp_path)
-        disk = what_is_left(vm, installed, tmp_path)
+        assert_whole_at_each_flush(vm.log, ready, tmp_path)
+        disk = what_is_left(vm, ready, tmp_path)
 
-    assert assert_serves(installed, disk, tmp_path) == before
+    assert assert_serves(ready, disk, tmp_path) == before
 
 
 def wait_for(step: str, command: "subprocess.Popen[str]") -> None:

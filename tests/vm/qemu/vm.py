@@ -15,6 +15,7 @@ from typing import Any, NamedTuple, Self
 from tests.support.ports import free_port
 
 BOOT_SECONDS = 300  # 15 on a quiet machine
+SAVE_SECONDS = 120
 READY = "curl -sf -m 20 http://127.0.0.1:9100/readyz"
 
 
@@ -23,6 +24,7 @@ class Image(NamedTuple):
 
     boot: Path  # the folder of the kernel, the initrd and root's key
     disk: Path
+    state: Path | None = None  # of a machine that ran on that disk, and goes on; without one it boots
 
 
 class VM:
@@ -30,7 +32,9 @@ class VM:
 
     def __init__(self, image: Image, work: Path, *, keeps_log: bool = False, megabytes: int = 1024) -> None:
         self._image, self._work, self._megabytes = image, work, megabytes
+        self._state = image.state
         self.disk, self._console = work / "disk.img", work / "console.log"
+        self._monitor = work / "monitor"
         self.log = work / "writes.log" if keeps_log else None
         self._forwards: dict[int, int] = {}
         self._port = 0
@@ -55,6 +59,7 @@ class VM:
             self._process = subprocess.Popen(
                 self._command(), stdin=subprocess.DEVNULL, stdout=output, stderr=subprocess.STDOUT
             )
+        self._state = None  # a second start is a boot
         deadline = time.monotonic() + BOOT_SECONDS
         while not self._has_sshd():
             assert self._process.poll() is None, f"QEMU ended\n{self._last_words()}"
@@ -66,6 +71,25 @@ class VM:
         """What has reached the disk is in `disk` and `log`, to the last byte."""
         self._process.kill()
         self._ended()
+
+    def save(self, folder: Path) -> Image:
+        """Ends it so that others go on from here, with the same memory, any number of times."""
+        image = Image(self._image.boot, folder / "disk.img", folder / "state")
+        self._control("exit")  # or they would have a client of this one
+        with socket.socket(socket.AF_UNIX) as monitor:
+            monitor.settimeout(SAVE_SECONDS)
+            monitor.connect(str(self._monitor))
+            ask(monitor, "qmp_capabilities")
+            ask(monitor, "migrate", uri=f"exec:cat >{shlex.quote(str(image.state))}")
+            deadline = time.monotonic() + SAVE_SECONDS
+            while (status := ask(monitor, "query-migrate")["status"]) != "completed":
+                assert status != "failed", self._last_words()
+                assert time.monotonic() < deadline, f"not saved within {SAVE_SECONDS} s: {status}"
+                time.sleep(0.1)  # between two looks
+        self._process.kill()
+        self._process.wait(120)
+        self.disk.rename(image.disk)
+        return image
 
     def reboot(self) -> None:
         self._ssh("systemctl reboot", seconds=30)
@@ -187,7 +211,9 @@ class VM:
             *("-kernel", f"{self._image.boot}/vmlinuz", "-initrd", f"{self._image.boot}/initrd"),
             *("-append", kernel, "-serial", f"file:{self._console}", "-device", "virtio-rng-pci"),
             *("-netdev", network, "-device", "virtio-net-pci,netdev=net,romfile="),
+            *("-qmp", f"unix:{self._monitor},server=on,wait=off"),
             *self._drive(),
+            *(() if self._state is None else ("-incoming", f"exec:cat {shlex.quote(str(self._state))}")),
         ]
 
     def _drive(self) -> list[str]:
@@ -200,6 +226,18 @@ class VM:
             drive += ["-blockdev", f"driver=file,filename={self.log},node-name=log"]
             drive += ["-blockdev", "driver=blklogwrites,node-name=disk,file=file,log=log"]
         return [*drive, "-device", "virtio-blk-pci,drive=disk"]
+
+
+def ask(monitor: socket.socket, command: str, **arguments: str) -> Any:
+    """What QEMU's monitor returns; its events are left out."""
+    monitor.sendall(json.dumps({"execute": command, "arguments": arguments}).encode())
+    with monitor.makefile() as lines:
+        for line in lines:
+            said = json.loads(line)
+            assert "error" not in said, said
+            if "return" in said:
+                return said["return"]
+    raise AssertionError(f"QEMU ended before it answered {command}")
 
 
 def copy_disk(source: Path, target: Path) -> None:
