@@ -1,14 +1,18 @@
 """The values of gunicorn.conf.py, read once by the master when it starts. See docs/settings.md."""
 
-from coachman import hooks
+import os
+
+from coachman.hooks import Hooks
+from coachman.logs.gunicorn_logger import logger_class as logger_class_for
 from coachman.metrics import store
 from coachman.settings import load_settings
 from coachman.system import stdio
+from coachman.system.environment_names import HANDOVER_LOG
+from coachman.system.sd_notify import take_notifier
 
 settings = load_settings()
-stdio.never_block()
-if settings.metrics:
-    store.keep(settings.runtime_dir)
+stdio.never_block(copy_to=os.environ.pop(HANDOVER_LOG, ""))
+hooks = Hooks(settings, store.keep(settings.runtime_dir) if settings.metrics else None, take_notifier())
 
 wsgi_app = f"coachman.system.app_loader:load({settings.app!r})"
 worker_class = "coachman.worker.Worker"
@@ -23,7 +27,7 @@ graceful_timeout = settings.kill_seconds
 
 preload_app = True  # a respawn forks what is loaded already: fast, and memory is shared
 
-logger_class = "coachman.logs.gunicorn_logger.Logger"
+logger_class = logger_class_for(settings.log_format)
 accesslog = None  # Gunicorn's own, which its ASGI workers do not write: see COACHMAN_ACCESS_LOG
 loglevel = settings.log_level
 control_socket_disable = True  # its default path is one for all Gunicorns of a user

@@ -1,6 +1,7 @@
-"""Gunicorn's hooks. Each says in which process it runs."""
+"""Gunicorn's hooks: the front door of the master. Each says in which process it runs."""
 
 import contextlib
+import functools
 import gc
 import importlib
 import logging
@@ -11,15 +12,21 @@ import uvicorn
 from gunicorn.arbiter import Arbiter
 
 from coachman.logs import formatters
-from coachman.master import reexec
-from coachman.master.supervisor import Supervisor
-from coachman.master.takeover import Succession
+from coachman.master import reexec, restart_policy
+from coachman.master.counts import Counts
+from coachman.master.reexec import ReexecContext
+from coachman.master.supervisor import Supervisor, SupervisorContext
+from coachman.master.takeover import Takeover
 from coachman.metrics import store
 from coachman.metrics.counters import Metrics
+from coachman.metrics.store import Store
+from coachman.serving.serve import uvicorn_options
 from coachman.settings import MOST_WORKERS, ServerSettings, load_settings
 from coachman.state import runtime_dir
 from coachman.system import sockets
-from coachman.worker import Worker
+from coachman.system.environment_names import EXPOSED, GUNICORN_PID, LISTEN_FDNAMES, WORKER_COUNT
+from coachman.system.sd_notify import Notifier, take_notifier
+from coachman.worker import Worker, WorkerContext
 
 _TELEMETRY = (  # what FastAPI imports in the lifespan: some tenths of a second, after each fork
     "opentelemetry.exporter.otlp.proto.http._log_exporter",
@@ -30,16 +37,127 @@ _TELEMETRY = (  # what FastAPI imports in the lifespan: some tenths of a second,
     "opentelemetry.sdk.trace.export",
 )
 
-settings: ServerSettings = load_settings()
 
+class Hooks:
+    """Gunicorn's hooks, bound to what the front door has read and opened."""
 
-def on_starting(server: Supervisor) -> None:
-    """Runs in the master, before it listens. Until here it is Gunicorn's own."""
-    names = os.environ.get("LISTEN_FDNAMES", "") if sockets.are_inherited() else None
-    if names is None:
-        for address in server.cfg.address:
+    NAMES = ("on_starting", "when_ready", "pre_fork", "post_fork", "pre_exec", "on_exit")
+
+    def __init__(self, settings: ServerSettings, counts_in: Store | None, systemd: Notifier) -> None:
+        """`counts_in` is where metrics are counted, None where they are switched off."""
+        self._settings, self._store, self._systemd = settings, counts_in, systemd
+        self._metrics: Metrics | None = None
+
+    def on_starting(self, server: Any) -> None:
+        """Runs in the master, before it listens. Until here it is Gunicorn's own arbiter."""
+        settings = self._settings
+        names = os.environ.get(LISTEN_FDNAMES, "") if sockets.are_inherited() else None
+        _refuse_options(server, settings)
+        if names is None:
+            self._refuse_taken(server.cfg.address)
+        parent = int(os.environ.get(GUNICORN_PID, "0"))
+        takeover = Takeover(settings.runtime_dir, parent)
+        scoreboard = runtime_dir.open_scoreboard(settings.runtime_dir, os.getpid(), parent=parent)
+        scoreboard.update_service(pid=os.getpid(), workers=server.num_workers, generation=takeover.generation)
+        formatters.identify(generation=takeover.generation)
+        self._metrics = _make_metrics(self._store, takeover.generation)
+        Supervisor.take_over(
+            server,
+            SupervisorContext(
+                settings,
+                scoreboard,
+                takeover,
+                self._systemd,
+                Counts(self._metrics, self._store),
+                listener_kinds=sockets.kinds(server.cfg.address, settings.ops_bind, names),
+            ),
+        )
+        server.worker_class = functools.partial(server.worker_class, settings=settings)
+
+    def when_ready(self, server: Supervisor) -> None:
+        """Runs in the master, once it listens and before the first fork."""
+        if len(server.LISTENERS) != len(server.listener_kinds):
+            raise SystemExit(
+                f"There are {len(server.LISTENERS)} sockets for {len(server.listener_kinds)} names:"
+                " LISTEN_FDNAMES must name each socket that is handed in, and --reuse-port is not supported."
+            )
+        _tell_application_of_exposure(server)
+        _announce(server)
+        _import_what_workers_need(server)
+        # What is loaded by now lives as long as the master. Out of the collector's sight its pages stay
+        # shared with the workers: a collection writes into the header of every object that it visits.
+        gc.collect()
+        gc.freeze()
+
+    def pre_fork(self, server: Supervisor, worker: Worker) -> None:
+        """Runs in the master."""
+        # For an application that shares something out among the workers, as connections; a scale changes it.
+        os.environ[WORKER_COUNT] = str(server.num_workers)
+        worker.context = WorkerContext(
+            server.scoreboard,
+            server.pool.next_slot(),
+            self._metrics,
+            self._store,
+            server.listener_kinds,
+            # A generation on trial takes no request before a release that ends at once has ended.
+            hold_seconds=restart_policy.MIN_UPTIME_SECONDS if server.scoreboard.is_on_trial else 0.0,
+        )
+
+    def post_fork(self, server: Supervisor, worker: Worker) -> None:
+        """Runs in the new worker."""
+        assert worker.context is not None, "a worker that pre_fork has not seen"
+        slot = worker.context.slot
+        slot.update(pid=os.getpid())
+        formatters.identify(slot=slot.number)
+        if self._store is not None:
+            self._store.become_worker(slot.number, server.scoreboard.service.generation)
+
+    def pre_exec(self, server: Supervisor) -> None:
+        """Runs in the master's fork that becomes the next master."""
+        reexec.prepare(
+            ReexecContext(
+                environment=server.cfg.env_orig,  # which Gunicorn starts the new master with a copy of
+                python=server.START_CTX[0],
+                cwd=server.START_CTX["cwd"],
+                runtime_dir=self._settings.runtime_dir,
+                listener_kinds=server.listener_kinds,
+                activated_files=[each.fileno() for each in server.LISTENERS] if server.systemd else [],
+                signals=server.SIGNALS,
+            )
+        )
+
+    def on_exit(self, server: Arbiter) -> None:
+        """Runs in the master, last."""
+        runtime_dir.withdraw(self._settings.runtime_dir, os.getpid())
+
+    def _refuse_taken(self, addresses: list[Any]) -> None:
+        """Gunicorn would try five times and say little; and it unlinks a socket file that is in use."""
+        for address in addresses:
             if isinstance(address, (str, tuple)):
-                sockets.require_free(_setting_of(address), address)
+                is_ops = sockets.parse_address(self._settings.ops_bind) == address
+                sockets.require_free("COACHMAN_OPS_BIND" if is_ops else "COACHMAN_BIND", address)
+
+
+def __getattr__(name: str) -> Any:
+    """The hooks by their names of version 0.1.0, whose gunicorn.conf.py takes them from this module."""
+    if name in Hooks.NAMES:
+        return getattr(_hooks_of_a_copy(), name)
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+
+
+@functools.cache
+def _hooks_of_a_copy() -> Hooks:
+    settings = load_settings()
+    return Hooks(settings, store.keep(settings.runtime_dir) if settings.metrics else None, take_notifier())
+
+
+def _refuse_options(server: Arbiter, settings: ServerSettings) -> None:
+    """Ends the start with one sentence where an option of Gunicorn's contradicts a setting."""
+    if not issubclass(server.worker_class, Worker):
+        raise SystemExit(
+            f"--worker-class {server.cfg.worker_class_str} is refused: gunicorn.conf.py is Coachman's, which"
+            " supervises coachman.worker.Worker alone."
+        )
     if server.num_workers > MOST_WORKERS:
         raise SystemExit(f"--workers {server.num_workers} is refused: it must be at most {MOST_WORKERS}.")
     if server.cfg.graceful_timeout <= settings.drain_seconds:
@@ -47,83 +165,32 @@ def on_starting(server: Supervisor) -> None:
             f"--graceful-timeout {server.cfg.graceful_timeout} is refused: it must be above"
             f" COACHMAN_DRAIN_SECONDS={settings.drain_seconds}, or workers are killed while they drain."
         )
-    parent = int(os.environ.get("GUNICORN_PID", "0"))
-    line = Succession(settings.runtime_dir, parent)
-    scoreboard = runtime_dir.open_scoreboard(settings.runtime_dir, os.getpid(), parent=parent)
-    scoreboard.update_service(pid=os.getpid(), workers=server.num_workers, generation=line.generation)
-    server.__class__ = Supervisor
-    formatters.identify(generation=line.generation)
-    server.metrics = _make_metrics(line.generation)
-    server.adopted(scoreboard, settings, line)
-    server.listener_kinds = sockets.kinds(server.cfg.address, settings.ops_bind, names)
 
 
-def when_ready(server: Supervisor) -> None:
-    """Runs in the master, once it listens and before the first fork."""
-    if len(server.LISTENERS) != len(server.listener_kinds):
-        raise SystemExit(
-            f"There are {len(server.LISTENERS)} sockets for {len(server.listener_kinds)} names:"
-            " LISTEN_FDNAMES must name each socket that is handed in, and --reuse-port is not supported."
-        )
-    _tell_application_of_exposure(server)
-    _announce(server)
-    _import_what_workers_need(server)
-    # What is loaded by now lives as long as the master. Out of the collector's sight its pages stay
-    # shared with the workers: a collection writes into the header of every object that it visits.
-    gc.collect()
-    gc.freeze()
-
-
-def _tell_application_of_exposure(server: Supervisor) -> None:
-    """Runs in the master. An application may want keys where others than this machine reach it."""
-    os.environ.pop("COACHMAN_EXPOSED", None)
-    for kind, listener in zip(server.listener_kinds, server.LISTENERS, strict=True):
-        address = sockets.beyond_loopback(listener.sock)
-        if kind != sockets.OPS and address:
-            os.environ["COACHMAN_EXPOSED"] = address
-
-
-def pre_fork(server: Supervisor, worker: Worker) -> None:
-    """Runs in the master."""
-    # For an application that shares something out among the workers, as connections; a scale changes it.
-    os.environ["COACHMAN_WORKER_COUNT"] = str(server.num_workers)
-    server.equip(worker)
-
-
-def post_fork(server: Supervisor, worker: Worker) -> None:
-    """Runs in the new worker."""
-    assert worker.slot is not None
-    worker.slot.update(pid=os.getpid())
-    formatters.identify(slot=worker.slot.number)
-    if (counts := store.kept()) is not None:
-        counts.become_worker(worker.slot.number, server.scoreboard.service.generation)
-
-
-def pre_exec(server: Supervisor) -> None:
-    """Runs in the master's fork that becomes the next master."""
-    reexec.prepare(server)
-
-
-def on_exit(server: Arbiter) -> None:
-    """Runs in the master, last."""
-    runtime_dir.withdraw(settings.runtime_dir, os.getpid())
-
-
-def _make_metrics(generation: int) -> Metrics | None:
-    if (counts := store.kept()) is None:
+def _make_metrics(counts_in: Store | None, generation: int) -> Metrics | None:
+    if counts_in is None:
         return None
-    counts.become_master(generation)
+    counts_in.become_master(generation)
     metrics = Metrics()
     metrics.begin_at_zero()
     return metrics
 
 
-def _import_what_workers_need(server: Arbiter) -> None:
+def _tell_application_of_exposure(server: Supervisor) -> None:
+    """Runs in the master. An application may want keys where others than this machine reach it."""
+    os.environ.pop(EXPOSED, None)
+    for kind, listener in zip(server.listener_kinds, server.LISTENERS, strict=True):
+        address = sockets.beyond_loopback(listener.sock)
+        if kind != sockets.OPS and address:
+            os.environ[EXPOSED] = address
+
+
+def _import_what_workers_need(server: Supervisor) -> None:
     """Uvicorn and anyio import much at their first use, which would be after each fork.
 
     Here it is done once and shared: it halves the time from kill -9 to the next answer.
     """
-    config = uvicorn.Config(server.app.wsgi(), log_config=None, **Worker.CONFIG_KWARGS)
+    config = uvicorn.Config(server.app.wsgi(), log_config=None, **uvicorn_options(server.settings))
     config.get_loop_factory()
     config.load()
     if any(name.startswith("OTEL_EXPORTER_OTLP") for name in os.environ):
@@ -134,12 +201,8 @@ def _import_what_workers_need(server: Arbiter) -> None:
         importlib.import_module("anyio._backends._asyncio")
 
 
-def _setting_of(address: sockets.Address) -> str:
-    return "COACHMAN_OPS_BIND" if sockets.parse_address(settings.ops_bind) == address else "COACHMAN_BIND"
-
-
 def _announce(server: Supervisor) -> None:
-    held_by = settings.worker_count()[1]
+    held_by = server.settings.worker_count()[1]
     message = "%s workers (%s), master pid %s"
     server.events.tell(logging.INFO, "started", message, server.num_workers, held_by, os.getpid())
     for kind, listener in zip(server.listener_kinds, server.LISTENERS, strict=True):

@@ -18,6 +18,7 @@ from coachman.asgi import Application
 from coachman.logs import formatters
 from coachman.metrics import store
 from coachman.metrics.counters import Metrics
+from coachman.metrics.store import Store
 from coachman.serving.serve import ProcessContext, limit_uvicorn_logging, serve, uvicorn_options
 from coachman.settings import ServerSettings, load_settings
 from coachman.state import runtime_dir
@@ -26,6 +27,7 @@ from coachman.state.history import History
 from coachman.state.scoreboard import Scoreboard
 from coachman.system import stdio
 from coachman.system.app_loader import load
+from coachman.system.environment_names import EXPOSED, WORKER_COUNT
 from coachman.system.sockets import beyond_loopback, open_socket
 
 START_FAILED = 3  # as a master has it
@@ -40,14 +42,13 @@ def run() -> None:
     settings = load_settings()
     stdio.never_block()
     formatters.write_to_stderr(settings.log_format, settings.log_level)
-    if settings.metrics:
-        store.keep(settings.runtime_dir)
+    counts_in = store.keep(settings.runtime_dir) if settings.metrics else None
     application = load(settings.app)
     config = uvicorn.Config(application, log_config=None, **uvicorn_options(settings))
     public = open_socket("COACHMAN_BIND", settings.bind)
     ops = open_socket("COACHMAN_OPS_BIND", settings.ops_bind)
     _tell_application(beyond_loopback(public))
-    context = _make_context(settings)
+    context = _make_context(settings, counts_in)
     limit_uvicorn_logging(settings)
     events = Events(settings.runtime_dir, 1)
     events.tell(logging.INFO, "started", "One process without a master, pid %s", os.getpid())
@@ -103,22 +104,22 @@ def _set_signals() -> None:
 
 
 def _tell_application(exposed: str | None) -> None:
-    os.environ["COACHMAN_WORKER_COUNT"] = "1"
-    os.environ.pop("COACHMAN_EXPOSED", None)
+    os.environ[WORKER_COUNT] = "1"
+    os.environ.pop(EXPOSED, None)
     if exposed:
-        os.environ["COACHMAN_EXPOSED"] = exposed
+        os.environ[EXPOSED] = exposed
 
 
-def _make_context(settings: ServerSettings) -> ProcessContext:
+def _make_context(settings: ServerSettings, counts_in: Store | None) -> ProcessContext:
     scoreboard = runtime_dir.open_scoreboard(settings.runtime_dir, os.getpid())
     scoreboard.update_service(pid=os.getpid(), workers=1, slots=1)
     slot = scoreboard.slots[0]
     slot.write(slot.read().at_fork(time.time())._replace(pid=os.getpid()))
     formatters.identify(generation=1, slot=0)
     metrics = None
-    if (counts := store.kept()) is not None:
-        counts.become_master(1)
+    if counts_in is not None:
+        counts_in.become_master(1)
         metrics = Metrics()
         metrics.begin_at_zero()
-        counts.become_worker(0, 1)
-    return ProcessContext(scoreboard, slot, metrics, master_pid=None)
+        counts_in.become_worker(0, 1)
+    return ProcessContext(scoreboard, slot, metrics, master_pid=None, store=counts_in)

@@ -3,57 +3,59 @@
 import asyncio
 import contextlib
 import faulthandler
+import functools
 import os
 import signal
 import socket
 import sys
 import time
-from typing import Any, ClassVar, NoReturn
+from typing import Any, NamedTuple, NoReturn
 
 from gunicorn.arbiter import Arbiter
 from uvicorn_worker import UvicornWorker
 
-from coachman.master.recycling import Lifetime
-from coachman.master.restart_backoff import JUST_READY_SECONDS
 from coachman.metrics.counters import Metrics
+from coachman.metrics.store import Store
 from coachman.serving.serve import ProcessContext, limit_uvicorn_logging, serve, uvicorn_options
-from coachman.settings import load_settings
+from coachman.settings import ServerSettings, load_settings
 from coachman.state.scoreboard import Scoreboard, Slot
-from coachman.state.states import Reason, State
-from coachman.system.process import end_with_master
+from coachman.state.states import State
+from coachman.system.process import STOP_SIGNALS, end_with_master
 from coachman.system.sockets import OPS, kinds
 
-BOOT_FAILED = 1
-STOP_SIGNALS = (signal.SIGTERM, signal.SIGQUIT, signal.SIGINT)
+BOOT_FAILED = 1  # exit code
 
-settings = load_settings()
+
+class WorkerContext(NamedTuple):
+    """What a master with our hooks gives to a worker, in the pre_fork hook."""
+
+    scoreboard: Scoreboard
+    slot: Slot
+    metrics: Metrics | None
+    store: Store | None
+    listener_kinds: list[str]  # of the worker's sockets, in their order
+    hold_seconds: float  # how long a start-up that has ended is kept back
 
 
 class Worker(UvicornWorker):
     """Uvicorn under Gunicorn, with an ops listener apart from the public one and a row in the scoreboard.
 
-    Made in the master before each fork; everything from `init_process` on runs in the worker.
+    Made in the master before each fork; everything from `init_process` on runs in the worker. The master's
+    notes on it are in master/managed_worker.py.
     """
 
-    CONFIG_KWARGS: ClassVar[dict[str, Any]] = {
-        **uvicorn_options(settings),
-        # For a master without our hooks, which looks at Gunicorn's own heartbeat: uvicorn-worker beats
-        # every timeout / 2, so that a loop blocked for half the timeout can already be killed.
-        "timeout_notify": 1,
-    }
+    context: WorkerContext | None = None  # None under a master without our hooks
 
-    scoreboard: Scoreboard | None = None
-    slot: Slot | None = None
-    metrics: Metrics | None = None
-    listener_kinds: list[str] | None = None
-
-    # What the master knows of the worker: see coachman/master/supervisor.py. Times are monotonic.
-    forked_at = 0.0
-    lifetime: Lifetime
-    leaving: Reason | None = None  # it has been told to go, and why
-    told_at: float | None = None
-    lost: Reason | None = None  # it is being killed, and why
-    aborted_at = 0.0
+    def __init__(self, *arguments: Any, settings: ServerSettings | None = None) -> None:
+        """Gunicorn passes `arguments`; the on_starting hook binds the settings that the master has read."""
+        self.settings = settings or _settings_of_plain_gunicorn()
+        self.CONFIG_KWARGS = {
+            **uvicorn_options(self.settings),
+            # For a master without our hooks, which looks at Gunicorn's own heartbeat: uvicorn-worker beats
+            # every timeout / 2, so that a loop blocked for half the timeout can already be killed.
+            "timeout_notify": 1,
+        }
+        super().__init__(*arguments)
 
     def init_signals(self) -> None:
         super().init_signals()
@@ -70,58 +72,46 @@ class Worker(UvicornWorker):
         os.register_at_fork(after_in_child=self._close_listeners)
         end_with_master(self.ppid)
 
-    def outlived(self, now: float) -> Reason | None:
-        """Runs in the master: which limit of its lifetime the worker has passed."""
-        assert self.slot is not None
-        return self.lifetime.outlived(self.slot.read(), now)
-
-    def was_paused(self, seconds: float) -> None:
-        """Runs in the master: what the worker could not use does not count."""
-        self.forked_at += seconds
-        if self.told_at is not None:
-            self.told_at += seconds
-
     def handle_stop_while_starting(self, *_: object) -> NoReturn:
-        if self.slot is not None:
-            self.slot.update(state=State.DRAINING, since=time.time())
+        if self.context is not None:
+            self.context.slot.update(state=State.DRAINING, since=time.time())
         os._exit(0)
 
     def run(self) -> None:
-        limit_uvicorn_logging(settings)
+        limit_uvicorn_logging(self.settings)
         try:
             with asyncio.Runner(loop_factory=self.config.get_loop_factory()) as runner:
                 exit_code = runner.run(self._serve())
         except SystemExit:
             # Uvicorn's way to say that the start-up failed, with the code that makes Gunicorn end the
-            # whole service. With our hooks the master decides that: see Supervisor._has_ended.
-            sys.exit(Arbiter.WORKER_BOOT_ERROR if self.slot is None else BOOT_FAILED)
+            # whole service. With our hooks the master decides that: see Supervisor._worker_has_ended.
+            sys.exit(Arbiter.WORKER_BOOT_ERROR if self.context is None else BOOT_FAILED)
         if exit_code:
             sys.exit(exit_code)
 
     async def _serve(self) -> int:
-        public, ops = self._listeners()
-        if self.slot is not None:
+        context = self.context
+        if context is None:
+            process, hold_seconds = ProcessContext(None, None, None, self.ppid), 0.0
+        else:
             self.config.limit_max_requests = None  # the master recycles, one at a time
+            process = ProcessContext(
+                context.scoreboard, context.slot, context.metrics, self.ppid, context.store
+            )
+            hold_seconds = context.hold_seconds
+        public, ops = self._listeners()
         return await serve(
-            self.wsgi,
-            self.config,
-            settings,
-            ProcessContext(self.scoreboard, self.slot, self.metrics, self.ppid),
-            public=public,
-            ops=ops,
-            hold_seconds=self._hold_seconds(),
+            self.wsgi, self.config, self.settings, process, public=public, ops=ops, hold_seconds=hold_seconds
         )
-
-    def _hold_seconds(self) -> float:
-        """A generation on trial takes no request before a release that ends at once has ended."""
-        is_on_trial = self.scoreboard is not None and self.scoreboard.is_on_trial
-        return JUST_READY_SECONDS if is_on_trial else 0.0
 
     def _listeners(self) -> tuple[list[socket.socket], list[socket.socket]]:
         """The public sockets and the ops listener's."""
         public: list[socket.socket] = []
         ops: list[socket.socket] = []
-        kinds_of = self.listener_kinds or kinds(self.cfg.address, settings.ops_bind)
+        if self.context is None:
+            kinds_of = kinds(self.cfg.address, self.settings.ops_bind)
+        else:
+            kinds_of = self.context.listener_kinds
         for kind, listener in zip(kinds_of, self.sockets, strict=True):
             (ops if kind == OPS else public).append(listener.sock)
         return public, ops
@@ -132,3 +122,9 @@ class Worker(UvicornWorker):
             file = listener.sock.detach()  # once: the number is the next file's
             with contextlib.suppress(OSError):
                 os.close(file)
+
+
+@functools.cache
+def _settings_of_plain_gunicorn() -> ServerSettings:
+    """Read before the first fork by a master that has no front door of ours."""
+    return load_settings()

@@ -1,12 +1,11 @@
 """Gunicorn's `logger_class`: one form for the lines of everybody."""
 
 import logging
-from typing import Any
+from typing import Any, ClassVar
 
 from gunicorn.glogging import Logger as GunicornLogger
 
-from coachman.logs.formatters import formatter
-from coachman.settings import load_settings
+from coachman.logs.formatters import Format, formatter
 
 
 def attach(error_log: logging.Logger) -> None:
@@ -20,15 +19,22 @@ def attach(error_log: logging.Logger) -> None:
 class Logger(GunicornLogger):
     """Gunicorn's own options for the place of the log hold; those for its form go before ours."""
 
+    log_format: ClassVar[Format] = "auto"
+
     def setup(self, cfg: Any) -> None:
         super().setup(cfg)
         attach(self.error_log)
         if cfg.logconfig or cfg.logconfig_dict or cfg.logconfig_json:
             return
-        form = formatter(load_settings().log_format)
+        form = formatter(self.log_format)
         for handler in self.error_log.handlers:
             handler.setFormatter(form)
         # The application's lines, and its libraries'. Their debug lines may hold what nobody should read.
         root = logging.getLogger()
         root.handlers = list(self.error_log.handlers)
         root.setLevel(max(self.loglevel, logging.INFO))
+
+
+def logger_class(log_format: Format) -> type[Logger]:
+    """For Gunicorn's `logger_class`: Gunicorn makes the object itself, and hands no setting of ours on."""
+    return type("Logger", (Logger,), {"log_format": log_format})

@@ -1,6 +1,7 @@
-"""How a second master comes to be: the fork of the old one, before and after it becomes the new release.
+"""Re-exec of the master (SIGUSR2): environment, pre-flight check, inherited sockets.
 
-The old master's side is handover.py.
+Everything here runs in the old master's fork, before it becomes the new master by exec. The old master's
+side of a handover is handover.py.
 """
 
 import fcntl
@@ -8,47 +9,59 @@ import os
 import signal
 import subprocess
 import sys
+from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, NoReturn
+from typing import NamedTuple, NoReturn
 
 from coachman.state.handover_files import log_path, note, take_offered_environment
-from coachman.system import stdio
+from coachman.system.environment_names import (
+    HANDOVER_LOG,
+    LISTEN_FDNAMES,
+    RUNTIME_DIR,
+    RUNTIME_DIRECTORY,
+    WATCHDOG_PID,
+)
 from coachman.system.process import end_with_master
-
-if TYPE_CHECKING:
-    from coachman.master.supervisor import Supervisor
 
 CHECK_SECONDS = 30.0
 FIRST_ACTIVATED = 3  # SD_LISTEN_FDS_START
-# What systemd says to one process, which a process that it starts later must not take for its own.
 
 
-def prepare(arbiter: "Supervisor") -> None:
-    """The pre_exec hook. Runs in the old master's fork, which Gunicorn makes a master by exec right after.
+class ReexecContext(NamedTuple):
+    """What the fork has to know of the master that it was."""
 
-    Everything that can be known of the release before it runs is found out here, where nobody waits.
+    environment: dict[str, str]  # of the new master; changed in place, for Gunicorn copies it right after
+    python: str
+    cwd: str  # the folder that the master was started in: by now it may be another release
+    runtime_dir: Path
+    listener_kinds: Sequence[str]
+    activated_files: Sequence[int]  # the listeners' descriptors where systemd has opened them, else none
+    signals: Sequence[signal.Signals]  # those that the master handles
+
+
+def prepare(context: ReexecContext) -> None:
+    """Finds out what can be known of the release before it runs, and readies its environment.
+
+    Ends this process with the release's own sentence when no master could start from it.
     """
-    for signum in arbiter.SIGNALS:
+    for signum in context.signals:
         signal.signal(signum, signal.SIG_DFL)
-    folder = arbiter.settings.runtime_dir.absolute()
-    environment = arbiter.cfg.env_orig  # Gunicorn starts the new master with a copy of it
+    folder = context.runtime_dir.absolute()
+    environment = context.environment
     take_offered_environment(folder, environment)
-    environment[stdio.COPY_VARIABLE] = str(log_path(folder))
-    environment["LISTEN_FDNAMES"] = ":".join(arbiter.listener_kinds)
-    if not Path(
-        environment.get("COACHMAN_RUNTIME_DIR") or environment.get("RUNTIME_DIRECTORY") or ""
-    ).is_absolute():
-        environment["COACHMAN_RUNTIME_DIR"] = str(folder)  # else that of the same name in the new release
-    if "WATCHDOG_PID" in environment:
-        environment["WATCHDOG_PID"] = str(os.getpid())
-    os.chdir(arbiter.START_CTX["cwd"])
-    _check(arbiter.START_CTX[0], environment, folder)
-    if arbiter.systemd:
-        _put_back([listener.fileno() for listener in arbiter.LISTENERS])
+    environment[HANDOVER_LOG] = str(log_path(folder))
+    environment[LISTEN_FDNAMES] = ":".join(context.listener_kinds)
+    if not Path(environment.get(RUNTIME_DIR) or environment.get(RUNTIME_DIRECTORY) or "").is_absolute():
+        environment[RUNTIME_DIR] = str(folder)  # else that of the same name in the new release
+    if WATCHDOG_PID in environment:
+        environment[WATCHDOG_PID] = str(os.getpid())
+    os.chdir(context.cwd)
+    _check(context.python, environment, folder)
+    _restore_activated(context.activated_files)
 
 
 def _check(python: str, environment: dict[str, str], folder: Path) -> None:
-    """Ends this process with the release's own sentence when a master could not start from it."""
+    """Runs `coachman check` of the new release, which is how releases of any version ask each other."""
     command, ours = [python, "-m", "coachman", "check"], os.getpid()
     try:
         checked = subprocess.run(
@@ -61,22 +74,22 @@ def _check(python: str, environment: dict[str, str], folder: Path) -> None:
             preexec_fn=lambda: end_with_master(ours),  # or an import that hangs would outlive us
         )
     except subprocess.TimeoutExpired:
-        end(f"The application was not loaded within {CHECK_SECONDS:g} s.", folder)
+        fail(f"The application was not loaded within {CHECK_SECONDS:g} s.", folder)
     except OSError as error:
-        end(f"{python}: {error.strerror}. The release has no virtual environment.", folder)
+        fail(f"{python}: {error.strerror}. The release has no virtual environment.", folder)
     if checked.returncode:
-        end(checked.stdout.decode(errors="replace").strip(), folder)
+        fail(checked.stdout.decode(errors="replace").strip(), folder)
 
 
-def end(text: str, folder: Path) -> NoReturn:
-    """Runs in the fork: the last word of a master that does not come to be."""
+def fail(text: str, folder: Path) -> NoReturn:
+    """Logs why the re-exec failed, and exits the fork."""
     note(text, folder)
     print(text, file=sys.stderr, flush=True)
     os._exit(1)
 
 
-def _put_back(files: list[int]) -> None:
-    """Gunicorn has moved the activated sockets, and tells the next master that they are where they were."""
+def _restore_activated(files: Sequence[int]) -> None:
+    """Moves the activated sockets back, for Gunicorn tells the next master that they are where they were."""
     high = [fcntl.fcntl(file, fcntl.F_DUPFD, FIRST_ACTIVATED + len(files)) for file in files]
     for file in files:
         os.set_inheritable(file, False)

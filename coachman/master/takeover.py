@@ -9,27 +9,28 @@ from coachman.state.scoreboard import Scoreboard
 from coachman.state.states import Phase
 
 
-class Succession:
-    """Runs in a master: whether it speaks for the service, or still waits to be accepted."""
+class Takeover:
+    """Whether this master speaks for the service, or still waits to be accepted by the one before it."""
 
     def __init__(self, folder: Path, parent: int) -> None:
+        """`parent` is the pid of the master that hands over to this one, 0 at the start of a service."""
         self._parent = parent
-        self._board: Scoreboard | None = None
+        self._predecessor: Scoreboard | None = None
         if parent:
             with contextlib.suppress(OSError, runtime_dir.OtherLayoutError):
-                self._board = runtime_dir.scoreboard_of(folder, parent)
-        if self._board is None and parent == os.getppid():
+                self._predecessor = runtime_dir.scoreboard_of(folder, parent)
+        if self._predecessor is None and parent == os.getppid():
             # Not knowing whether it is accepted it would speak for the service beside the other.
             raise SystemExit(
                 f"COACHMAN_RUNTIME_DIR={folder}: the scoreboard of master {parent} is gone, or laid out by"
                 " another version of coachman. Restart the service instead."
             )
-        self.generation = self._board.service.generation + 1 if self._board else 1
+        self.generation = self._predecessor.service.generation + 1 if self._predecessor else 1
 
     def is_accepted(self) -> bool:
-        if self._board is not None:
-            service = self._board.service
+        if self._predecessor is not None:
+            service = self._predecessor.service
             is_chosen = service.handover == Phase.ACCEPTED and service.successor == os.getpid()
             if is_chosen or os.getppid() != self._parent:
-                self._board = None
-        return self._board is None
+                self._predecessor = None
+        return self._predecessor is None

@@ -17,6 +17,11 @@ from coachman.system.process import release_name
 _QUEUE = struct.Struct("=II")
 _QUEUE_AT = 24  # of tcp_info: tcpi_unacked and tcpi_sacked, which in a listening socket are these two
 
+
+def _failures(row: Row) -> float:
+    return row.failures_in_a_row(time.time())
+
+
 _UNDER_WAY = (Phase.UNDER_WAY, Phase.REFUSING)
 # Of each worker that there is: name, help, value.
 _OF_WORKERS: tuple[tuple[str, str, Callable[[Row], float]], ...] = (
@@ -29,7 +34,7 @@ _OF_WORKERS: tuple[tuple[str, str, Callable[[Row], float]], ...] = (
     ("worker_threads", "Threads that plain `def` endpoints may use.", lambda r: r.threads),
     ("worker_threads_busy", "Threads that such endpoints use.", lambda r: r.threads_busy),
     ("worker_threads_waiting", "Calls that wait for a thread.", lambda r: r.threads_waiting),
-    ("worker_failures_in_a_row", "Failed starts since the last good one.", lambda r: r.failures),
+    ("worker_failures_in_a_row", "Failed starts since the last good one.", _failures),
     ("worker_heartbeat_age_seconds", "Since the event loop last turned.", lambda r: _age(r.beat)),
 )
 _OF_SERVICE: tuple[tuple[str, str, Callable[[Service], float]], ...] = (

@@ -23,12 +23,12 @@ FOLDER_VARIABLE = "PROMETHEUS_MULTIPROC_DIR"
 FILE_BYTES = 64 * 1024  # of a new file; prometheus_client doubles it when it is full
 _COUNTED = re.compile(r"[a-z]+(_[a-z]+)?_(\d+|master)-[01]\.db")
 
-_kept: "Store | None" = None
 
+def keep(runtime_dir: Path) -> "Store | None":
+    """Puts prometheus_client's values into files from here on. None where there is no folder for them.
 
-def keep(runtime_dir: Path) -> None:
-    """Called by gunicorn.conf.py, before the application makes its metrics: they choose their place then."""
-    global _kept
+    Called once, at the front door, before the application makes its metrics: they choose their place then.
+    """
     store = Store(ops_folder(runtime_dir))
     with contextlib.suppress(OSError):  # which the scoreboard complains of, in the same folder
         store.folder.mkdir(parents=True, exist_ok=True)
@@ -36,12 +36,8 @@ def keep(runtime_dir: Path) -> None:
         values: Any = prometheus_client.values
         values.ValueClass = values.MultiProcessValue(store.identity)
         values.MmapedDict = _AllocatedDict
-        _kept = store
-
-
-def kept() -> "Store | None":
-    """None where counts are switched off, or have no place."""
-    return _kept
+        return store
+    return None
 
 
 class Store:

@@ -1,3 +1,11 @@
-"""The old name of what it imports."""
+"""The old name of coachman.system.stdio."""
 
-from coachman.system.stdio import never_block as never_block
+import os
+
+from coachman.system import stdio
+from coachman.system.environment_names import HANDOVER_LOG
+
+
+def never_block() -> None:
+    """Makes writes to standard output and error return at once, as version 0.1.0 did."""
+    stdio.never_block(os.environ.pop(HANDOVER_LOG, ""))

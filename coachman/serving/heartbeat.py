@@ -7,11 +7,9 @@ import time
 from typing import Any
 
 from coachman.edge.connection_table import ConnectionTable
-from coachman.master.restart_backoff import QUIET_SECONDS
 from coachman.metrics.counters import Metrics
 from coachman.serving.server import Server
 from coachman.state.scoreboard import Slot
-from coachman.state.states import State
 from coachman.system import stdio
 from coachman.system.process import rss_bytes
 
@@ -60,10 +58,7 @@ class Heartbeat:
 
     def _sample(self) -> dict[str, Any]:
         """What changes slowly or costs more to find out."""
-        assert self._slot is not None
-        row = self._slot.read()
         self._count()
-        quiet = row.state == State.READY and time.time() - row.since > QUIET_SECONDS
         return {
             "rss": rss_bytes(),
             "cpu_seconds": self._cpu_seconds,
@@ -71,7 +66,6 @@ class Heartbeat:
             "pool_stuck_since": self._pool.stuck_since(),
             **self._pool.use(),
             "lines_dropped": stdio.lines_dropped(),
-            "failures": 0 if quiet else row.failures,
         }
 
     def _count(self) -> None:

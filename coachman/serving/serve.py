@@ -14,8 +14,8 @@ from coachman.edge.disconnects import NoDisconnects
 from coachman.edge.http import HttpProtocol
 from coachman.edge.limits import Limits
 from coachman.edge.rejection import RejectionCounts
-from coachman.metrics import store
 from coachman.metrics.counters import Metrics
+from coachman.metrics.store import Store
 from coachman.ops.app import OpsApp
 from coachman.serving.heartbeat import Heartbeat
 from coachman.serving.lifespan import Lifespan
@@ -38,6 +38,7 @@ class ProcessContext(NamedTuple):
     slot: Slot | None
     metrics: Metrics | None
     master_pid: int | None
+    store: Store | None = None
 
 
 def uvicorn_options(settings: ServerSettings) -> dict[str, Any]:
@@ -75,13 +76,13 @@ async def serve(
 
     `hold_seconds`: for how long nothing is accepted after the application's start-up has ended.
     """
-    scoreboard, slot, metrics, master_pid = context
+    scoreboard, slot, metrics, master_pid, store = context
     table = ConnectionTable(Limits.of(settings), RejectionCounts(metrics.limits if metrics else None))
     observer = Observer(_with_timeout(application, settings), settings, metrics)
     config.app = observer if observer.is_asked else observer.application
     config.http = functools.partial(HttpProtocol, table=table)  # type: ignore[assignment]  # a factory will do
     config.load()
-    ops_server = OpsServer(OpsApp(scoreboard, store.kept(), public, settings.runtime_dir), scoreboard)
+    ops_server = OpsServer(OpsApp(scoreboard, store, public, settings.runtime_dir), scoreboard)
     server = Server(config, settings, slot, ops_server, hold_seconds=hold_seconds)
     config.lifespan_class = functools.partial(
         Lifespan, application=application, has_ended=server.lifespan_has_ended

@@ -8,12 +8,9 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from coachman.logs import formatters
+from coachman.system.environment_names import OF_ONE_PROCESS
 
 _FRESH_SECONDS = 10.0
-_OF_ONE_PROCESS = {
-    *("MAINPID", "INVOCATION_ID", "JOURNAL_STREAM", "NOTIFY_SOCKET", "WATCHDOG_PID", "WATCHDOG_USEC"),
-    *("LISTEN_PID", "LISTEN_FDS", "LISTEN_FDNAMES", "GUNICORN_PID", "GUNICORN_FD"),
-}
 
 
 def log_path(folder: Path) -> Path:
@@ -40,7 +37,7 @@ def offer_environment(folder: Path, environment: Mapping[str, str]) -> None:
     withdraw_environment(folder)
     draft = _environment_draft(folder)
     with open(os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "w", encoding="utf-8") as file:
-        json.dump({key: value for key, value in environment.items() if key not in _OF_ONE_PROCESS}, file)
+        json.dump({key: value for key, value in environment.items() if key not in OF_ONE_PROCESS}, file)
     draft.rename(_environment_path(folder))
 
 
@@ -60,7 +57,7 @@ def take_offered_environment(folder: Path, environment: dict[str, str]) -> None:
         return
     if age < _FRESH_SECONDS:  # else of a command that was killed
         offered = json.loads(text)
-        kept = {key: value for key, value in environment.items() if key in _OF_ONE_PROCESS}
+        kept = {key: value for key, value in environment.items() if key in OF_ONE_PROCESS}
         environment.clear()
         environment.update(offered | kept)
 

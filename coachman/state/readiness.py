@@ -1,6 +1,7 @@
 """A view as JSON, which `/readyz` answers and `coachman status --json` prints, and as one line."""
 
 import os
+import time
 from datetime import UTC, datetime
 from typing import Any
 
@@ -43,7 +44,7 @@ def describe(view: View, number: int, row: Row) -> dict[str, Any]:
         "in_flight": row.in_flight,
         "connections": row.connections,
         "restarts": row.restarts,
-        "failures": row.failures,
+        "failures": row.failures_in_a_row(time.time()),
         "rss": row.rss,
         "last_exit": {
             "code": row.exit_code,

@@ -10,6 +10,7 @@ import threading
 from pathlib import Path
 from typing import NoReturn
 
+STOP_SIGNALS = (signal.SIGTERM, signal.SIGQUIT, signal.SIGINT)
 _PR_SET_PDEATHSIG = 1
 
 

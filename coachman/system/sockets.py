@@ -9,6 +9,8 @@ import stat
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
+from coachman.system.environment_names import GUNICORN_PID, LISTEN_PID
+
 PUBLIC, OPS = "public", "ops"
 
 Address = str | tuple[str, int]  # the path of a unix socket, or host and port
@@ -36,7 +38,7 @@ def format_address(address: Address) -> str:
 
 def are_inherited() -> bool:
     """Whether systemd or the master before opened them. Asked before Gunicorn takes them over."""
-    return os.environ.get("LISTEN_PID") == str(os.getpid()) or "GUNICORN_PID" in os.environ
+    return os.environ.get(LISTEN_PID) == str(os.getpid()) or GUNICORN_PID in os.environ
 
 
 def kinds(addresses: Sequence[Address], ops_bind: str, names: str | None = None) -> list[str]:

@@ -12,7 +12,6 @@ import sys
 from collections.abc import Callable, Iterable
 from typing import Any
 
-COPY_VARIABLE = "COACHMAN_HANDOVER_LOG"
 COPY_BYTES = 64 * 1024
 _dropped = 0
 
@@ -60,13 +59,14 @@ class _LossyStream(io.RawIOBase):
                 os.write(self._copy, data)
 
 
-def never_block() -> None:
-    """Called before Gunicorn makes its log handlers.
+def never_block(copy_to: str = "") -> None:
+    """Makes writes to standard output and error return at once.
 
-    A regular file never blocks, but its disk can be full. In a master that is to take over, the first
-    lines are copied for whoever asked for the handover.
+    To be called before Gunicorn makes its log handlers. A regular file never blocks, but its disk can be
+    full. `copy_to` names a file that gets a copy of the first lines: in a master that is to take over, for
+    whoever asked for the handover.
     """
-    copy = _open_copy(os.environ.pop(COPY_VARIABLE, ""))
+    copy = _open_copy(copy_to)
     for name, file in (("stdout", 1), ("stderr", 2)):
         with contextlib.suppress(OSError):  # closed: there is nothing to keep from blocking
             if not stat.S_ISREG(os.fstat(file).st_mode):

@@ -6,9 +6,9 @@ test_endurance.py. Nothing here may import what fast_config.py changes.
 
 # Module, constant, seconds. A module that others import the constant from comes before them.
 CLOCK = [
-    ("coachman.master.restart_backoff", "JUST_READY_SECONDS", 0.4),
+    ("coachman.master.restart_policy", "MIN_UPTIME_SECONDS", 0.4),
     ("coachman.master.handover", "PROBATION_SECONDS", 0.6),
-    ("coachman.master.supervisor", "TURN_SECONDS", 0.1),
+    ("coachman.master.scheduling", "POLL_SECONDS", 0.1),
     ("coachman.edge.connection_table", "SWEEP_SECONDS", 0.2),
 ]
 

@@ -131,7 +131,7 @@ class Service:
 
     def wait_settled(self) -> None:
         """Until no worker became ready just now: to end so soon counts as a failed start."""
-        just_now = value_of("JUST_READY_SECONDS") if self.config else 1.0
+        just_now = value_of("MIN_UPTIME_SECONDS") if self.config else 1.0
 
         def settled() -> bool:
             ages = [time.time() - datetime.fromisoformat(slot["since"]).timestamp() for slot in self.slots()]

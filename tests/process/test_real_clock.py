@@ -15,7 +15,7 @@ from tests.process.service import Service, running, wait_until
 
 pytestmark = pytest.mark.timing
 
-JUST_READY_SECONDS, PROBATION_SECONDS, TURN_SECONDS, LOOK_SECONDS = 1.0, 1.5, 0.5, 1.0
+MIN_UPTIME_SECONDS, PROBATION_SECONDS, POLL_SECONDS, SWEEP_SECONDS = 1.0, 1.5, 0.5, 1.0
 
 
 @pytest.fixture
@@ -63,7 +63,7 @@ def test_a_new_generation_serves_for_its_probation_before_it_takes_over(generati
 def test_a_release_whose_workers_end_in_their_probation_is_refused_and_loses_only_what_they_held(
     generations: Generations,
 ) -> None:
-    end = JUST_READY_SECONDS + PROBATION_SECONDS - 0.5  # they are ready once a failed start would have shown
+    end = MIN_UPTIME_SECONDS + PROBATION_SECONDS - 0.5  # they are ready once a failed start would have shown
     generations.release("2", at_start=f"asyncio.get_running_loop().call_later({end}, os._exit, 8)")
     with generations.loaded() as loads:
         code, printed = generations.coachman("handover")
@@ -78,7 +78,7 @@ def test_a_master_with_nothing_to_do_looks_twice_a_second(generations: Generatio
     begun, before = time.monotonic(), waits_of(generations.process.pid)
     assert wait_until(lambda: waits_of(generations.process.pid) >= before + 8), generations.log()
 
-    assert (time.monotonic() - begun) / 8 == pytest.approx(TURN_SECONDS, rel=0.3), generations.log()
+    assert (time.monotonic() - begun) / 8 == pytest.approx(POLL_SECONDS, rel=0.3), generations.log()
 
 
 def waits_of(pid: int) -> int:
@@ -100,4 +100,4 @@ def test_a_silent_client_is_ended_at_the_first_look_after_its_limit(tmp_path: Pa
                 ended.append(time.monotonic() - begun)
 
     assert min(ended) > 1, f"{ended}\n{service.log()}"
-    assert max(ended) < 1 + LOOK_SECONDS + 0.5, f"{ended}\n{service.log()}"
+    assert max(ended) < 1 + SWEEP_SECONDS + 0.5, f"{ended}\n{service.log()}"

@@ -7,10 +7,11 @@ import re
 
 import uvicorn
 from gunicorn.arbiter import Arbiter
-from gunicorn.workers.base import Worker as BaseWorker
+from gunicorn.config import Config as GunicornConfig
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol, RequestResponseCycle
 from uvicorn.protocols.websockets.websockets_sansio_impl import WebSocketsSansIOProtocol
 from uvicorn.server import ServerState
+from uvicorn_worker import UvicornWorker
 
 from coachman.edge.http import HttpProtocol
 from coachman.master.supervisor import Supervisor
@@ -36,11 +37,19 @@ def test_the_arbiters_loop_consists_of_the_steps_that_the_supervisor_overrides()
 
 
 def test_every_method_that_the_supervisor_overrides_is_still_the_arbiters() -> None:
-    ours = {"adopted", "equip", "all_ready", "fork_missing", "staying", "tell_to_leave"}
-    attributes = {"scoreboard", "settings", "reexec_pid"}
-    overridden = {name for name in vars(Supervisor) if not name.startswith("_")} - ours - attributes
+    overridden = {name for name in vars(Supervisor) if not name.startswith("_")} - {"take_over"}
 
     assert overridden <= set(vars(Arbiter)), overridden - set(vars(Arbiter))
+
+
+def test_the_arbiter_makes_workers_of_an_attribute_that_the_front_door_replaces() -> None:
+    assert "self.worker_class = self.cfg.worker_class" in inspect.getsource(Arbiter.setup)
+    assert "config_kwargs.update(self.CONFIG_KWARGS)" in inspect.getsource(UvicornWorker.__init__)
+
+
+def test_gunicorn_gives_the_next_master_the_environment_that_it_was_started_with() -> None:
+    assert "self.env_orig = os.environ.copy()" in inspect.getsource(GunicornConfig.__init__)
+    assert "environ = self.cfg.env_orig.copy()" in inspect.getsource(Arbiter.reexec)
 
 
 def test_a_spawn_makes_the_worker_calls_pre_fork_forks_and_keeps_it() -> None:
@@ -54,7 +63,6 @@ def test_a_spawn_makes_the_worker_calls_pre_fork_forks_and_keeps_it() -> None:
 
     assert [spawn.index(step) for step in steps] == sorted(spawn.index(step) for step in steps)
     assert "return pid" in spawn
-    assert "self.aborted = False" in inspect.getsource(BaseWorker.__init__)
 
 
 def test_uvicorns_connections_are_what_the_drain_reads() -> None:

@@ -2,7 +2,6 @@ import os
 import signal
 import time
 
-from coachman.master import restart_backoff
 from coachman.state.scoreboard import Row, Scoreboard
 from coachman.state.states import State
 
@@ -65,20 +64,3 @@ def test_a_reader_never_sees_half_a_row_of_a_writer_that_is_killed() -> None:
         row = board.slots[0].read()
         assert len(set(row[1:14])) == 1
         assert row.pid > 0
-
-
-def test_a_worker_that_never_served_is_a_failure_and_one_that_did_is_none() -> None:
-    assert restart_backoff.is_failure(Row(state=State.STARTING), now=100)
-    assert restart_backoff.is_failure(Row(state=State.READY, ready_at=99.5), now=100)
-    assert not restart_backoff.is_failure(Row(state=State.READY, ready_at=90), now=100)
-    # Told by somebody else than the master: while it started, right after it was ready, later.
-    assert restart_backoff.is_failure(Row(state=State.DRAINING, since=99), now=100)
-    assert restart_backoff.is_failure(Row(state=State.DRAINING, ready_at=90, since=90.5), now=100)
-    assert not restart_backoff.is_failure(Row(state=State.DRAINING, ready_at=90, since=99.9), now=100)
-
-
-def test_the_delay_doubles_with_jitter_up_to_half_a_minute() -> None:
-    assert restart_backoff.delay_seconds(0) == 0
-    for failures, middle in [(1, 0.1), (2, 0.2), (5, 1.6), (50, 30), (10**6, 30)]:
-        delays = [restart_backoff.delay_seconds(failures) for _ in range(50)]
-        assert 0.75 * middle <= min(delays) < max(delays) <= 1.25 * middle

@@ -19,12 +19,11 @@ PROGRAM = """
 import os, sys
 from pathlib import Path
 from coachman.metrics import store
-store.keep(Path(sys.argv[1]))
+kept = store.keep(Path(sys.argv[1]))
 from prometheus_client import Counter, Gauge
 hits = Counter("hits", "Hits.", ["of"])
 once = Counter("once", "Without labels: there from the start.")
 busy = Gauge("busy", "Busy.", multiprocess_mode="livesum")
-kept = store.kept()
 kept.become_master(1)
 for slot, generation in ((0, 1), (1, 1), (0, 2), (0, 3)):
     if (child := os.fork()) == 0:

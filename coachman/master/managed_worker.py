@@ -1,0 +1,50 @@
+"""The master's notes on one worker. The worker itself is coachman/worker.py, in a process of its own."""
+
+from coachman.master.lifetime import Lifetime
+from coachman.settings import ServerSettings
+from coachman.state.scoreboard import Row, Slot
+from coachman.state.states import Reason, State
+
+
+class ManagedWorker:
+    """A worker as the master sees it, from before its fork until it has been reaped. Times are monotonic."""
+
+    def __init__(self, slot: Slot, settings: ServerSettings, forked_at: float) -> None:
+        self.slot = slot
+        self.pid = 0  # until it is forked
+        self.forked_at = forked_at
+        self.lifetime = Lifetime(settings, forked_at)
+        self.stop_reason: Reason | None = None
+        self.stop_requested_at: float | None = None
+        self.kill_reason: Reason | None = None
+        self.aborted_at: float | None = None  # when SIGABRT was sent
+
+    @property
+    def row(self) -> Row:
+        """Its row in the scoreboard, as it is now."""
+        return self.slot.read()
+
+    @property
+    def name(self) -> str:
+        return f"Worker in slot {self.slot.number} (pid {self.pid})"
+
+    @property
+    def is_active(self) -> bool:
+        """Whether the master wants it to go on."""
+        return self.stop_reason is None
+
+    @property
+    def is_changing(self) -> bool:
+        """Whether its state is about to change: it starts, or is being killed."""
+        return self.aborted_at is not None or self.row.state == State.STARTING
+
+    def request_stop(self, reason: Reason, now: float) -> None:
+        """Notes why it is told to stop, unless it has been told before."""
+        if self.stop_reason is None:
+            self.stop_reason, self.stop_requested_at = reason, now
+
+    def was_suspended(self, seconds: float) -> None:
+        """Moves its limits by a time that it could not use."""
+        self.forked_at += seconds
+        if self.stop_requested_at is not None:
+            self.stop_requested_at += seconds

@@ -1,0 +1,52 @@
+"""Decides what the end of a worker means, and how long its slot waits before the next one is forked.
+
+The wait is a time at which the master's loop looks again: nobody sleeps for it, and no process waits.
+"""
+
+import random
+from typing import NamedTuple
+
+from coachman.state.scoreboard import Row
+from coachman.state.states import Reason
+
+FIRST_DELAY_SECONDS = 0.1
+MAX_DELAY_SECONDS = 30.0
+MIN_UPTIME_SECONDS = 1.0  # an end before this uptime counts as a failed start
+
+
+class Exit(NamedTuple):
+    """What the end of a worker means."""
+
+    reason: Reason
+    is_failure: bool  # it never served, or hardly
+    failures: int  # in a row, this one included
+    delay: float  # seconds until the slot's next worker may be forked
+
+
+def is_failure(row: Row, now: float) -> bool:
+    """Whether a worker that ends now, a UNIX time, hardly got to serve: a crash loop, if it goes on."""
+    return not row.ready_at or row.uptime(now) < MIN_UPTIME_SECONDS
+
+
+def judge(row: Row, now: float, *, stop_reason: Reason | None, kill_reason: Reason | None) -> Exit:
+    """What it means that the worker that `row` describes has ended at `now`, a UNIX time.
+
+    `stop_reason` is why the master has told it to stop, `kill_reason` why the master has killed it.
+    """
+    failed = stop_reason is None and is_failure(row, now)
+    failures = row.failures_in_a_row(now) + failed
+    unexpected = Reason.CRASHED if row.ready_at else Reason.BOOT_FAILED
+    return Exit(
+        reason=kill_reason or stop_reason or unexpected,
+        is_failure=failed,
+        failures=failures,
+        delay=delay_seconds(failures) if failed else 0.0,
+    )
+
+
+def delay_seconds(failures: int) -> float:
+    """Doubles with each failure in a row. Jittered, for slots that fail together must not return together."""
+    if not failures:
+        return 0.0
+    delay = min(MAX_DELAY_SECONDS, FIRST_DELAY_SECONDS * 2.0 ** min(failures - 1, 20))
+    return delay * random.uniform(0.75, 1.25)  # noqa: S311

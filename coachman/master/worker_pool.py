@@ -1,0 +1,197 @@
+"""The workers of one master: forks, stops, kills and replaces them, as the policies of this folder decide."""
+
+import logging
+import signal
+import time
+from collections.abc import Callable, Iterable
+
+from coachman.master import liveness, restart_policy, scheduling
+from coachman.master.counts import Counts
+from coachman.master.forking import RETRY_SECONDS
+from coachman.master.liveness import SuspendDetector
+from coachman.master.managed_worker import ManagedWorker
+from coachman.master.recycling import Recycling, Retire, Start
+from coachman.master.restart_policy import Exit
+from coachman.master.status_reporter import exit_line
+from coachman.settings import ServerSettings
+from coachman.state.events import Events
+from coachman.state.scoreboard import Scoreboard, Slot
+from coachman.state.states import Reason, State, words
+
+LAST_WORD_SECONDS = 1.0  # from SIGABRT, which writes the stacks, to SIGKILL
+
+
+class WorkerPool:
+    def __init__(
+        self,
+        settings: ServerSettings,
+        scoreboard: Scoreboard,
+        events: Events,
+        counts: Counts,
+        *,
+        fork: Callable[[], int | None],
+        kill: Callable[[int, int], None],
+    ) -> None:
+        """`fork` returns the pid of a new worker, None where it fails; `kill` sends a signal to a pid."""
+        self._settings, self._scoreboard = settings, scoreboard
+        self._events, self._counts = events, counts
+        self._spawn, self._kill = fork, kill
+        self._workers: dict[int, ManagedWorker] = {}  # by pid
+        self._next: ManagedWorker | None = None  # the one that is being forked
+        self._recycling = Recycling()
+        self._suspension = SuspendDetector(time.monotonic())
+        self._due: dict[int, float] = {}  # slot number -> when its next worker may be forked, monotonic
+
+    @property
+    def is_empty(self) -> bool:
+        return not self._workers
+
+    def poll_timeout(self, *, is_changing: bool) -> float:
+        """Seconds until something is to be done, if nobody sends a signal before."""
+        is_changing = (
+            is_changing
+            or self._recycling.is_under_way
+            or any(worker.is_changing for worker in self._workers.values())
+        )
+        return scheduling.poll_timeout(time.monotonic(), self._due.values(), is_changing=is_changing)
+
+    def kill_unresponsive(self) -> None:
+        """With SIGABRT first, which has a worker write its stacks, and SIGKILL a second later."""
+        now = time.monotonic()
+        if suspended := self._suspension.check(now):
+            for worker in self._workers.values():
+                worker.was_suspended(suspended)
+        if self._suspension.is_resuming(now):
+            return
+        for worker in list(self._workers.values()):
+            if worker.aborted_at is not None:
+                if now - worker.aborted_at > LAST_WORD_SECONDS:
+                    self._kill(worker.pid, signal.SIGKILL)
+                continue
+            found = liveness.kill_reason(
+                worker.row,
+                now,
+                self._settings,
+                forked_at=worker.forked_at,
+                stop_requested_at=worker.stop_requested_at,
+            )
+            if found is not None:
+                self._abort(worker, *found)
+
+    def manage(self, size: int) -> None:
+        """Brings the number of workers to `size`, and recycles those that have served long enough."""
+        self._detect_external_sigterm()
+        for worker in scheduling.surplus(self._active(), size + self._recycling.is_under_way):
+            self._request_stop(worker, Reason.SCALED_DOWN)
+        self._fork_missing(size)
+        self._recycle(size)
+
+    def next_slot(self) -> Slot:
+        """The slot of the worker that is being forked; its row says so from here on."""
+        assert self._next is not None, "called by the pre_fork hook alone"
+        slot = self._next.slot
+        if slot.number >= self._scoreboard.service.slots:
+            self._scoreboard.update_service(slots=slot.number + 1)
+        slot.write(slot.read().at_fork(time.time()))
+        return slot
+
+    def note_stop(self) -> None:
+        """Notes that Gunicorn tells all workers to stop."""
+        for worker in self._workers.values():
+            worker.request_stop(Reason.STOPPED, time.monotonic())
+
+    def note_kill(self) -> None:
+        """Notes that Gunicorn has killed all that are left, since they did not drain in time."""
+        for worker in self._workers.values():
+            worker.kill_reason = worker.kill_reason or Reason.DRAIN_TIMEOUT
+
+    def forget(self, pid: int) -> None:
+        """Drops the notes on a worker that somebody else has reaped."""
+        self._workers.pop(pid, None)
+
+    def has_ended(self, pid: int, code: int) -> Exit:
+        """To be called once for each worker, when it has been reaped. Returns what its end means."""
+        worker = self._workers.pop(pid)
+        slot, row, now = worker.slot, worker.row, time.time()
+        exit_ = restart_policy.judge(row, now, stop_reason=worker.stop_reason, kill_reason=worker.kill_reason)
+        slot.write(row.at_end(now, code, exit_.reason, failures=exit_.failures, backs_off=bool(exit_.delay)))
+        self._count_ended(slot, row.requests, row.lines_dropped, exit_.reason)
+        self._recycling.has_ended(worker)
+        if worker.is_active:
+            self._due[slot.number] = time.monotonic() + exit_.delay
+        level, *line = exit_line(worker, row, code, exit_)
+        self._events.tell(level, words(exit_.reason), *line, slot=slot.number)
+        return exit_
+
+    def _count_ended(self, slot: Slot, requests: int, lines_dropped: int, reason: Reason) -> None:
+        service = self._scoreboard.service
+        self._scoreboard.update_service(
+            requests=service.requests + requests, lines_dropped=service.lines_dropped + lines_dropped
+        )
+        self._counts.worker_ended(slot.number, service.generation, reason)
+
+    def _active(self) -> list[ManagedWorker]:
+        return [worker for worker in self._workers.values() if worker.is_active]
+
+    def _detect_external_sigterm(self) -> None:
+        """A worker that somebody sends SIGTERM drains: it is replaced at once, like one that we told.
+
+        One that hardly served is waited for: an application that ends itself so is a crash loop.
+        """
+        for worker in self._active():
+            row = worker.row
+            if row.state == State.DRAINING:
+                worker.stop_requested_at = worker.stop_requested_at or time.monotonic()
+                if not restart_policy.is_failure(row, time.time()):
+                    worker.stop_reason = Reason.STOPPED
+
+    def _fork_missing(self, size: int) -> None:
+        """Forks each that is missing, once its slot is due."""
+        held = {worker.slot.number for worker in self._workers.values()}
+        missing = size + self._recycling.is_under_way - len(self._active())
+        numbers = scheduling.slots_to_fill(held, self._due, missing)
+        self._due = {number: due for number, due in self._due.items() if number in numbers}
+        self._forget_backoffs_but(numbers)
+        for number in numbers:
+            if time.monotonic() >= self._due.get(number, 0.0):
+                self._fork(self._scoreboard.slots[number])
+
+    def _forget_backoffs_but(self, numbers: Iterable[int]) -> None:
+        for number, row in self._scoreboard.rows():
+            if row.state == State.BACKING_OFF and number not in numbers:
+                self._scoreboard.slots[number].update(state=State.DEAD)
+
+    def _fork(self, slot: Slot) -> None:
+        forked_at = time.monotonic()
+        if self._scoreboard.is_on_trial:
+            forked_at += restart_policy.MIN_UPTIME_SECONDS  # which it is held back: see hooks.pre_fork
+        # Gunicorn's spawn_worker takes no argument: the pre_fork hook asks for the slot, by next_slot.
+        worker = self._next = ManagedWorker(slot, self._settings, forked_at)
+        pid = self._spawn()
+        if pid is None:
+            slot.update(state=State.BACKING_OFF, since=time.time())
+            self._due[slot.number] = time.monotonic() + RETRY_SECONDS
+            return
+        worker.pid = pid
+        self._workers[pid] = worker
+        self._due.pop(slot.number, None)
+
+    def _recycle(self, size: int) -> None:
+        decision = self._recycling.decide(list(self._workers.values()), size, time.monotonic())
+        if isinstance(decision, Start):
+            message, name = "%s is to be replaced: %s", decision.worker.name
+            self._events.tell(logging.INFO, "recycling", message, name, words(decision.reason))
+            self._fork_missing(size)
+        elif isinstance(decision, Retire):
+            self._request_stop(decision.worker, decision.reason)
+
+    def _request_stop(self, worker: ManagedWorker, reason: Reason) -> None:
+        worker.request_stop(reason, time.monotonic())
+        self._kill(worker.pid, signal.SIGTERM)
+
+    def _abort(self, worker: ManagedWorker, reason: Reason, limit: float) -> None:
+        sentence, slot = liveness.SENTENCES[reason].format(limit), worker.slot.number
+        message = "%s %s: killed; its stacks follow where they can be had"
+        self._events.tell(logging.CRITICAL, "killed", message, worker.name, sentence, slot=slot)
+        worker.aborted_at, worker.kill_reason = time.monotonic(), reason
+        self._kill(worker.pid, signal.SIGABRT)
