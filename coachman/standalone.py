@@ -28,9 +28,9 @@ from coachman.state.scoreboard import Scoreboard
 from coachman.system import stdio
 from coachman.system.app_loader import load
 from coachman.system.environment_names import EXPOSED, WORKER_COUNT
+from coachman.system.process import START_FAILED
 from coachman.system.sockets import beyond_loopback, open_socket
 
-START_FAILED = 3  # as a master has it
 LOOK_SECONDS = 0.5
 
 log = logging.getLogger("coachman.standalone")

@@ -106,7 +106,9 @@ def _strike(
 
 def _kill(service: Service, name: str, ready_seconds: float) -> Blow:
     workers = children(service.master)
-    printed = service.command("kill-worker", "--signal", name, "--wait", f"{ready_seconds:g}", "--json")
+    printed = service.command(
+        "kill-worker", "--any", "--signal", name, "--wait", f"{ready_seconds:g}", "--json"
+    )
     facts: dict[str, Any] = json.loads(printed)
     if facts["pid"] not in workers:
         raise ServiceError(f"Process {facts['pid']} was killed and was no worker of the master.")

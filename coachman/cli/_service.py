@@ -9,6 +9,7 @@ import typer
 from coachman.state import runtime_dir
 from coachman.state.scoreboard import Scoreboard
 from coachman.state.states import Phase
+from coachman.system.process import is_stopped
 
 NO_SERVICE = 3  # as systemctl has it
 
@@ -32,17 +33,24 @@ def find_services() -> list[Scoreboard]:
 
 
 def find_service() -> Scoreboard:
-    """The generation that speaks for the service: a newer one is on trial until the older has handed over."""
+    """The generation that speaks for the service: the older one, until it has handed over."""
     services = find_services()
     return next((one for one in reversed(services) if one.service.handover != Phase.ACCEPTED), services[0])
 
 
 def find_master(instead: str) -> Scoreboard:
-    """The same for what a master does. `instead`: who does it where there is none."""
+    """The same, for what a master does. `instead` says who does it where there is no master."""
     found = find_service()
     if found.is_without_master:
         fail(f"Process {found.service.pid} serves without a master: {instead}.")
+    require_running(found.service.pid, "Nothing was asked of it, and nothing will happen later")
     return found
+
+
+def require_running(master: int, what_stands: str) -> None:
+    """Ends the command where the master was stopped: a signal to it would be done whenever it goes on."""
+    if is_stopped(master):
+        fail(f"The master {master} was stopped (SIGSTOP). {what_stands}. Let it go on: kill -CONT {master}")
 
 
 def folder_of_services() -> Path:
@@ -69,5 +77,5 @@ def signal_process(pid: int, signum: int, what: str) -> None:
 
 def _folders() -> list[Path]:
     """What is set, else the folder of a service started here, then that of the installed unit."""
-    told = os.environ.get("COACHMAN_RUNTIME_DIR") or os.environ.get("RUNTIME_DIRECTORY")
-    return [Path(told)] if told else [Path("var/run"), runtime_dir.INSTALLED]
+    configured = os.environ.get("COACHMAN_RUNTIME_DIR") or os.environ.get("RUNTIME_DIRECTORY")
+    return [Path(configured)] if configured else [Path("var/run"), runtime_dir.INSTALLED]

@@ -1,67 +1,96 @@
 """`coachman handover`: moves the service to the release that is there now, or says why it stays."""
 
+import contextlib
 import os
 import signal
 import time
 from pathlib import Path
+from typing import Annotated
 
 import typer
 
-from coachman.cli._service import fail, find_master, find_services, folder_of_services, signal_process
+from coachman.cli._handover_progress import Progress
+from coachman.cli._service import (
+    fail,
+    find_master,
+    find_services,
+    folder_of_services,
+    require_running,
+    signal_process,
+)
 from coachman.state.handover_files import offer_environment, tail, withdraw_environment
-from coachman.state.runtime_dir import scoreboard_of
+from coachman.state.runtime_dir import OtherLayoutError, scoreboard_of, scoreboards
 from coachman.state.scoreboard import Scoreboard, Service
 from coachman.state.states import Phase, State
+from coachman.system.process import is_stopped
 
-LOOK_SECONDS = 0.02
+POLL_SECONDS = 0.02
 SIGNAL_SECONDS = 5.0
 AGAIN_SECONDS = 1.0
+DRAIN_BEGINS_SECONDS = 10.0  # after the handover was accepted: the old master only has to signal its workers
 DRAIN_SECONDS = 3700.0  # above the longest drain that can be set
-HANDOVER_SECONDS = 7300.0  # the master has limits of its own; this is for a master that is stopped
+HANDOVER_SECONDS = 7300.0  # above the longest start; the master has limits of its own
 
 
-def handover() -> None:
+def handover(
+    wait: Annotated[
+        bool,
+        typer.Option(
+            "--wait/--no-wait", help="Whether to wait until the old generation has ended."
+        ),
+    ] = True,
+) -> None:
     """Replace the master and its workers by those of the present release, without losing a request.
 
-    Returns when the new generation serves and the old one drains. Under systemd this is `systemctl
-    reload`, and changed settings come along; without it they stay those of the old master.
+    Prints each step. A new release that does not serve is refused, and the old one serves on: exit code 1.
+    Under systemd this is `systemctl reload`, which also brings in changed settings and does not wait for the
+    drain; anywhere else the settings stay those of the old master.
     """
-    _wait_for_the_last_one()
+    is_reload = (
+        "MAINPID" in os.environ
+    )  # systemd has read the EnvironmentFile anew for us, not for the master
+    _wait_for_earlier_handover()
     old = find_master("whoever started it can start the next release and stop this one")
-    _refuse_what_the_master_would(old.service, was_ready=old.was_ready)
+    _require_possible(old.service, was_ready=old.was_ready)
     folder = folder_of_services()
-    if "MAINPID" in os.environ:  # systemd has read the EnvironmentFile anew for us, not for the master
+    progress = Progress(old, is_quiet=is_reload)
+    if is_reload:
         _offer_environment(folder)
     try:
         _ask(old)
-        service = _wait_for_the_outcome(old, folder)
+        progress.begun()
+        service = _wait_for_outcome(old, folder, progress)
     finally:
         withdraw_environment(folder)
     if service.handover != Phase.ACCEPTED:
         fail(tail(folder) or "The handover is refused; the service's log says why.")
-    _wait_until_draining(old, folder)
-    typer.echo(
-        f"Generation {service.generation + 1} serves (master {service.successor}); the one before drains."
-    )
+    is_draining = _wait_until_draining(old, folder)
+    progress.accepted(service)
+    if not is_draining:
+        typer.echo(_not_ending(service), err=True)  # the new one serves: this is no reason to go back
+    elif wait and not is_reload:
+        _wait_until_ended(old, folder, progress)
 
 
-def _wait_for_the_last_one() -> None:
+def _wait_for_earlier_handover() -> None:
     """The generation before may still drain: its master has to end first."""
     deadline = time.monotonic() + DRAIN_SECONDS
-    told = False
+    is_said = False
     while len(services := find_services()) > 1:
         newest, older = services[0].service, services[1].service
         if older.handover != Phase.ACCEPTED:
             fail(f"A handover from master {older.pid} is under way; `coachman status` shows both.")
-        if not told:
+        if not is_said:
             typer.echo(f"Generation {older.generation} still drains (master {older.pid}): waiting.")
-            told = True
+            is_said = True
+        require_running(older.pid, f"Generation {newest.generation} serves on")
         if time.monotonic() > deadline:
             fail(f"Master {older.pid} does not end. Generation {newest.generation} serves on.")
-        time.sleep(LOOK_SECONDS)
+        time.sleep(POLL_SECONDS)
 
 
-def _refuse_what_the_master_would(service: Service, *, was_ready: bool) -> None:
+def _require_possible(service: Service, *, was_ready: bool) -> None:
+    """Ends the command where the master would refuse."""
     if service.handover in (Phase.UNDER_WAY, Phase.REFUSING):
         fail(f"A handover from master {service.pid} is under way; `coachman status` shows it.")
     if service.handover == Phase.ACCEPTED:
@@ -91,28 +120,63 @@ def _ask(old: Scoreboard) -> None:
         while time.monotonic() - asked_at < AGAIN_SECONDS:
             if old.service.handovers != service.handovers:
                 return
-            time.sleep(LOOK_SECONDS)
+            time.sleep(POLL_SECONDS)
+    if is_stopped(service.pid):  # by now: it was not when it was found
+        fail(
+            f"The master {service.pid} was stopped meanwhile (SIGSTOP). It begins when it goes on:"
+            f" kill -CONT {service.pid}"
+        )
     fail(f"The master {service.pid} did not begin a handover; the service's log says why.")
 
 
-def _wait_for_the_outcome(old: Scoreboard, folder: Path) -> Service:
+def _wait_for_outcome(old: Scoreboard, folder: Path, progress: Progress) -> Service:
     deadline = time.monotonic() + HANDOVER_SECONDS
-    while time.monotonic() < deadline:
-        service = old.service
-        if service.handover in (Phase.ACCEPTED, Phase.REFUSED):
-            return service
+    while (service := old.service).handover not in (Phase.ACCEPTED, Phase.REFUSED):
         if not _lives(folder, service.pid):
             fail(
                 f"The master {service.pid} has ended in the middle of the handover;"
                 " `coachman status` shows who serves."
             )
-        time.sleep(LOOK_SECONDS)
-    return fail("The master does not answer.")
+        require_running(service.pid, "The handover goes on when the master does")
+        if time.monotonic() > deadline:
+            fail(f"The master {service.pid} does not answer; `coachman status` shows who serves.")
+        progress.look(_successor(folder, service))
+        time.sleep(POLL_SECONDS)
+    return service
 
 
-def _wait_until_draining(old: Scoreboard, folder: Path) -> None:
+def _successor(folder: Path, old: Service) -> Scoreboard | None:
+    with contextlib.suppress(OtherLayoutError):  # then the handover will be refused
+        return next((one for one in scoreboards(folder) if one.service.generation > old.generation), None)
+    return None
+
+
+def _wait_until_draining(old: Scoreboard, folder: Path) -> bool:
+    """Whether the old generation stopped to accept requests in time."""
+    deadline = time.monotonic() + DRAIN_BEGINS_SECONDS
     while _lives(folder, old.service.pid) and any(row.state == State.READY for _, row in old.rows()):
-        time.sleep(LOOK_SECONDS)
+        if time.monotonic() > deadline:
+            return False
+        time.sleep(POLL_SECONDS)
+    return True
+
+
+def _wait_until_ended(old: Scoreboard, folder: Path, progress: Progress) -> None:
+    deadline = time.monotonic() + DRAIN_SECONDS
+    while _lives(folder, old.service.pid):
+        if is_stopped(old.service.pid) or time.monotonic() > deadline:
+            fail(_not_ending(old.service))
+        progress.look(_successor(folder, old.service))
+        time.sleep(POLL_SECONDS)
+    progress.ended()
+
+
+def _not_ending(old: Service) -> str:
+    cause = f"was stopped (SIGSTOP): kill -CONT {old.pid}" if is_stopped(old.pid) else "does not react"
+    return (
+        f"Generation {old.generation + 1} serves, but generation {old.generation} does not end:"
+        f" its master {old.pid} {cause}"
+    )
 
 
 def _lives(folder: Path, master: int) -> bool:

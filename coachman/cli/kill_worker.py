@@ -2,9 +2,10 @@
 
 import json
 import random
-import signal
+import signal as signals
+import sys
 import time
-from enum import Enum
+from enum import StrEnum
 from typing import Annotated
 
 import typer
@@ -13,35 +14,36 @@ from coachman.cli._service import fail, find_master, signal_process
 from coachman.state.scoreboard import Row, Scoreboard, Slot
 from coachman.state.states import State
 
-LOOK_SECONDS = 0.001
+POLL_SECONDS = 0.001
 
 
-class Blow(Enum):
+class Signal(StrEnum):
     KILL = "KILL"
     STOP = "STOP"
     ABRT = "ABRT"
 
 
 def kill_worker(
-    slot: Annotated[
-        int | None, typer.Argument(help="The worker in this slot; by default a random one.")
-    ] = None,
-    blow: Annotated[
-        Blow,
-        typer.Option("--signal", help="KILL as a crash, STOP as a hang, ABRT as a crash with its stacks."),
-    ] = Blow.KILL,
+    slot: Annotated[int | None, typer.Argument(help="The slot of the worker to kill.")] = None,
+    is_any: Annotated[bool, typer.Option("--any", help="Kill a random one, without asking.")] = False,
+    signal: Annotated[
+        Signal, typer.Option(help="KILL as a crash, STOP as a hang, ABRT as a crash with its stacks.")
+    ] = Signal.KILL,
     wait_seconds: Annotated[float, typer.Option("--wait", help="How long it may take, in seconds.")] = 120,
-    as_json: Annotated[bool, typer.Option("--json")] = False,
+    as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object.")] = False,
 ) -> None:
-    """Kill one worker and print when it was reaped, when the next was forked and when that served."""
+    """Kill one worker and print when it was reaped, when the next was forked and when that served.
+
+    Without a slot it asks, at a terminal.
+    """
     scoreboard = find_master("nobody here would replace it, and nothing was killed")
-    victim, before = _choose(scoreboard, slot)
+    victim, before = _choose(scoreboard, slot, is_any=is_any)
     killed_at, killed_at_monotonic = time.time(), time.monotonic()
-    signal_process(before.pid, signal.Signals[f"SIG{blow.value}"], "The worker")
+    signal_process(before.pid, signals.Signals[f"SIG{signal}"], "The worker")
     after = _wait_for_successor(victim, before, wait_seconds)
     report = {
         "slot": victim.number,
-        "signal": f"SIG{blow.value}",
+        "signal": f"SIG{signal}",
         "pid": before.pid,
         "successor": after.pid,
         "killed_at": killed_at_monotonic,  # for those who time requests by the same clock
@@ -53,12 +55,14 @@ def kill_worker(
     print(json.dumps(report) if as_json else _timeline(report))
 
 
-def _choose(scoreboard: Scoreboard, number: int | None) -> tuple[Slot, Row]:
+def _choose(scoreboard: Scoreboard, number: int | None, *, is_any: bool) -> tuple[Slot, Row]:
     ready = {number: row for number, row in scoreboard.rows() if row.state == State.READY}
     if not ready:
         fail("No worker serves; `coachman status` says why. Nothing was killed.")
     if number is None:
         number = random.choice(list(ready))  # noqa: S311
+        if not is_any:
+            _confirm(number, ready[number])
     elif number not in ready:
         fail(
             f"No worker serves in slot {number}; some do in {', '.join(map(str, ready))}. Nothing was killed."
@@ -66,21 +70,26 @@ def _choose(scoreboard: Scoreboard, number: int | None) -> tuple[Slot, Row]:
     return scoreboard.slots[number], ready[number]
 
 
+def _confirm(number: int, row: Row) -> None:
+    if not sys.stdin.isatty():
+        fail("Which worker? Name its slot, or say --any for a random one. Nothing was killed.")
+    if not typer.confirm(f"Kill the worker in slot {number} (pid {row.pid}, {row.in_flight} in flight)?"):
+        fail("Nothing was killed.")
+
+
 def _wait_for_successor(slot: Slot, before: Row, seconds: float) -> Row:
     deadline = time.monotonic() + seconds
-    while time.monotonic() < deadline:
-        row = slot.read()
-        if row.state == State.READY and row.pid != before.pid:
-            return row
-        time.sleep(LOOK_SECONDS)
-    return fail(
-        f"Slot {slot.number} has no new worker after {seconds:g} s; `coachman status` shows what it does."
-        + (
-            " A stopped worker is replaced after COACHMAN_HANG_SECONDS."
-            if slot.read().pid == before.pid
-            else ""
-        )
-    )
+    while (row := slot.read()).state != State.READY or row.pid == before.pid:
+        if time.monotonic() > deadline:
+            hint = (
+                " A stopped worker is replaced after COACHMAN_HANG_SECONDS." if row.pid == before.pid else ""
+            )
+            fail(
+                f"Slot {slot.number} has no new worker after {seconds:g} s;"
+                f" `coachman status` shows what it does.{hint}"
+            )
+        time.sleep(POLL_SECONDS)
+    return row
 
 
 def _ms(seconds: float) -> float:

@@ -11,6 +11,8 @@ from pathlib import Path
 from typing import NoReturn
 
 STOP_SIGNALS = (signal.SIGTERM, signal.SIGQUIT, signal.SIGINT)
+START_FAILED = 3  # the exit code of a service that does not start; Gunicorn and Uvicorn end with the same
+
 _PR_SET_PDEATHSIG = 1
 
 
@@ -54,3 +56,11 @@ def rss_bytes() -> int:
             return int(file.read().split()[1]) * os.sysconf("SC_PAGE_SIZE")
     except OSError:
         return 0
+
+
+def is_stopped(pid: int) -> bool:
+    """Whether the process was stopped by SIGSTOP, or by Ctrl-Z at its terminal. False where nobody knows."""
+    try:
+        return Path(f"/proc/{pid}/stat").read_text().rpartition(") ")[2].startswith("T ")
+    except OSError:
+        return False

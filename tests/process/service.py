@@ -70,7 +70,7 @@ def migrated() -> bytes:
         subprocess.run(
             [sys.executable, "-m", "app", "migrate"],
             check=True,
-            env=os.environ | {"COACHMAN_DATABASE_URL": f"sqlite:///{file}"},
+            env=os.environ | {"SHOP_DATABASE_URL": f"sqlite:///{file}"},
             cwd=REPOSITORY,
             timeout=60,
         )
@@ -101,7 +101,7 @@ class Service:
 
     def migrate(self) -> None:
         """Puts a new, empty database where its settings name one."""
-        url = self.environment["COACHMAN_DATABASE_URL"]
+        url = self.environment["SHOP_DATABASE_URL"]
         Path(url.removeprefix("sqlite:///")).write_bytes(migrated())
 
     def start(self) -> None:

@@ -18,7 +18,13 @@ from tests.process.generations import WAITING_AT_START, Generations, finish
 from tests.process.service import REPOSITORY, running, unmeasured, wait_until
 
 FAILING = 'if pathlib.Path(os.environ["GATE"]).exists(): raise OSError("the database is down")'
-COMMANDS = [("status",), ("status", "--watch", "--json"), ("scale", "3"), ("kill-worker",), ("handover",)]
+COMMANDS = [
+    ("status",),
+    ("status", "--watch", "--json"),
+    ("scale", "3"),
+    ("kill-worker", "--any"),
+    ("handover",),
+]
 
 
 @pytest.fixture(scope="module")
@@ -94,7 +100,7 @@ def test_the_status_shows_both_generations_and_speaks_for_the_one_that_serves(ow
     assert json.loads(own.coachman("status", "--json")[1])["generation"] == 1
     code, printed = own.coachman("scale", "3")
     assert (code, printed.partition(";")[0]) == (1, "A handover is under way")
-    code, printed = own.coachman("kill-worker", "--json")
+    code, printed = own.coachman("kill-worker", "--any", "--json")
     assert (code, own.is_at("start")) == (0, True), "it killed one of the generation on trial"
 
     own.gate.unlink()
@@ -211,7 +217,7 @@ def test_a_killed_worker_is_replaced_in_the_order_that_is_told(service: Generati
 
 def test_a_random_worker_is_killed_and_the_timeline_is_for_people(service: Generations) -> None:
     pids = {str(pid) for pid in service.worker_pids()}
-    code, printed = service.coachman("kill-worker")
+    code, printed = service.coachman("kill-worker", "--any")
 
     lines = printed.splitlines()
     assert (code, len(lines)) == (0, 5), printed
@@ -234,7 +240,7 @@ def test_nobody_is_killed_where_nobody_serves(tmp_path: Path) -> None:
     service.release("1", at_start=WAITING_AT_START)
     with running(service, ready=False):
         assert wait_until(lambda: service.log().count("Booting worker") == 2), service.log()
-        code, printed = service.coachman("kill-worker")
+        code, printed = service.coachman("kill-worker", "--any")
     assert (code, printed) == (1, "No worker serves; `coachman status` says why. Nothing was killed.\n")
 
 

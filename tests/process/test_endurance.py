@@ -41,7 +41,7 @@ def kill_all(service: Generations) -> None:
 
 
 def hand_over(service: Generations) -> None:
-    code, said = service.coachman("handover")
+    code, said = service.coachman("handover", "--no-wait")
     assert code == 0, f"{said}\n{service.log()}"
 
 

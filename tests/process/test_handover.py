@@ -1,12 +1,14 @@
 """A new release takes over, or is refused: what clients, the operator and the process table see of it."""
 
 import os
+import re
 import signal
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
+from coachman.system.process import is_stopped
 from tests.process.generations import REFUSED, WAITING_AT_START, Generations, finish
 from tests.process.load import Load
 from tests.process.service import running, wait_until
@@ -24,9 +26,16 @@ def test_releases_follow_each_other_under_load_with_code_and_settings_and_no_fai
     with service.loaded() as loads, Load(service.ops_port, "/readyz", clients=1, pause=0.02) as probes:
         service.release("2")
         # Without a fresh environment from systemd the old master's stays.
-        code, printed = service.coachman("handover", GREETING="mine")
+        code, printed = service.coachman("handover", "--no-wait", GREETING="mine")
         second = service.masters()[0].service
-        assert (code, printed) == (0, f"Generation 2 serves (master {second.pid}); the one before drains.\n")
+        assert code == 0, printed
+        steps = [line.partition(" s  ")[2] for line in printed.splitlines()]
+        assert steps == [
+            "The new release is checked and loaded",
+            f"Master {second.pid} starts 2 workers",
+            "They serve, on probation beside the old ones",
+            f"Generation 2 serves (master {second.pid}); the one before drains.",
+        ], printed
         assert service.released() == ["2", ""]
 
         service.release("3")
@@ -76,10 +85,10 @@ def test_a_release_that_does_not_come_up_is_refused_with_its_reason_and_no_faile
 
 def test_after_a_refusal_the_next_release_is_taken(service: Generations) -> None:
     service.release("2", at_start="raise OSError('no database')")
-    assert service.coachman("handover")[0] == 1, service.log()
+    assert service.coachman("handover", "--no-wait")[0] == 1, service.log()
     service.release("3")
 
-    code, printed = service.coachman("handover")
+    code, printed = service.coachman("handover", "--no-wait")
 
     assert (code, service.released()) == (0, ["3", ""]), f"{printed}\n{service.log()}"
     assert service.masters()[0].service.generation == 2
@@ -90,21 +99,22 @@ def test_a_handover_waits_until_the_generation_before_has_drained(service: Gener
     with service.asked("/hold") as held:
         assert wait_until(lambda: sum(slot["in_flight"] for slot in service.slots())), service.log()
         service.release("2")
-        assert service.coachman("handover")[0] == 0, service.log()
+        assert service.coachman("handover", "--no-wait")[0] == 0, service.log()
 
         service.release("3")
         os.kill(service.masters()[0].service.pid, signal.SIGUSR2)
         first = service.process.pid
         still = f"SIGUSR2 is ignored: the master before this one, {first}, still drains"
         assert wait_until(lambda: still in service.log()), service.log()
-        command = service.command("handover")
+        command = service.command("handover", "--no-wait")
         assert command.stdout is not None
         assert command.stdout.readline() == f"Generation 1 still drains (master {first}): waiting.\n"
         service.hold.unlink()
         assert held.getresponse().status == 200, service.log()
     code, printed = finish(command)
 
-    assert (code, printed[:12]) == (0, "Generation 3"), f"{printed}\n{service.log()}"
+    assert code == 0, f"{printed}\n{service.log()}"
+    assert "Generation 3 serves" in printed
     assert service.released() == ["3", ""]
 
 
@@ -112,7 +122,7 @@ def test_commands_in_a_row_each_take_their_turn(service: Generations) -> None:
     """The next one asks as soon as it sees one master, which may still have to notice that it is alone."""
     for version in (2, 3):
         service.release(str(version))
-        code, printed = service.coachman("handover")
+        code, printed = service.coachman("handover", "--no-wait")
         assert code == 0, f"{printed}\n{service.log()}"
         assert service.released() == [str(version), ""]
 
@@ -126,7 +136,47 @@ def test_a_service_that_has_not_been_ready_hands_nothing_over(tmp_path: Path) ->
         service.signal_master(signal.SIGUSR2)
         ignored = "SIGUSR2 is ignored: this generation has not been ready itself"
         assert wait_until(lambda: ignored in service.log()), service.log()
-        code, printed = service.coachman("handover")
+        code, printed = service.coachman("handover", "--no-wait")
         assert (code, printed) == (1, "Generation 1 has not been ready itself yet.\n")
         service.gate.unlink()
         service.wait_ready()
+
+
+def test_the_command_ends_when_the_old_generation_has_and_counts_what_was_answered(
+    service: Generations,
+) -> None:
+    service.release("2")
+    with service.loaded() as loads:
+        code, printed = service.coachman("handover")
+    service.assert_no_failure(*loads)
+
+    assert code == 0, f"{printed}\n{service.log()}"
+    ended = re.search(
+        r"Generation 1 has ended: no worker was killed; ([\d,]+) requests were answered", printed
+    )
+    assert ended is not None, printed
+    assert int(ended[1].replace(",", "")) > 0
+    assert service.process.wait(5) == 0, service.log()
+    assert service.masters()[0].service.generation == 2
+
+
+def test_a_stopped_master_is_named_and_nothing_happens_when_it_goes_on(service: Generations) -> None:
+    service.release("2")
+    master = service.process.pid
+    os.kill(master, signal.SIGSTOP)
+    try:
+        assert wait_until(lambda: is_stopped(master))
+        for command in (["handover"], ["scale", "3"], ["kill-worker", "0"]):
+            code, printed = service.coachman(*command)
+            assert (code, printed) == (
+                1,
+                f"The master {master} was stopped (SIGSTOP). Nothing was asked of it, and nothing will happen"
+                f" later. Let it go on: kill -CONT {master}\n",
+            )
+    finally:
+        os.kill(master, signal.SIGCONT)
+    service.wait_ready()
+    assert service.coachman("scale", "2")[0] == 0  # its loop has turned: a signal from before would be done
+
+    assert service.masters()[0].service.handovers == 0
+    assert service.released() == ["1", ""]

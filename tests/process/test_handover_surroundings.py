@@ -73,7 +73,7 @@ def test_systemd_is_told_the_new_main_process_which_has_said_nothing_before(
 
 def test_systemd_learns_that_a_refused_handover_is_over(watched: Generations, systemd: Notifications) -> None:
     watched.release("2", at_start="raise OSError('no database')")
-    assert watched.coachman("handover")[0] == 1
+    assert watched.coachman("handover", "--no-wait")[0] == 1
 
     masters = re.findall(r"\[(\d+)\] \[INFO\] Starting gunicorn", watched.log())
     assert [systemd.count(f"MAINPID={pid}") for pid in masters] == [0, 0]
@@ -100,7 +100,7 @@ def test_the_sockets_that_systemd_holds_are_handed_over_again_and_again(tmp_path
             sockets = socket_files(master)
             for version in ("2", "3"):
                 service.release(version)
-                code, printed = service.coachman("handover")
+                code, printed = service.coachman("handover", "--no-wait")
                 assert code == 0, f"{printed}\n{service.log()}"
                 assert service.released() == [version, ""]
                 master = service.masters()[0].service.pid
@@ -113,7 +113,7 @@ def test_a_socket_file_outlives_the_old_master(tmp_path: Path) -> None:
     path = tmp_path / "public.sock"
     with running(Generations(tmp_path, COACHMAN_BIND=f"unix:{path}")) as service:
         service.release("2")
-        assert service.coachman("handover")[0] == 0, service.log()
+        assert service.coachman("handover", "--no-wait")[0] == 0, service.log()
         new = service.masters()[0].service.pid
         service.wait_for_sole_master(new)
         with httpx2.Client(transport=httpx2.HTTPTransport(uds=str(path))) as client:
@@ -161,7 +161,7 @@ def test_the_new_master_runs_where_the_link_points_by_then(tmp_path: Path) -> No
     service.make("1")
     with running(service):
         service.make("2")
-        code, printed = service.coachman("handover")
+        code, printed = service.coachman("handover", "--no-wait")
         assert code == 0, f"{printed}\n{service.log()}"
         assert service.released() == ["2", ""]
         new = service.masters()[0].service.pid
@@ -169,22 +169,22 @@ def test_the_new_master_runs_where_the_link_points_by_then(tmp_path: Path) -> No
 
         service.wait_for_sole_master(new)
         service.point_to("gone")
-        code, printed = service.coachman("handover")
+        code, printed = service.coachman("handover", "--no-wait")
         assert (code, "No such file or directory" in printed) == (1, True), f"{printed}\n{service.log()}"
         (tmp_path / "bare").mkdir()
         service.point_to("bare")
-        code, printed = service.coachman("handover")
+        code, printed = service.coachman("handover", "--no-wait")
         assert (code, "The release has no virtual environment." in printed) == (1, True), printed
         assert service.released() == ["2", ""]
         service.point_to("1")
-        assert service.coachman("handover")[0] == 0, service.log()
+        assert service.coachman("handover", "--no-wait")[0] == 0, service.log()
         assert service.released() == ["1", ""]
 
 
 def test_workers_that_are_recycled_are_no_reason_to_refuse(tmp_path: Path) -> None:
     with running(Generations(tmp_path, COACHMAN_MAX_REQUESTS="20")) as service, service.loaded() as loads:
         service.release("2")
-        code, printed = service.coachman("handover")
+        code, printed = service.coachman("handover", "--no-wait")
         assert code == 0, f"{printed}\n{service.log()}"
         service.wait_for_sole_master(service.masters()[0].service.pid)
     assert "recycled-requests" in service.log(), service.log()
@@ -201,7 +201,7 @@ def test_a_degraded_service_is_mended_by_a_handover(tmp_path: Path) -> None:
         assert wait_until(lambda: service.report()["status"] == "degraded"), service.log()
 
         service.release("2")
-        code, printed = service.coachman("handover")
+        code, printed = service.coachman("handover", "--no-wait")
         assert code == 0, f"{printed}\n{service.log()}"
         assert (service.is_ready(), service.released()) == (True, ["2", ""])
 
@@ -212,7 +212,7 @@ def test_a_service_without_its_scoreboard_hands_nothing_over_and_serves_on(servi
 
     ignored = "SIGUSR2 is ignored: there is no scoreboard of this master in COACHMAN_RUNTIME_DIR="
     assert wait_until(lambda: ignored in service.log()), service.log()
-    assert service.coachman("handover")[0] == 3
+    assert service.coachman("handover", "--no-wait")[0] == 3
     assert service.released() == ["1", ""]
 
 
@@ -235,12 +235,12 @@ def test_a_disk_without_room_for_the_scoreboard_refuses_the_handover(tmp_path: P
     with running(service):
         workers = service.worker_pids()
         before = resource.prlimit(service.process.pid, resource.RLIMIT_FSIZE, (MEMORY_BYTES // 2, -1))
-        code, printed = service.coachman("handover")
+        code, printed = service.coachman("handover", "--no-wait")
         assert (code, "file too large" in printed) == (1, True), printed
         service.assert_only_the_first_generation_is_left(workers)
 
         resource.prlimit(service.process.pid, resource.RLIMIT_FSIZE, before)
-        assert service.coachman("handover")[0] == 0, service.log()
+        assert service.coachman("handover", "--no-wait")[0] == 0, service.log()
 
 
 def test_another_version_of_coachman_does_not_take_over(service: Generations, tmp_path: Path) -> None:
@@ -264,10 +264,10 @@ def test_a_fork_that_fails_refuses_the_handover(tmp_path: Path) -> None:
     no_fork = tmp_path / "no-fork"
     with running(Generations(tmp_path, "--config", FAILING_FORK, NO_FORK=str(no_fork))) as service:
         no_fork.touch()
-        code, printed = service.coachman("handover")
+        code, printed = service.coachman("handover", "--no-wait")
         assert (code, "cannot fork" in printed) == (1, True), f"{printed}\n{service.log()}"
         no_fork.unlink()
-        assert service.coachman("handover")[0] == 0, service.log()
+        assert service.coachman("handover", "--no-wait")[0] == 0, service.log()
 
 
 def test_half_an_environment_of_a_command_that_was_killed_harms_nobody(service: Generations) -> None:

@@ -96,13 +96,13 @@ def test_counters_go_on_through_handovers_and_outcomes_are_counted(tmp_path: Pat
             before = scrape(service)
             for number in range(2, 5):
                 service.release(str(number))
-                code, said = service.coachman("handover")
+                code, said = service.coachman("handover", "--no-wait")
                 assert code == 0, f"{said}\n{service.log()}"
                 after = scrape(service)
                 assert not fallen(before, after), f"generation {number}\n{service.log()}"
                 before = after
             service.release("5", at_import="raise ImportError")
-            assert service.coachman("handover")[0] == 1
+            assert service.coachman("handover", "--no-wait")[0] == 1
         service.assert_no_failure(*loads)
         files = counts_in(service)
         served = sum(load.served() for load in loads)

@@ -96,7 +96,7 @@ def test_the_page_follows_a_handover_by_itself(page: Page, tmp_path: Path) -> No
     service = Generations(tmp_path)
     with running(service):
         open_live(page, service)
-        code, said = service.coachman("handover")
+        code, said = service.coachman("handover", "--no-wait")
         assert code == 0, said
         page.wait("document.getElementById('master').innerText.startsWith('Generation 2')")
         page.wait("document.getElementById('link').innerText === 'Live'")

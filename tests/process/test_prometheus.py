@@ -58,7 +58,7 @@ def test_a_prometheus_that_scrapes_through_kills_and_a_handover_sees_no_counter_
             victim = min(service.worker_pids())
             os.kill(victim, signal.SIGKILL)
             assert wait_until(lambda: victim not in service.worker_pids() and service.is_ready())  # noqa: B023
-        code, said = service.coachman("handover")
+        code, said = service.coachman("handover", "--no-wait")
         assert code == 0, said
 
         def has_seen_it_all() -> bool:

@@ -66,7 +66,7 @@ def test_a_release_whose_workers_end_in_their_probation_is_refused_and_loses_onl
     end = MIN_UPTIME_SECONDS + PROBATION_SECONDS - 0.5  # they are ready once a failed start would have shown
     generations.release("2", at_start=f"asyncio.get_running_loop().call_later({end}, os._exit, 8)")
     with generations.loaded() as loads:
-        code, printed = generations.coachman("handover")
+        code, printed = generations.coachman("handover", "--no-wait")
         assert (code, generations.released()) == (1, ["1", ""]), printed
     assert printed.splitlines()[-1].startswith("The handover is refused: "), printed
     assert {failure.outcome for load in loads for failure in load.failures} <= {"reset", "truncated"}

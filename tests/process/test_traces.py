@@ -55,7 +55,7 @@ def test_traces_of_all_answered_requests_arrive_through_a_kill_a_handover_and_a_
         os.kill(victim, signal.SIGKILL)
         assert wait_until(lambda: victim not in service.worker_pids() and service.is_ready()), service.log()
         first = ask(service, 10)
-        code, said = service.coachman("handover")
+        code, said = service.coachman("handover", "--no-wait")
         assert code == 0, said
         assert wait_until(lambda: first <= collector.of_requests().keys()), service.log()
         second = ask(service, 10)

@@ -1,0 +1,70 @@
+"""What `coachman handover` prints while the masters work: each step, when it is first seen."""
+
+import time
+
+import typer
+
+from coachman.state.scoreboard import Row, Scoreboard, Service
+from coachman.state.states import Reason
+from coachman.state.view import View
+
+
+class Progress:
+    """Prints steps with the seconds since the beginning, as `coachman release` does.
+
+    `is_quiet`: under systemd, whose journal has the master's own lines, only the outcome is printed.
+    """
+
+    def __init__(self, old: Scoreboard, *, is_quiet: bool) -> None:
+        self._old, self._is_quiet = old, is_quiet
+        self._new: Scoreboard | None = None
+        self._began = time.monotonic()
+        self._requests_before = View.of(old).requests
+        self._said: set[str] = set()
+        self._rows: dict[int, Row] = {}  # of the old generation, while its workers drain
+
+    def begun(self) -> None:
+        """The master has taken the signal."""
+        self._step("The new release is checked and loaded")
+
+    def look(self, new: Scoreboard | None) -> None:
+        """Called again and again. `new` is the next generation's scoreboard, once there is one."""
+        self._rows |= {number: row for number, row in self._old.rows() if row.pid}
+        if new is None:
+            return
+        self._new = new
+        view = View.of(new)
+        service = view.service
+        self._step(f"Master {service.pid} starts {_workers(service.workers)}")
+        if view.was_ready:
+            self._step("They serve, on probation beside the old ones")
+
+    def accepted(self, old: Service) -> None:
+        """Prints the outcome."""
+        line = f"Generation {old.generation + 1} serves (master {old.successor}); the one before drains."
+        if self._is_quiet:
+            typer.echo(line)
+        else:
+            self._step(line)
+
+    def ended(self) -> None:
+        """The old generation is gone; what it has left in the shared memory is final."""
+        passed = View.of(self._old).requests - self._requests_before
+        if self._new is not None:
+            passed += View.of(self._new).requests
+        service = self._old.service
+        ends = [self._old.slots[number].read().exit_reason for number in self._rows]
+        killed = sum(reason == Reason.DRAIN_TIMEOUT for reason in ends)
+        how = f"{_workers(killed)} killed at the end of the drain" if killed else "no worker was killed"
+        self._step(
+            f"Generation {service.generation} has ended: {how}; {passed:,} requests were answered meanwhile"
+        )
+
+    def _step(self, text: str) -> None:
+        if not self._is_quiet and text not in self._said:
+            self._said.add(text)
+            typer.echo(f"{time.monotonic() - self._began:7.1f} s  {text}")
+
+
+def _workers(count: int) -> str:
+    return "1 worker" if count == 1 else f"{count} workers"
