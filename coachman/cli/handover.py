@@ -35,9 +35,7 @@ HANDOVER_SECONDS = 7300.0  # above the longest start; the master has limits of i
 def handover(
     wait: Annotated[
         bool,
-        typer.Option(
-            "--wait/--no-wait", help="Whether to wait until the old generation has ended."
-        ),
+        typer.Option("--wait/--no-wait", help="Whether to wait until the old generation has ended."),
     ] = True,
 ) -> None:
     """Replace the master and its workers by those of the present release, without losing a request.

@@ -24,9 +24,9 @@ from coachman.settings import MOST_WORKERS, ServerSettings
 from coachman.state.events import Events
 from coachman.state.history import History
 from coachman.state.scoreboard import Scoreboard
+from coachman.system.process import START_FAILED
 from coachman.system.sd_notify import Notifier
 
-START_FAILED = 3  # exit code
 QUICK_STOP_SECONDS = 2
 
 
