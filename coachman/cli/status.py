@@ -1,32 +1,36 @@
 """`coachman status`: who serves, read from the scoreboard without asking the service."""
 
 import json
+import os
+import sys
 import time
 from typing import Annotated, Any, NoReturn
 
 import typer
 from rich.console import Console, Group
 from rich.live import Live
-from rich.table import Table
 from rich.text import Text
 
 from coachman.cli._service import find_service, find_services
-from coachman.state.readiness import readiness, status_line, stuck_sentence
-from coachman.state.scoreboard import Row, Scoreboard
-from coachman.state.states import Reason, State, signal_name, words
+from coachman.cli._slot_table import SlotTable
+from coachman.state.readiness import readiness, status_line
+from coachman.state.scoreboard import Scoreboard
 from coachman.state.view import View
 
 REFRESH_SECONDS = 0.5
-COLOURS = {"ready": "green", "starting": "cyan", "draining": "yellow", "backing-off": "red", "dead": "red"}
+PIPE_WIDTH = 1000  # characters
 
 
 def status(
     watch: Annotated[bool, typer.Option("--watch", "-w", help="Refresh until Ctrl-C.")] = False,
     as_json: Annotated[
-        bool, typer.Option("--json", help="What /readyz answers, a line for each look.")
+        bool, typer.Option("--json", help="Print what /readyz answers; with --watch, line by line.")
     ] = False,
 ) -> None:
-    """Show the workers, slot by slot. Exit code: 0 serves in full, 1 does not, 3 no service runs."""
+    """Show the workers, slot by slot.
+
+    Exit code: 0 all workers serve, 1 they do not, 3 no service runs.
+    """
     if watch:
         _watch(as_json)
         return
@@ -34,7 +38,7 @@ def status(
     if as_json:
         print(json.dumps(report))
     else:
-        Console().print(_page(find_services()))
+        _console().print(_page(find_services()))
     raise typer.Exit(0 if report["status"] == "ready" else 1)
 
 
@@ -68,54 +72,11 @@ def _page(services: list[Scoreboard]) -> Group:
         line = Text(f"{name} {view.service.pid}: {status_line(view)}")
         if view.lines_dropped:
             line.append(f"; {view.lines_dropped:,} log lines dropped, nobody read them", style="yellow")
-        parts += [line, _table(view)]
+        parts += [line, SlotTable(view)]
     return Group(*parts)
 
 
-def _table(view: View) -> Table:
-    table = Table(box=None, pad_edge=False, header_style="bold")
-    table.add_column("slot", justify="right")
-    table.add_column("state")
-    for heading in ("pid", "age", "requests", "in flight", "open", "memory", "restarts"):
-        table.add_column(heading, justify="right", no_wrap=True)
-    table.add_column("last exit", no_wrap=True)
-    for number, row in view.rows:
-        table.add_row(*_cells(view, number, row))
-    return table
-
-
-def _cells(view: View, number: int, row: Row) -> list[str | Text]:
-    state = words(State(row.state))
-    stuck = stuck_sentence(view, row)
-    return [
-        str(number),
-        Text(stuck or state, style="red" if stuck else COLOURS.get(state, "")),
-        str(row.pid or "-"),
-        ago(time.time() - row.since),
-        f"{row.requests:,}",
-        str(row.in_flight),
-        str(row.connections),
-        f"{row.rss / 2**20:.0f} MiB" if row.rss else "-",
-        str(row.restarts),
-        _last_exit(row),
-    ]
-
-
-def _last_exit(row: Row) -> str:
-    if not row.exited_at:
-        return "-"
-    how = signal_name(row.exit_code) or f"code {row.exit_code}"
-    return f"{words(Reason(row.exit_reason))} ({how}) {ago(time.time() - row.exited_at)} ago"
-
-
-def ago(seconds: float) -> str:
-    """A span as people say it, in its one or two largest units: "3 h 12 min"."""
-    whole = max(0, int(seconds))
-    for size, unit, smaller_size, smaller in (
-        (86400, "d", 3600, "h"),
-        (3600, "h", 60, "min"),
-        (60, "min", 1, "s"),
-    ):
-        if whole >= size:
-            return f"{whole // size} {unit} {whole % size // smaller_size} {smaller}"
-    return f"{whole} s"
+def _console() -> Console:
+    """At a terminal as wide as that; through a pipe nothing is left out."""
+    is_narrow = sys.stdout.isatty() or "COLUMNS" in os.environ
+    return Console() if is_narrow else Console(width=PIPE_WIDTH)
