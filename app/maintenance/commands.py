@@ -62,7 +62,7 @@ def copy_to(
 
 @contextlib.contextmanager
 def _one_sentence() -> Iterator[None]:
-    from app.maintenance.errors import MaintenanceError
+    from app.maintenance import MaintenanceError
     from app.migrations.migrate import MigrationError
 
     try:

@@ -8,7 +8,7 @@ import sqlalchemy as sa
 from psycopg import sql
 
 from app.inventory.tables import metadata
-from app.maintenance.errors import MaintenanceError
+from app.maintenance import MaintenanceError
 from app.migrations import postgresql
 from app.migrations.migrate import opened, upgrade
 from durable_database import sqlite_file

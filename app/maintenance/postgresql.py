@@ -7,7 +7,7 @@ from typing import Any
 
 from psycopg.conninfo import conninfo_to_dict, make_conninfo
 
-from app.maintenance.errors import MaintenanceError
+from app.maintenance import MaintenanceError
 from durable_database.address import name_of
 
 

@@ -7,7 +7,7 @@ import time
 from collections.abc import Iterator
 from pathlib import Path
 
-from app.maintenance.errors import MaintenanceError
+from app.maintenance import MaintenanceError
 from app.migrations.revision import is_newer
 from durable_database import sqlite_file
 from durable_database.gate import closed_gate

@@ -8,7 +8,7 @@ from alembic import command
 from alembic.config import Config
 from alembic.migration import MigrationContext
 
-from app.migrations.errors import MigrationError
+from app.migrations import MigrationError
 from app.migrations.revision import REVISION, is_newer, serves
 from durable_database.address import is_postgresql, name_of
 

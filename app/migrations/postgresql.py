@@ -7,7 +7,7 @@ import psycopg
 import sqlalchemy as sa
 from sqlalchemy.exc import DatabaseError
 
-from app.migrations.errors import MigrationError
+from app.migrations import MigrationError
 from durable_database.address import name_of
 from durable_database.failures import sqlstate
 

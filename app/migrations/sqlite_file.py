@@ -10,7 +10,7 @@ from pathlib import Path
 import sqlalchemy as sa
 from sqlalchemy.exc import DatabaseError
 
-from app.migrations.errors import MigrationError
+from app.migrations import MigrationError
 from durable_database import sqlite_file
 from durable_database.filesystem import network_file_system
 from durable_database.gate import closed_gate

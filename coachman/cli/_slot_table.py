@@ -26,8 +26,8 @@ class SlotTable:
     def __init__(self, view: View) -> None:
         self._rows = [_cells(view, number, row) for number, row in view.rows]
         if view.service.requests:  # or the rows would not add up to the line above
-            ended = ["", Text("ended"), "", "", f"{view.service.requests:,}"]
-            self._rows.append(ended + [""] * (len(HEADINGS) - len(ended)))
+            blanks = [""] * (len(HEADINGS) - 5)
+            self._rows.append(["", "ended", "", "", f"{view.service.requests:,}", *blanks])
 
     def __rich_console__(self, console: Console, options: ConsoleOptions) -> Iterator[Table]:
         widths = [
@@ -37,8 +37,7 @@ class SlotTable:
         shown = columns_that_fit(widths, options.max_width)
         table = Table(box=None, pad_edge=False, header_style="bold")
         for heading in HEADINGS[:shown]:
-            justify = "left" if heading in LEFT_ALIGNED else "right"
-            table.add_column(heading, justify=justify, no_wrap=True)
+            table.add_column(heading, justify="left" if heading in LEFT_ALIGNED else "right", no_wrap=True)
         for row in self._rows:
             table.add_row(*row[:shown])
         yield table

@@ -13,9 +13,9 @@ from rich.table import Table
 
 from coachman.cli._service import fail
 from coachman.releases import deploy
-from coachman.releases.errors import RefusedError
+from coachman.releases.command import RefusedError
+from coachman.releases.disk import KEPT
 from coachman.releases.layout import Layout, Release
-from coachman.releases.prune import KEPT
 
 Restart = Annotated[
     bool, typer.Option("--restart", help="Restart instead of hand over: clients wait, nobody is refused.")

@@ -11,101 +11,100 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
-from coachman.releases import audit, environment, lock, source, systemd_service
-from coachman.releases.errors import RefusedError
+from coachman.releases import environment, journal, source, systemd_service
+from coachman.releases.command import RefusedError
+from coachman.releases.disk import commit, prune, require_space, switch, sync
 from coachman.releases.layout import Layout, Release
-from coachman.releases.prune import prune, require_space
-from coachman.releases.switch import settle, switch, sync
 
-Say = Callable[[str], None]
+Report = Callable[[str], None]
 
 
 def release(
-    layout: Layout, origin: Path, say: Say, *, wheels: Path | None, keep: int, restart: bool
+    layout: Layout, origin: Path, report: Report, *, wheels: Path | None, keep: int, restart: bool
 ) -> Release:
     """Makes a release of `origin` and moves the service to it. Raises RefusedError."""
     os.umask(0o022)  # the service's user reads what root writes
     layout.releases.mkdir(exist_ok=True)
-    with lock.held(layout.lock, "release"):
-        _finish_what_was_interrupted(layout, say)
+    with journal.locked(layout.lock, "release"):
+        _finish_what_was_interrupted(layout, report)
         candidate = layout.release(_new_id(layout))
-        with _noted(layout, "release", candidate):
+        with _recorded(layout, "release", candidate):
             require_space(layout)
-            say(f"Release {candidate.id} of {origin}")
-            _build(layout, candidate, origin, say, wheels)
+            report(f"Release {candidate.id} of {origin}")
+            _build(layout, candidate, origin, report, wheels)
             try:
-                _check(candidate, say)
-                say(systemd_service.run_as_service(candidate, "migrate"))
-                _move(layout, candidate, say, restart=restart)
+                _check(candidate, report)
+                report(systemd_service.run_as_service(candidate, "migrate"))
+                _move(layout, candidate, report, restart=restart)
             except BaseException:
                 candidate.record.unlink(missing_ok=True)  # nobody is to roll back to it
                 raise
         for gone in prune(layout, keep):
-            say(f"Removed release {gone.id}")
+            report(f"Removed release {gone.id}")
     return candidate
 
 
-def rollback(layout: Layout, name: str | None, say: Say, *, restart: bool) -> Release:
+def rollback(layout: Layout, name: str | None, report: Report, *, restart: bool) -> Release:
     """Moves the service back to a release that is still there. The database stays as it is."""
-    with lock.held(layout.lock, "rollback"):
-        _finish_what_was_interrupted(layout, say)
+    with journal.locked(layout.lock, "rollback"):
+        _finish_what_was_interrupted(layout, report)
         target = layout.release(name) if name else _the_one_before(layout)
         if not target.is_complete:
             raise RefusedError(f"There is no release {target.id}: `coachman releases` lists them.")
-        with _noted(layout, "rollback", target):
-            say(f"Back to release {target.id}")
-            _check(target, say)
-            _move(layout, target, say, restart=restart)
+        with _recorded(layout, "rollback", target):
+            report(f"Back to release {target.id}")
+            _check(target, report)
+            _move(layout, target, report, restart=restart)
     return target
 
 
-def _finish_what_was_interrupted(layout: Layout, say: Say) -> None:
+def _finish_what_was_interrupted(layout: Layout, report: Report) -> None:
     """A release that was killed has not learnt whether `current` serves; systemd may be about to."""
     if not layout.fallback.is_symlink():
         return
     unproven, before = layout.serving(), layout.release(layout.fallback.readlink().name)
-    say(f"Release {unproven.id if unproven else '?'} was interrupted; asking the service for it again")
+    report(f"Release {unproven.id if unproven else '?'} was interrupted; asking the service for it again")
     try:
         systemd_service.reload()
-        settle(layout, unproven)
+        commit(layout, unproven)
     except RefusedError:
-        settle(layout, before)
+        commit(layout, before)
         if unproven is not None:
             unproven.record.unlink(missing_ok=True)  # nobody is to roll back to it
-        say(f"It does not serve: release {before.id} is current again")
+        report(f"It does not serve: release {before.id} is current again")
 
 
-def _build(layout: Layout, candidate: Release, origin: Path, say: Say, wheels: Path | None) -> None:
+def _build(layout: Layout, candidate: Release, origin: Path, report: Report, wheels: Path | None) -> None:
     try:
         source.copy(origin, candidate.folder)
-        say("Copied")
+        report("Copied")
         environment.build(layout, candidate, origin, wheels)
-        say("Installed its packages")
+        report("Installed its packages")
     except BaseException:
         shutil.rmtree(candidate.folder, ignore_errors=True)
         raise
     facts = {
-        "made_at": lock.now(),
-        "by": lock.who(),
+        "made_at": journal.now(),
+        "by": journal.who(),
         "source": str(origin),
         "python": platform.python_version(),
     }
     sync()  # the record says that the release is complete: what it speaks of is on the disk before it
     candidate.record.write_text(json.dumps(facts) + "\n", encoding="utf-8")
     sync()
-    say("Synced it to disk")
+    report("Synced it to disk")
 
 
-def _check(candidate: Release, say: Say) -> None:
-    say(systemd_service.run_as_service(candidate, "check"))
+def _check(candidate: Release, report: Report) -> None:
+    report(systemd_service.run_as_service(candidate, "check"))
 
 
-def _move(layout: Layout, target: Release, say: Say, *, restart: bool) -> None:
+def _move(layout: Layout, target: Release, report: Report, *, restart: bool) -> None:
     before, was_active = layout.serving(), systemd_service.is_active()
     generation = systemd_service.generation() if was_active and not restart else 0
     with _not_interrupted():
         switch(layout, target)
-        say("Switched; waiting for the new generation")
+        report("Switched; waiting for the new generation")
         try:
             if was_active and not restart:
                 systemd_service.reload()
@@ -115,14 +114,16 @@ def _move(layout: Layout, target: Release, say: Say, *, restart: bool) -> None:
         except RefusedError:
             _put_back(layout, before, generation, was_active=was_active, restart=restart)
             raise
-        settle(layout, target)
-    say(f"Release {target.id} serves: generation {answer['generation']}, {answer['workers']} workers ready")
+        commit(layout, target)
+    report(
+        f"Release {target.id} serves: generation {answer['generation']}, {answer['workers']} workers ready"
+    )
 
 
 def _put_back(
     layout: Layout, before: Release | None, generation: int, *, was_active: bool, restart: bool
 ) -> None:
-    settle(layout, before)
+    commit(layout, before)
     if not was_active:
         systemd_service.stop()  # it would try again and again
     elif restart:
@@ -144,18 +145,18 @@ def _not_interrupted() -> Iterator[None]:
 
 
 @contextlib.contextmanager
-def _noted(layout: Layout, what: str, target: Release) -> Iterator[None]:
+def _recorded(layout: Layout, what: str, target: Release) -> Iterator[None]:
     before = layout.serving()
     facts: dict[str, Any] = {"did": what, "release": target.id, "before": before.id if before else None}
     try:
         yield
     except RefusedError as error:
-        audit.note(layout.audit, **facts, outcome="refused", reason=str(error))
+        journal.record(layout.audit, **facts, outcome="refused", reason=str(error))
         raise
     except BaseException as error:
-        audit.note(layout.audit, **facts, outcome="interrupted", reason=repr(error))
+        journal.record(layout.audit, **facts, outcome="interrupted", reason=repr(error))
         raise
-    audit.note(layout.audit, **facts, outcome="serves")
+    journal.record(layout.audit, **facts, outcome="serves")
 
 
 def _new_id(layout: Layout) -> str:

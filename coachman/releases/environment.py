@@ -1,12 +1,11 @@
 """The virtual environment of a release: what its requirements.txt names, and Coachman."""
 
 import shutil
-import subprocess
 import sys
 from pathlib import Path
 
 import coachman
-from coachman.releases.errors import RefusedError
+from coachman.releases.command import RefusedError, last_lines, run
 from coachman.releases.layout import Layout, Release
 from coachman.releases.source import CONFIGURATION, wheels_in
 
@@ -16,7 +15,7 @@ INSTALL_SECONDS = 1800
 def build(layout: Layout, release: Release, source: Path, wheels: Path | None) -> None:
     """`wheels`: a folder to install from instead of the package index."""
     base = getattr(sys, "_base_executable", sys.executable)  # or the environment would stand on ours
-    _run([base, "-m", "venv", "--without-pip", str(release.folder / ".venv")])
+    _install_step(base, "-m", "venv", "--without-pip", str(release.folder / ".venv"))
     own = wheels_in(source)
     if own:
         _install(release, source, "--no-deps", *map(str, own))
@@ -33,7 +32,7 @@ def _compile(release: Release) -> None:
     A file that does not compile is its own affair: nobody may ever import it.
     """
     command = [str(release.python), "-m", "compileall", "-q", "-x", r"/\.venv/", str(release.folder)]
-    subprocess.run(command, stdout=subprocess.DEVNULL, timeout=INSTALL_SECONDS, check=False)
+    run(*command, seconds=INSTALL_SECONDS)
 
 
 def _how_locked(release: Release) -> list[str]:
@@ -63,7 +62,7 @@ def _shipped_configuration() -> Path:
 
 def _has(release: Release, module: str) -> bool:
     look = f"import importlib.util as u, sys; sys.exit(u.find_spec({module!r}) is None)"
-    return subprocess.run([str(release.python), "-I", "-c", look], timeout=60).returncode == 0
+    return run(str(release.python), "-I", "-c", look).returncode == 0
 
 
 def _install(release: Release, wheels: Path | None, *arguments: str) -> None:
@@ -73,25 +72,10 @@ def _install(release: Release, wheels: Path | None, *arguments: str) -> None:
 
 def _pip(release: Release, *arguments: str) -> None:
     pip = [sys.executable, "-m", "pip", "--python", str(release.python), "--disable-pip-version-check"]
-    _run([*pip, *arguments], release.folder)
+    _install_step(*pip, *arguments, folder=release.folder)
 
 
-def _run(command: list[str], folder: Path | None = None) -> None:
-    try:
-        done = subprocess.run(
-            command,
-            cwd=folder,
-            stdin=subprocess.DEVNULL,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.STDOUT,
-            text=True,
-            timeout=INSTALL_SECONDS,
-        )
-    except subprocess.TimeoutExpired:
-        raise RefusedError(f"{' '.join(command[2:4])} has not ended within {INSTALL_SECONDS} s.") from None
+def _install_step(*command: str, folder: Path | None = None) -> None:
+    done = run(*command, seconds=INSTALL_SECONDS, folder=folder)
     if done.returncode:
-        raise RefusedError(f"The packages cannot be installed:\n{_last_lines(done.stdout)}")
-
-
-def _last_lines(text: str, count: int = 12) -> str:
-    return "\n".join(text.strip().splitlines()[-count:])
+        raise RefusedError(f"The packages cannot be installed:\n{last_lines(done.stdout)}")

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from coachman.releases.errors import RefusedError
+from coachman.releases.command import RefusedError
 
 ROOT = Path("/opt/coachman")
 

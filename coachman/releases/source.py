@@ -1,11 +1,10 @@
 """What a release is made of: a folder, a tarball of one, or a folder of wheels."""
 
 import shutil
-import subprocess
 import tempfile
 from pathlib import Path
 
-from coachman.releases.errors import RefusedError
+from coachman.releases.command import RefusedError, last_lines, run
 
 # What belongs to the place where the source was, not to the release.
 LEFT_BEHIND = (
@@ -20,6 +19,7 @@ LEFT_BEHIND = (
     "node_modules",
 )
 CONFIGURATION = "gunicorn.conf.py"
+UNPACK_SECONDS = 600
 
 
 def wheels_in(source: Path) -> list[Path]:
@@ -54,11 +54,9 @@ def _copy_folder(source: Path, folder: Path) -> None:
 def _unpack(tarball: Path, folder: Path) -> None:
     with tempfile.TemporaryDirectory(dir=folder.parent, prefix=".unpacked.") as name:
         unpacked = Path(name)
-        done = subprocess.run(
-            ["tar", "--no-same-owner", "-xf", str(tarball), "-C", name], capture_output=True, text=True
-        )
+        done = run("tar", "--no-same-owner", "-xf", str(tarball), "-C", name, seconds=UNPACK_SECONDS)
         if done.returncode:
-            raise RefusedError(f"{tarball} cannot be unpacked: {done.stderr.strip().splitlines()[-1]}")
+            raise RefusedError(f"{tarball} cannot be unpacked: {last_lines(done.stdout, 1)}")
         inside = list(unpacked.iterdir())
         is_wrapped = len(inside) == 1 and inside[0].is_dir()
         _copy_folder(inside[0] if is_wrapped else unpacked, folder)

@@ -3,12 +3,10 @@
 import contextlib
 import http.client
 import json
-import subprocess
 import time
-from pathlib import Path
 from typing import Any
 
-from coachman.releases.errors import RefusedError
+from coachman.releases.command import RefusedError, run
 from coachman.releases.layout import Release
 from coachman.system import sockets
 
@@ -27,7 +25,7 @@ SHARED = (
 
 def run_as_service(release: Release, *command: str) -> str:
     """Runs `python -m coachman` of the release and returns what it printed. Raises RefusedError with it."""
-    done = _run(
+    done = run(
         *("systemd-run", "--pipe", "--wait", "--collect", "--quiet", "--service-type=exec"),
         *(f"--property={property}" for property in _shared_properties()),
         f"--property=WorkingDirectory={release.folder}",
@@ -41,7 +39,7 @@ def run_as_service(release: Release, *command: str) -> str:
 
 
 def is_active() -> bool:
-    return _run("systemctl", "is-active", UNIT).stdout.strip() == "active"
+    return run("systemctl", "is-active", UNIT).stdout.strip() == "active"
 
 
 def reload() -> None:
@@ -54,7 +52,7 @@ def restart() -> None:
 
 
 def stop() -> None:
-    _run("systemctl", "stop", UNIT, *SOCKETS, seconds=MOVE_SECONDS)
+    run("systemctl", "stop", UNIT, *SOCKETS, seconds=MOVE_SECONDS)
 
 
 def generation() -> int:
@@ -81,14 +79,14 @@ def confirm(*, above: int) -> dict[str, Any]:
 
 def _move(verb: str, *units: str) -> None:
     began = time.time()
-    done = _run("systemctl", verb, *units, seconds=MOVE_SECONDS)
+    done = run("systemctl", verb, *units, seconds=MOVE_SECONDS)
     if done.returncode:
         raise RefusedError(_said_since(began) or done.stdout.strip())
 
 
 def _said_since(began: float) -> str:
     """The service's own words, which say more than systemctl does."""
-    journal = _run(
+    journal = run(
         "journalctl", "--unit", UNIT, "--output=cat", "--no-pager", f"--since=@{int(began)}", "-n", "30"
     )
     return journal.stdout.strip()
@@ -105,13 +103,13 @@ def _readyz() -> dict[str, Any]:
 
 def _ops_address() -> sockets.Address:
     """As systemd has it, such as "127.0.0.1:9100 (Stream)": a drop-in may have changed it."""
-    listen = _run("systemctl", "show", "--value", "--property=Listen", SOCKETS[1]).stdout
+    listen = run("systemctl", "show", "--value", "--property=Listen", SOCKETS[1]).stdout
     address = listen.partition(" ")[0]
     return sockets.parse_address(f"unix:{address}" if address.startswith("/") else address)
 
 
 def _shared_properties() -> list[str]:
-    shown = _run("systemctl", "show", f"--property={','.join((*SHARED, 'EnvironmentFiles'))}", UNIT).stdout
+    shown = run("systemctl", "show", f"--property={','.join((*SHARED, 'EnvironmentFiles'))}", UNIT).stdout
     properties = []
     for line in shown.splitlines():
         name, _, value = line.partition("=")
@@ -122,19 +120,3 @@ def _shared_properties() -> list[str]:
         if value:
             properties.append(f"{name}={value}")
     return properties
-
-
-def _run(*command: str, seconds: float = 60) -> "subprocess.CompletedProcess[str]":
-    try:
-        return subprocess.run(
-            command,
-            stdin=subprocess.DEVNULL,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.STDOUT,
-            text=True,
-            timeout=seconds,
-        )
-    except subprocess.TimeoutExpired:
-        raise RefusedError(f"`{' '.join(command[:3])}` has not ended within {seconds:g} s.") from None
-    except FileNotFoundError:
-        raise RefusedError(f"There is no {Path(command[0])} here: releases need systemd.") from None

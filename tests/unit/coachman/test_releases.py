@@ -5,11 +5,10 @@ from pathlib import Path
 
 import pytest
 
-from coachman.releases import audit, lock, source
-from coachman.releases.errors import RefusedError
+from coachman.releases import journal, source
+from coachman.releases.command import RefusedError, run
+from coachman.releases.disk import commit, point_current_at, prune, switch
 from coachman.releases.layout import Layout, Release
-from coachman.releases.prune import prune
-from coachman.releases.switch import point_current_at
 
 
 @pytest.fixture
@@ -25,16 +24,16 @@ def layout(tmp_path: Path) -> Layout:
 def test_a_lock_names_its_holder_and_is_free_afterwards(tmp_path: Path) -> None:
     path = tmp_path / "lock"
     taken = pytest.raises(RefusedError, match=r"has begun a release at \S+Z \(pid")
-    with lock.held(path, "release"), taken, lock.held(path, "rollback"):
+    with journal.locked(path, "release"), taken, journal.locked(path, "rollback"):
         pass
-    with lock.held(path, "rollback"):
+    with journal.locked(path, "rollback"):
         pass
 
 
 def test_the_audit_log_only_grows(tmp_path: Path) -> None:
     path = tmp_path / "audit.log"
     for outcome in ("refused", "serves"):
-        audit.note(path, did="release", outcome=outcome)
+        journal.record(path, did="release", outcome=outcome)
 
     lines = [json.loads(line) for line in path.read_text().splitlines()]
     assert [line["outcome"] for line in lines] == ["refused", "serves"]
@@ -79,3 +78,27 @@ def test_what_belongs_to_the_place_of_the_source_is_left_there(tmp_path: Path) -
     copied = {path.name: path.stat().st_mode & 0o777 for path in (tmp_path / "release").iterdir()}
     assert copied == {"app": 0o755, "requirements.txt": 0o644, "start": 0o755}
     assert not list((tmp_path / "release" / "app").iterdir())
+
+
+def test_a_switch_has_a_way_back_until_it_is_committed(layout: Layout) -> None:
+    point_current_at(layout, layout.release("r1"))
+
+    switch(layout, layout.release("r2"))
+    assert layout.fallback.readlink() == Path("releases/r1")
+
+    commit(layout, layout.release("r2"))
+    assert (layout.serving(), layout.fallback.is_symlink()) == (layout.release("r2"), False)
+
+
+def test_a_program_that_does_not_end_or_is_not_there_is_one_sentence() -> None:
+    with pytest.raises(RefusedError, match=r"^`sleep 60` has not ended within 0\.1 s\.$"):
+        run("sleep", "60", seconds=0.1)
+    with pytest.raises(RefusedError, match=r"^`nowhere-to-be-found` cannot be run here: no such file"):
+        run("nowhere-to-be-found")
+
+
+def test_a_tarball_that_is_none_is_refused_with_tars_own_words(tmp_path: Path) -> None:
+    (tmp_path / "x.tar").write_text("no tarball")
+
+    with pytest.raises(RefusedError, match=r"x\.tar cannot be unpacked: \S"):
+        source.copy(tmp_path / "x.tar", tmp_path / "release")

@@ -1,4 +1,4 @@
-"""One release at a time. The kernel gives the lock back, however its holder ends."""
+"""Who moves the service to which release: one at a time, and a line in the audit log for each attempt."""
 
 import contextlib
 import fcntl
@@ -7,13 +7,17 @@ import os
 import time
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
-from coachman.releases.errors import RefusedError
+from coachman.releases.command import RefusedError
 
 
 @contextlib.contextmanager
-def held(path: Path, what: str) -> Iterator[None]:
-    """Raises RefusedError, naming who holds it and since when."""
+def locked(path: Path, what: str) -> Iterator[None]:
+    """Holds the lock. Raises RefusedError, naming its holder, when it is taken.
+
+    The kernel gives it back, however its holder ends.
+    """
     with open(os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o644), "r+", encoding="utf-8") as file:
         try:
             fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
@@ -24,6 +28,17 @@ def held(path: Path, what: str) -> Iterator[None]:
         file.flush()
         yield
         file.truncate(0)
+
+
+def record(path: Path, **facts: Any) -> None:
+    """Appends a line of JSON to the audit log, which is on the disk when this returns."""
+    line = json.dumps({"at": now(), "who": who(), **facts}) + "\n"
+    file = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC, 0o644)
+    try:
+        os.write(file, line.encode())
+        os.fsync(file)
+    finally:
+        os.close(file)
 
 
 def who() -> str:

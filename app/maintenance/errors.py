@@ -1,2 +1,0 @@
-class MaintenanceError(Exception):
-    """One sentence for the operator."""
