@@ -1,10 +1,12 @@
 """The documents say what there is, and nothing that is not."""
 
 import re
+import tomllib
 from pathlib import Path
 
 import pytest
 
+import coachman
 from app.serve import ServeSettings
 from coachman.settings import ServerSettings
 
@@ -47,3 +49,25 @@ def test_links_between_the_documents_lead_somewhere() -> None:
     for document in [ROOT / "README.md", *(ROOT / "docs").glob("**/*.md")]:
         for target in re.findall(r"\]\((?!https?:|#)([^)#]+)", document.read_text()):
             assert (document.parent / target).exists(), f"{document.name} links to {target}"
+
+
+def test_each_folder_of_coachman_is_described_for_those_who_work_on_it() -> None:
+    text = (ROOT / "docs" / "development.md").read_text()
+    described = set(re.findall(r"^\| `(\w+)/` \|", text, re.MULTILINE))
+
+    folders = {path.name for path in (ROOT / "coachman").iterdir() if (path / "__init__.py").exists()}
+    assert described == folders
+
+
+def test_the_words_of_the_glossary_are_there() -> None:
+    text = (ROOT / "docs" / "development.md").read_text()
+    for word in (
+        *("slot", "generation", "handover", "probation", "drain", "recycle", "backoff", "scoreboard"),
+        *("ops listener", "release"),
+    ):
+        assert f"\n| {word} | " in text, word
+
+
+def test_the_version_is_the_same_everywhere() -> None:
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
+    assert coachman.__version__ == project["version"]
