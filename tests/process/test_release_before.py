@@ -1,0 +1,120 @@
+"""What the release before this one has started, or has left behind in other people's projects, goes on."""
+
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import httpx2
+import pytest
+
+from tests.process.generations import Generations
+from tests.process.load import Load
+from tests.process.service import GUNICORN, REPOSITORY, Service, running, wait_until
+
+RELEASE_BEFORE = "f2e7595"
+APP = """
+
+async def app(scope, receive, send):
+    if scope["type"] != "http":
+        raise RuntimeError("no lifespan")
+    await send({"type": "http.response.start", "status": 200, "headers": [(b"content-length", b"2")]})
+    await send({"type": "http.response.body", "body": b"ok"})
+"""
+
+
+@pytest.fixture(scope="module")
+def release_before(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder with its files, as git has them."""
+    folder = tmp_path_factory.mktemp("release-before")
+    archive = subprocess.run(
+        ["git", "archive", RELEASE_BEFORE], cwd=REPOSITORY, check=True, capture_output=True, timeout=60
+    )
+    subprocess.run(["tar", "-x"], cwd=folder, input=archive.stdout, check=True, timeout=60)
+    return folder
+
+
+class Upgraded(Generations):
+    """Started from a link, which points at another release when it hands over."""
+
+    config = None  # with the constants as they ship
+
+    def __init__(self, folder: Path, release: Path) -> None:
+        super().__init__(folder, PWD=f"{folder}/current")  # as a shell has it that went through the link
+        self.current = folder / "current"
+        self.current.symlink_to(release)
+
+    def move_to(self, release: Path) -> None:
+        self.current.unlink()
+        self.current.symlink_to(release)
+
+    def start(self) -> None:
+        with self._log.open("ab") as log:
+            self.process = subprocess.Popen(
+                [str(GUNICORN)],
+                cwd=self.current,
+                env=self.environment,
+                stdout=log,
+                stderr=subprocess.STDOUT,
+                start_new_session=True,
+            )
+
+    def command(
+        self, *arguments: str, output: int = subprocess.PIPE, **environment: str
+    ) -> "subprocess.Popen[str]":
+        return subprocess.Popen(
+            [sys.executable, "-m", "coachman", *arguments],
+            cwd=self.current,
+            env=self.environment | environment,
+            stdout=output,
+            stderr=subprocess.STDOUT,
+            text=True,
+        )
+
+
+@pytest.fixture
+def upgraded(tmp_path: Path, release_before: Path) -> Iterator[Upgraded]:
+    with running(Upgraded(tmp_path, release_before)) as service:
+        yield service
+
+
+def _is_file_of(pid: int, folder: Path) -> bool:
+    return Path(f"/proc/{pid}/cwd").readlink() == folder.resolve()
+
+
+def test_it_hands_over_to_this_one_and_this_one_to_itself(upgraded: Upgraded) -> None:
+    [old] = upgraded.masters()
+    assert not _is_file_of(old.service.pid, REPOSITORY)
+
+    upgraded.move_to(REPOSITORY)
+    with Load(upgraded.port, "/pid", clients=2, pause=0.01) as load:
+        code, printed = upgraded.coachman("handover", MAINPID=str(old.service.pid))
+        assert code == 0, f"{printed}\n{upgraded.log()}"
+        successor = upgraded.masters()[0].service.pid
+        upgraded.wait_for_sole_master(successor)
+    upgraded.assert_no_failure(load)
+    assert _is_file_of(successor, REPOSITORY)
+    assert httpx2.get(f"{upgraded.ops_url}/readyz").json()["generation"] == 2
+
+    code, printed = upgraded.coachman("handover")
+    assert code == 0, f"{printed}\n{upgraded.log()}"
+    assert upgraded.masters()[0].service.generation == 3
+
+
+def test_a_gunicorn_conf_py_copied_from_it_still_serves(tmp_path: Path, release_before: Path) -> None:
+    (tmp_path / "plain.py").write_text(APP)
+    service = Service(
+        tmp_path,
+        "--config",
+        str(release_before / "gunicorn.conf.py"),
+        COACHMAN_APP="plain:app",
+        COACHMAN_WORKERS="1",
+        COACHMAN_LOG_FORMAT="json",
+        PYTHONPATH=str(tmp_path),
+    )
+    service.config = None
+    with running(service):
+        assert httpx2.get(service.url).text == "ok"
+        assert "coachman_http_requests" in httpx2.get(f"{service.ops_url}/metrics").text
+        assert '"generation": 1' in service.log(), "in the form that COACHMAN_LOG_FORMAT asks for"
+        assert wait_until(lambda: '"event": "started"' in service.log()), service.log()
