@@ -14,10 +14,11 @@ class Rejection(enum.Enum):
     """The name is the limit's name in metrics and log; the value is the status and the detail sent."""
 
     MALFORMED = 400, "The request is not valid HTTP/1.1."
-    HOST = 400, "A request has exactly one Host header."
+    HOST = 400, "A request has exactly one Host header, with a valid host."
     UPGRADE = 400, "Only GET without a body can become a WebSocket."
     HEAD_SECONDS = 408, "The request's headers took too long."
     BODY_SECONDS = 408, "The request's body took too long."
+    TRANSFER_CODING = 501, "The only transfer coding is chunked."
     BODY_BYTES = 413, "The request's body is too large."
     TARGET_BYTES = 414, "The request's target is too long."
     HEAD_BYTES = 431, "The request's headers are too large."
