@@ -98,6 +98,7 @@ class ServerSettings(BaseSettings):
     slow_seconds: float = Field(1.0, ge=0, description="seconds, 0 or more")
     request_ids: bool = Field(True, description="true or false")
     metrics: bool = Field(True, description="true or false")
+    rebalance: bool = Field(True, description="true or false")
     runtime_dir: Path = Field(default_factory=_runtime_dir, description="a folder")
 
     # The order in which these end each other: docs/timeouts.md.

@@ -13,7 +13,10 @@ from coachman.state.states import Reason, State, signal_name, words
 from coachman.state.view import View
 
 COLOURS = {"ready": "green", "starting": "cyan", "draining": "yellow", "backing-off": "red", "dead": "red"}
-HEADINGS = ("slot", "state", "pid", "age", "requests", "in flight", "open", "memory", "restarts", "last exit")
+HEADINGS = (
+    *("slot", "state", "pid", "age", "requests", "in flight", "open", "share"),
+    *("memory", "restarts", "last exit"),
+)
 LEFT_ALIGNED = ("state", "last exit")
 ALWAYS_SHOWN = 3  # slot, state and pid, at any width
 GAP = 2  # characters between two columns
@@ -58,7 +61,8 @@ def columns_that_fit(widths: list[int], room: int) -> int:
 def _cells(view: View, number: int, row: Row) -> list[str | Text]:
     state = words(State(row.state))
     stuck = stuck_sentence(view, row)
-    works = [f"{row.requests:,}", str(row.in_flight), str(row.connections)] if row.pid else ["-"] * 3
+    share = f"{view.share(row):.0%}" if row.connections else "-"
+    works = [f"{row.requests:,}", str(row.in_flight), str(row.connections), share] if row.pid else ["-"] * 4
     return [
         str(number),
         Text(stuck or state, style="red" if stuck else COLOURS.get(state, "")),

@@ -32,6 +32,10 @@ class Metrics:
         self.cpu = Counter(
             "coachman_worker_cpu_seconds", "CPU time of the workers of a slot, user and system.", ["slot"]
         )
+        self.rebalanced = Counter(
+            "coachman_connections_rebalanced",
+            "Keep-alive connections that a worker above its share has closed after an answer.",
+        )
         # Counted by masters.
         self.exits = Counter("coachman_worker_exits", "Workers that have ended, by reason.", ["reason"])
         self.handovers = Counter("coachman_handovers", "Handovers that have ended, by outcome.", ["outcome"])

@@ -55,6 +55,11 @@ _OF_VIEW: tuple[tuple[str, str, Callable[[View], float]], ...] = (
         lambda v: sum(v.stuck_seconds(row) > 0 for _, row in v.rows),
     ),
     (
+        "connections_imbalance",
+        "Most open connections of one ready worker, as a multiple of an even share; 0 without any.",
+        lambda v: v.imbalance,
+    ),
+    (
         "master_stuck_seconds",
         "For how long the master's loop has not turned; 0 while it does.",
         lambda v: v.master_stuck_seconds,

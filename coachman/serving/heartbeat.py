@@ -8,6 +8,7 @@ from typing import Any
 
 from coachman.edge.connection_table import ConnectionTable
 from coachman.metrics.counters import Metrics
+from coachman.serving.balance import ConnectionShare
 from coachman.serving.server import Server
 from coachman.state.scoreboard import Slot
 from coachman.system import stdio
@@ -27,9 +28,10 @@ class Heartbeat:
         master_pid: int | None,
         table: ConnectionTable,
         metrics: Metrics | None = None,
+        share: ConnectionShare | None = None,
     ) -> None:
         self._slot, self._server, self._master_pid = slot, server, master_pid
-        self._table, self._metrics = table, metrics
+        self._table, self._metrics, self._share = table, metrics, share
         self._pool = _ThreadPool()
         self._lag = _Lag(metrics)
         self._cpu_seconds = self._lines_dropped = 0.0
@@ -43,6 +45,8 @@ class Heartbeat:
                 self._slot.update(
                     **self._counts(), **(self._sample() if tick % TICKS_PER_SAMPLE == 0 else {})
                 )
+            if self._share is not None:
+                self._share.beat(len(self._server.server_state.tasks), self._lag.latest)
             tick += 1
             await self._lag.sleep()
 
@@ -83,11 +87,12 @@ class _Lag:
 
     def __init__(self, metrics: Metrics | None) -> None:
         self._metrics, self._worst = metrics, 0.0
+        self.latest = 0.0
 
     async def sleep(self) -> None:
         due = time.monotonic() + TICK_SECONDS
         await asyncio.sleep(TICK_SECONDS)
-        lag = max(0.0, time.monotonic() - due)
+        self.latest = lag = max(0.0, time.monotonic() - due)
         self._worst = max(self._worst, lag)
         if self._metrics is not None:
             self._metrics.lag.observe(lag)

@@ -17,9 +17,11 @@ from coachman.edge.rejection import RejectionCounts
 from coachman.metrics.counters import Metrics
 from coachman.metrics.store import Store
 from coachman.ops.app import OpsApp
+from coachman.serving.balance import ConnectionShare
 from coachman.serving.heartbeat import Heartbeat
 from coachman.serving.lifespan import Lifespan
 from coachman.serving.ops_server import OpsServer
+from coachman.serving.rebalance import Rebalancer
 from coachman.serving.request_timeout import RequestTimeout
 from coachman.serving.requests.observer import Observer
 from coachman.serving.server import Server
@@ -78,17 +80,21 @@ async def serve(
     """
     scoreboard, slot, metrics, master_pid, store = context
     table = ConnectionTable(Limits.of(settings), RejectionCounts(metrics.limits if metrics else None))
-    observer = Observer(_with_timeout(application, settings), settings, metrics)
-    config.app = observer if observer.is_asked else observer.application
+    share = _share(scoreboard, slot)
+    rebalancer = _rebalancer(share, settings, metrics)
+    observer = Observer(_with_timeout(application, settings), settings, metrics, rebalancer)
+    config.app = observer if observer.is_needed else observer.application
     config.http = functools.partial(HttpProtocol, table=table)  # type: ignore[assignment]  # a factory will do
     config.load()
     ops_server = OpsServer(OpsApp(scoreboard, store, public, settings.runtime_dir), scoreboard)
-    server = Server(config, settings, slot, ops_server, hold_seconds=hold_seconds)
+    server = Server(config, settings, slot, ops_server, share=share, hold_seconds=hold_seconds)
     config.lifespan_class = functools.partial(
         Lifespan, application=application, has_ended=server.lifespan_has_ended
     )
     tasks = SharedTasks(server.task_has_died)
-    tasks.start("heartbeat", Heartbeat(slot, server, master_pid, table, metrics).run())
+    tasks.start("heartbeat", Heartbeat(slot, server, master_pid, table, metrics, share).run())
+    if rebalancer is not None:
+        tasks.start("rebalancing of connections", rebalancer.run())
     tasks.start("flush of requests", _flush_often(observer))
     tasks.start("deadlines of connections", table.run())
     try:
@@ -98,6 +104,21 @@ async def serve(
         tasks.cancel()
         observer.flush()
     return server.exit_code
+
+
+def _share(scoreboard: Scoreboard | None, slot: Slot | None) -> ConnectionShare | None:
+    """None where there are no other workers to share with."""
+    if scoreboard is None or slot is None or scoreboard.loads is None or scoreboard.is_without_master:
+        return None
+    return ConnectionShare(scoreboard.loads, slot.number, lambda: scoreboard.service.slots)
+
+
+def _rebalancer(
+    share: ConnectionShare | None, settings: ServerSettings, metrics: Metrics | None
+) -> Rebalancer | None:
+    if share is None or not settings.rebalance:
+        return None
+    return Rebalancer(share, metrics.rebalanced.inc if metrics is not None else lambda: None)
 
 
 def _with_timeout(application: Application, settings: ServerSettings) -> Application:

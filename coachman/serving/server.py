@@ -7,9 +7,12 @@ import signal
 import socket
 import time
 from collections.abc import Generator
+from typing import Any
 
 import uvicorn
 
+from coachman.serving import accept
+from coachman.serving.balance import ConnectionShare
 from coachman.serving.drain import QUICK_STOP_SECONDS, Drain
 from coachman.serving.ops_server import OpsServer
 from coachman.settings import ServerSettings
@@ -34,10 +37,17 @@ class Server(uvicorn.Server):
         slot: Slot | None,
         ops: OpsServer,
         *,
+        share: ConnectionShare | None = None,
         hold_seconds: float = 0,
     ) -> None:
-        """`hold_seconds`: for how long nothing is accepted after the application's start-up has ended."""
+        """`share`: of the connections that it accepts in turn with other workers; None where it is alone.
+
+        `hold_seconds`: for how long nothing is accepted after the application's start-up has ended.
+        """
         super().__init__(config)
+        self._share = share
+        if share is not None:
+            self.server_state.connections = share.connections
         self._settings, self._slot, self._ops = settings, slot, ops
         self._hold_seconds = hold_seconds
         self.exit_code = 0
@@ -90,6 +100,8 @@ class Server(uvicorn.Server):
             return
         for listener in sockets or []:
             self.servers.append(await self._listen(listener))
+        if self._share is not None:
+            self._share.open()
         # Only the master says when to stop: SIGTERM drains, SIGQUIT hurries.
         loop = asyncio.get_running_loop()
         loop.add_signal_handler(signal.SIGTERM, self.stop)
@@ -100,6 +112,8 @@ class Server(uvicorn.Server):
     async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
         self._record(State.DRAINING)
         log.info("Worker %s drains", self._name())
+        if self._share is not None:
+            self._share.close()
         for server in self.servers:
             server.close()
         self._draining.set()
@@ -114,8 +128,11 @@ class Server(uvicorn.Server):
         self.config.timeout_graceful_shutdown = 0 if cut_at_once else QUICK_STOP_SECONDS
         await super().shutdown()
 
-    async def _listen(self, listener: socket.socket) -> asyncio.Server:
-        return await asyncio.get_running_loop().create_server(
+    async def _listen(self, listener: socket.socket) -> Any:
+        loop = asyncio.get_running_loop()
+        if self._share is not None and accept.is_supported(loop):
+            return accept.FairListener(listener, self._protocol, self._share, self.config.ssl)
+        return await loop.create_server(
             self._protocol, sock=listener, ssl=self.config.ssl, backlog=self.config.backlog
         )
 

@@ -11,6 +11,7 @@ import time
 import zlib
 from typing import Any, NamedTuple, Self
 
+from coachman.state.load_table import LoadTable
 from coachman.state.states import STAYING, Phase, Reason, State
 
 SLOTS = 512  # twice the most workers there can be: each of them may have a predecessor that still drains
@@ -176,6 +177,7 @@ class Scoreboard:
 
     def __init__(self, memory: mmap.mmap) -> None:
         self._memory = memory
+        self.loads: LoadTable | None = None  # only for the master that made it, and its workers
         self._service = _Cell(memory, 0, _SERVICE)
         self.slots = [Slot(memory, number) for number in range(SLOTS)]
 
@@ -183,6 +185,7 @@ class Scoreboard:
     def create(cls, memory: mmap.mmap | None = None) -> Self:
         """Runs in the master. By default in anonymous memory, shared with what is forked from here on."""
         scoreboard = cls(memory or mmap.mmap(-1, MEMORY_BYTES))
+        scoreboard.loads = LoadTable(SLOTS)
         scoreboard._service.write(Service(), first=True)
         for slot in scoreboard.slots:
             slot.prepare()

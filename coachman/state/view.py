@@ -72,6 +72,17 @@ class View(NamedTuple):
         age = self.now - self.master_beat
         return age if age > MASTER_STUCK_SECONDS else 0.0
 
+    def share(self, row: Row) -> float:
+        """Which part of the open connections the worker has, from 0 to 1; 0 where there are none."""
+        total = sum(other.connections for _, other in self.rows)
+        return row.connections / total if total else 0.0
+
+    @property
+    def imbalance(self) -> float:
+        """The most connections of one ready worker, as a multiple of an even share; 0 without any."""
+        connections = [row.connections for _, row in self.rows if row.state == State.READY]
+        return max(connections) * len(connections) / sum(connections) if sum(connections) else 0.0
+
     def stuck_seconds(self, row: Row) -> float:
         """For how long the worker's event loop has not turned; 0 while it does."""
         age = self.now - row.beat

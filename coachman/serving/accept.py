@@ -1,0 +1,113 @@
+"""Accepts connections in turn with the other workers that share a listening socket.
+
+Event loops accept whatever waits as soon as they wake. Here a worker that has more to do than another one
+leaves a connection to it for a moment, and takes it when that one has not.
+"""
+
+import asyncio
+import logging
+import socket
+import ssl
+from collections.abc import Callable
+
+from coachman.serving.balance import ConnectionShare
+
+MAX_BATCH = 16  # connections accepted before the loop turns to those that it has
+RETRY_SECONDS = 0.5  # where the process or the machine has no room for another connection
+_CLIENT_GONE = (ConnectionError, InterruptedError, ssl.SSLError, TimeoutError)
+
+log = logging.getLogger("coachman.serving")
+
+
+def is_supported(loop: asyncio.AbstractEventLoop) -> bool:
+    """Whether the loop is known to have `add_reader` and `connect_accepted_socket`: asyncio's and uvloop."""
+    return isinstance(loop, asyncio.SelectorEventLoop) or type(loop).__module__.startswith("uvloop")
+
+
+class FairListener:
+    """A listening socket of any family: what Uvicorn needs of the server that `loop.create_server` makes."""
+
+    def __init__(
+        self,
+        listener: socket.socket,
+        protocol: Callable[[], asyncio.BaseProtocol],
+        share: ConnectionShare,
+        tls: ssl.SSLContext | None,
+    ) -> None:
+        listener.setblocking(False)
+        self._loop = asyncio.get_running_loop()
+        self._listener, self._protocol, self._share, self._tls = listener, protocol, share, tls
+        self._timer: asyncio.TimerHandle | None = None
+        self._handshakes: set[asyncio.Task[None]] = set()
+        self._is_serving = True
+        self._is_accepting = True
+        self._loop.add_reader(listener, self._poll)
+
+    def close(self) -> None:
+        """Accepts nothing more. The socket is the master's, and stays open in other workers."""
+        if not self._is_serving:
+            return
+        self._is_serving = False
+        if self._timer is not None:
+            self._timer.cancel()
+        else:
+            self._loop.remove_reader(self._listener)
+        self._listener.close()
+
+    async def wait_closed(self) -> None: ...
+
+    def _poll(self) -> None:
+        """Called while connections wait."""
+        for _ in range(MAX_BATCH):
+            if delay := self._share.accept_delay():
+                self._pause(delay)
+                return
+            if not self._accept():
+                return
+
+    def _pause(self, seconds: float) -> None:
+        self._loop.remove_reader(self._listener)
+        self._timer = self._loop.call_later(seconds, self._resume)
+
+    def _resume(self) -> None:
+        """Takes one connection, if nobody with less to do has; for the next one it is decided anew."""
+        self._timer = None
+        self._loop.add_reader(self._listener, self._poll)
+        self._accept()
+
+    def _accept(self) -> bool:
+        """Whether there was a connection."""
+        try:
+            connection, _ = self._listener.accept()
+        except (BlockingIOError, InterruptedError, ConnectionAbortedError):
+            return False
+        except OSError as error:  # such as EMFILE: asked again at once, it would be the same
+            self._report_failure(error)
+            return False
+        self._is_accepting = True
+        connection.setblocking(False)
+        self._share.being_accepted += 1
+        task = self._loop.create_task(self._attach(connection))
+        self._handshakes.add(task)
+        task.add_done_callback(self._handshakes.discard)
+        return True
+
+    async def _attach(self, connection: socket.socket) -> None:
+        try:
+            await self._loop.connect_accepted_socket(self._protocol, connection, ssl=self._tls)
+        except _CLIENT_GONE:
+            connection.close()
+        except Exception:
+            log.exception("A connection could not be served")
+            connection.close()
+        finally:
+            self._share.being_accepted -= 1
+            self._share.write()
+
+    def _report_failure(self, error: OSError) -> None:
+        if self._is_accepting:
+            self._is_accepting = False
+            log.error("Cannot accept connections (%s); tried again every %g s", error, RETRY_SECONDS)
+        if self._timer is not None:
+            self._timer.cancel()
+        self._pause(RETRY_SECONDS)

@@ -1,0 +1,101 @@
+"""How the workers of a service share its connections: decisions on numbers, which run in each worker.
+
+The kernel gives a connection to whoever asks first, so that one worker often takes most of a burst, and
+keeps it as long as the clients keep their connections.
+"""
+
+import math
+from collections.abc import Callable, Iterable, Sequence
+from typing import Any
+
+from coachman.state.load_table import LoadTable
+
+DELAY_SECONDS = 0.004  # for each connection above the least loaded worker's, which has to wake up meanwhile
+MAX_DELAY_SECONDS = 0.02
+TOLERANCE = 1 / 16  # of the least load: with many connections a few more or less are no difference
+UNEVEN = 1.1  # times its share a worker may have before it sends connections away
+BUSY_LAG_SECONDS = 0.1  # an event loop this late is as busy as can be
+
+
+def accept_delay(mine: float, others: Iterable[float]) -> float:
+    """How long to leave a new connection to workers with less to do, in seconds; 0 for the least loaded."""
+    least = min(others, default=math.inf)
+    surplus = mine - least * (1 + TOLERANCE)
+    return min(MAX_DELAY_SECONDS, surplus * DELAY_SECONDS) if surplus > 0 else 0.0
+
+
+def connections_above_share(mine: int, others: Sequence[int]) -> int:
+    """How many connections a worker has beyond its share; 0 where that is no difference worth a move."""
+    share = math.ceil((mine + sum(others)) / (1 + len(others)))
+    return mine - share if mine > share * UNEVEN else 0
+
+
+def busyness(in_flight: int, lag_seconds: float) -> float:
+    """From 0 to below 1: which of two workers with as many connections has less to do."""
+    waiting = min(1.0, lag_seconds / BUSY_LAG_SECONDS)
+    return (in_flight / (in_flight + 1) + waiting) / 2.001
+
+
+class ConnectionShare:
+    """One worker's part of the service's connections, which it tells the others at each change."""
+
+    def __init__(self, table: LoadTable, slot: int, slots_in_use: Callable[[], int]) -> None:
+        self._table, self._slot, self._slots_in_use = table, slot, slots_in_use
+        self._slots = slots_in_use()
+        self._is_open = False
+        self._busyness = 0.0
+        self.connections = OpenConnections(self.write)
+        self.being_accepted = 0
+        table.withdraw(slot)
+
+    def open(self) -> None:
+        """The worker accepts from here on."""
+        self._is_open = True
+        self.write()
+
+    def close(self) -> None:
+        """The worker drains: nobody waits for it to accept, and nobody counts what it has."""
+        self._is_open = False
+        self._table.withdraw(self._slot)
+
+    def beat(self, in_flight: int, lag_seconds: float) -> None:
+        """Called ten times a second, so that a worker whose event loop is blocked holds nobody back."""
+        self._slots = self._slots_in_use()
+        self._busyness = busyness(in_flight, lag_seconds)
+        self.write()
+
+    def write(self) -> None:
+        if self._is_open:
+            self._table.write(self._slot, self._load())
+
+    def accept_delay(self) -> float:
+        """In seconds; 0 where this worker is to take the next connection."""
+        return accept_delay(self._load(), self._table.others(self._slot, self._slots))
+
+    def above_share(self) -> tuple[int, int]:
+        """How many connections this worker has beyond its share, and how many other workers there are."""
+        others = self._table.others(self._slot, self._slots)
+        return connections_above_share(len(self.connections), [int(load) for load in others]), len(others)
+
+    def _load(self) -> float:
+        return len(self.connections) + self.being_accepted + self._busyness
+
+
+class OpenConnections(set[Any]):
+    """Uvicorn's set of open connections, of HTTP and WebSockets, which tells when it has changed."""
+
+    def __init__(self, changed: Callable[[], None]) -> None:
+        super().__init__()
+        self._changed = changed
+
+    def add(self, connection: Any) -> None:
+        super().add(connection)
+        self._changed()
+
+    def discard(self, connection: Any) -> None:
+        super().discard(connection)
+        self._changed()
+
+    def remove(self, connection: Any) -> None:
+        super().remove(connection)
+        self._changed()

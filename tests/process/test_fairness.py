@@ -1,0 +1,48 @@
+"""Keep-alive connections are shared by the workers, also by those that come later."""
+
+import os
+import signal
+from collections import Counter
+from pathlib import Path
+
+import pytest
+
+from tests.process.conftest import APPS
+from tests.process.load import Load
+from tests.process.service import Service, running, wait_until
+
+CLIENTS = 12
+
+
+def connections(service: Service) -> list[int]:
+    return [slot["connections"] for slot in service.slots() if slot["state"] == "ready"]
+
+
+def is_even(service: Service, workers: int) -> bool:
+    found = connections(service)
+    return len(found) == workers and sum(found) == CLIENTS and max(found) - min(found) <= 1
+
+
+@pytest.mark.parametrize("loop", ["uvloop", "asyncio"])
+def test_connections_are_even_and_even_again_after_a_kill_and_a_scale(tmp_path: Path, loop: str) -> None:
+    service = Service(
+        tmp_path, COACHMAN_APP="probe:app", COACHMAN_WORKERS="3", COACHMAN_LOOP=loop, PYTHONPATH=APPS
+    )
+    with running(service), Load(service.port, "/pid", clients=CLIENTS, pause=0.02) as load:
+        assert wait_until(lambda: is_even(service, 3)), f"{connections(service)}\n{service.log()}"
+        service.wait_settled()
+        assert load.outcomes.keys() == {"success"}, load.outcomes
+
+        victim = min(service.worker_pids())
+        os.kill(victim, signal.SIGKILL)
+        assert wait_until(lambda: victim not in service.worker_pids() and is_even(service, 3)), (
+            f"{connections(service)}\n{service.log()}"
+        )
+        lost = load.outcomes.total() - load.served()
+        assert lost <= CLIENTS // 3 + 1, f"only what the killed worker had: {load.outcomes}"
+
+        service.process.send_signal(signal.SIGTTIN)
+        assert wait_until(lambda: is_even(service, 4)), f"{connections(service)}\n{service.log()}"
+        assert wait_until(lambda: set(Counter(load.answered_by()).values()) == {3}), load.answered_by()
+        assert load.outcomes.total() - load.served() == lost, f"a rebalance loses nothing: {load.outcomes}"
+        assert service.report()["imbalance"] <= 1.34

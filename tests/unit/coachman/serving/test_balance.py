@@ -1,0 +1,281 @@
+import asyncio
+import socket
+import ssl
+import time
+from collections.abc import Awaitable, Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+import uvloop
+
+from coachman.serving import accept
+from coachman.serving.accept import FairListener
+from coachman.serving.balance import (
+    MAX_DELAY_SECONDS,
+    ConnectionShare,
+    OpenConnections,
+    accept_delay,
+    busyness,
+    connections_above_share,
+)
+from coachman.serving.rebalance import INTERVAL_SECONDS, MAX_INTERVAL_SECONDS, Rebalancer, closing
+from coachman.state.load_table import STALE_SECONDS, LoadTable
+
+
+def share(table: LoadTable, slot: int, connections: int = 0) -> ConnectionShare:
+    made = ConnectionShare(table, slot, lambda: 3)
+    made.open()
+    for number in range(connections):
+        made.connections.add(number)
+    return made
+
+
+def test_who_has_least_to_do_accepts_at_once_and_others_wait_the_longer_the_more_they_have() -> None:
+    assert accept_delay(0, []) == 0, "a lone worker never waits"
+    assert accept_delay(500, []) == 0
+    assert accept_delay(0, [0, 0]) == 0, "an idle service accepts without delay"
+    assert accept_delay(1, [1, 2]) == 0
+    assert 0 < accept_delay(1, [0, 3]) < accept_delay(3, [0, 3]) <= MAX_DELAY_SECONDS
+    assert accept_delay(10**6, [0]) == MAX_DELAY_SECONDS
+
+
+def test_with_many_connections_a_few_more_make_nobody_wait() -> None:
+    assert accept_delay(105, [100, 100]) == 0
+    assert accept_delay(110, [100, 100]) > 0
+
+
+def test_of_two_workers_with_as_many_connections_the_one_with_less_to_do_accepts_first() -> None:
+    assert busyness(0, 0) == 0
+    assert 0 < busyness(1, 0) < busyness(5, 0) < busyness(5, 0.05) < busyness(1000, 60) < 1
+
+
+@pytest.mark.parametrize(
+    ("mine", "others", "above"),
+    [
+        (5, [], 0),
+        (1, [1, 1], 0),
+        (2, [1, 0], 1),
+        (64, [0], 32),
+        (2, [1, 1, 1, 1], 0),  # six cannot be even
+        (87, [85, 84], 0),  # a difference, and none worth a move
+        (100, [80, 80], 13),
+        (0, [9], 0),
+    ],
+)
+def test_how_many_connections_are_above_a_share(mine: int, others: list[int], above: int) -> None:
+    assert connections_above_share(mine, others) == above
+
+
+def test_a_worker_that_starts_drains_or_is_stuck_is_not_waited_for(monkeypatch: pytest.MonkeyPatch) -> None:
+    table = LoadTable(3)
+    mine, other = share(table, 0, connections=4), share(table, 1)
+    assert mine.accept_delay() > 0
+
+    other.close()
+    assert mine.accept_delay() == 0
+    other.connections.add("one that is answered while it drains")
+    assert mine.accept_delay() == 0
+
+    other.open()
+    assert mine.above_share() == (1, 1)
+    now = time.monotonic()
+    monkeypatch.setattr("coachman.state.load_table.time.monotonic", lambda: now + 2 * STALE_SECONDS)
+    assert mine.accept_delay() == 0
+    other.beat(in_flight=0, lag_seconds=0)
+    assert mine.accept_delay() > 0
+
+    ConnectionShare(table, 1, lambda: 3)  # the slot's next worker, which starts
+    assert mine.accept_delay() == 0
+
+
+def test_every_change_of_the_open_connections_is_told() -> None:
+    told: list[int] = []
+    connections = OpenConnections(lambda: told.append(len(connections)))
+    connections.add("http")
+    connections.add("websocket")
+    connections.discard("http")
+    connections.remove("websocket")
+
+    assert told == [1, 2, 1, 0]
+
+
+RESPONSE: dict[str, Any] = {
+    "type": "http.response.start",
+    "status": 200,
+    "headers": [(b"content-length", b"2")],
+}
+REQUEST: dict[str, Any] = {"type": "http", "http_version": "1.1", "headers": []}
+
+
+def test_half_of_what_is_too_many_is_closed_in_a_round_once_it_has_lasted() -> None:
+    closed: list[int] = []
+    rebalancer = Rebalancer(share(LoadTable(3), 0), lambda: closed.append(1))
+    rebalancer.decide(5, others=2)
+    assert not rebalancer.may_close(REQUEST, RESPONSE), "it may be a burst"
+
+    rebalancer.decide(5, others=2)
+    assert [rebalancer.may_close(REQUEST, RESPONSE) for _ in range(5)] == [True] * 3 + [False] * 2
+    assert len(closed) == 3
+    assert closing(RESPONSE)["headers"][-1] == (b"connection", b"close")
+
+    rebalancer.decide(0, others=2)
+    assert rebalancer.to_close == 0
+
+
+@pytest.mark.parametrize(
+    ("scope", "message"),
+    [
+        ({"headers": [(b"connection", b"close")]}, {}),  # it closes anyway
+        ({"http_version": "1.0"}, {}),
+        ({}, {"headers": []}),  # of a length that nobody knows: a stream
+        ({}, {"headers": [(b"content-length", b"2"), (b"connection", b"keep-alive")]}),
+    ],
+)
+def test_what_is_never_closed(scope: dict[str, Any], message: dict[str, Any]) -> None:
+    rebalancer = Rebalancer(share(LoadTable(3), 0), lambda: None)
+    rebalancer.decide(5, others=2)
+    rebalancer.decide(5, others=2)
+
+    assert not rebalancer.may_close(REQUEST | scope, RESPONSE | message)
+
+
+def test_it_pauses_longer_and_longer_while_it_does_not_help() -> None:
+    rebalancer = Rebalancer(share(LoadTable(3), 0), lambda: None)
+    for _ in range(20):
+        rebalancer.decide(5, others=2)
+    assert rebalancer._interval == MAX_INTERVAL_SECONDS
+
+    rebalancer.decide(5, others=3)  # a new worker
+    assert rebalancer._interval == INTERVAL_SECONDS
+
+
+class Echo(asyncio.Protocol):
+    def __init__(self, owner: ConnectionShare) -> None:
+        self._connections = owner.connections
+
+    def connection_made(self, transport: Any) -> None:
+        self._transport = transport
+        self._connections.add(self)
+
+    def data_received(self, data: bytes) -> None:
+        self._transport.write(data)
+
+    def connection_lost(self, error: Exception | None) -> None:
+        self._connections.discard(self)
+
+
+def listening(family: str, folder: Path) -> socket.socket:
+    if family == "tcp":
+        return socket.create_server(("127.0.0.1", 0))
+    made = socket.socket(socket.AF_UNIX)
+    made.bind(str(folder / "socket"))
+    made.listen()
+    return made
+
+
+def run_on(loop: str, body: Callable[[], Awaitable[None]]) -> None:
+    with asyncio.Runner(loop_factory=uvloop.new_event_loop if loop == "uvloop" else None) as runner:
+        runner.run(asyncio.wait_for(body(), 20))  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize("family", ["tcp", "unix"])
+@pytest.mark.parametrize("loop", ["uvloop", "asyncio"])
+def test_listeners_on_one_socket_take_as_many_connections_each(
+    loop: str, family: str, tmp_path: Path
+) -> None:
+    table = LoadTable(3)
+
+    async def body() -> None:
+        listener = listening(family, tmp_path)
+        shares = [share(table, slot) for slot in range(3)]
+        listeners = [
+            FairListener(listener.dup(), lambda owner=owner: Echo(owner), owner, None) for owner in shares
+        ]
+        clients = []
+        for _ in range(12):
+            client = socket.socket(listener.family)
+            client.connect(listener.getsockname())
+            client.setblocking(False)
+            clients.append(client)
+        running = asyncio.get_running_loop()
+        for client in clients:
+            await running.sock_sendall(client, b"ping")
+            assert await running.sock_recv(client, 10) == b"ping"
+        assert [len(owner.connections) for owner in shares] == [4, 4, 4]
+        assert [owner.being_accepted for owner in shares] == [0, 0, 0]
+        for client in clients:
+            client.close()
+        while any(owner.connections for owner in shares):
+            await asyncio.sleep(0.01)
+        for one in listeners:
+            one.close()
+            one.close()
+            await one.wait_closed()
+        listener.close()
+
+    run_on(loop, body)
+
+
+@pytest.mark.parametrize("loop", ["uvloop", "asyncio"])
+def test_a_client_that_speaks_no_tls_costs_its_connection_alone(
+    loop: str, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    async def body() -> None:
+        listener, owner = listening("tcp", tmp_path), share(LoadTable(3), 0)
+        fair = FairListener(listener, lambda: Echo(owner), owner, ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER))
+        running = asyncio.get_running_loop()
+        client = socket.create_connection(listener.getsockname())
+        client.setblocking(False)
+        await running.sock_sendall(client, b"GET / HTTP/1.1\r\n\r\n")
+        answer = b"?"
+        while answer:
+            try:
+                answer = await running.sock_recv(client, 100)
+            except ConnectionError:
+                break
+        while owner.being_accepted:
+            await asyncio.sleep(0.01)
+        assert not owner.connections
+        client.close()
+        fair.close()
+
+    run_on(loop, body)
+    assert "could not be served" not in caplog.text
+
+
+def test_a_process_without_room_for_a_connection_says_so_once_and_goes_on(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture, tmp_path: Path
+) -> None:
+    monkeypatch.setattr(accept, "RETRY_SECONDS", 0.02)
+
+    class Full:
+        def __init__(self, inner: socket.socket) -> None:
+            self._inner, self.refusals = inner, 3
+
+        def __getattr__(self, name: str) -> Any:
+            return getattr(self._inner, name)
+
+        def accept(self) -> Any:
+            self.refusals -= 1
+            if self.refusals >= 0:
+                raise OSError(24, "Too many open files")
+            return self._inner.accept()
+
+    async def body() -> None:
+        listener, owner = listening("tcp", tmp_path), share(LoadTable(3), 0)
+        fair = FairListener(Full(listener), lambda: Echo(owner), owner, None)  # type: ignore[arg-type]
+        with socket.create_connection(listener.getsockname()):
+            while not owner.connections:
+                await asyncio.sleep(0.01)
+        fair.close()
+
+    run_on("asyncio", body)
+    assert caplog.text.count("Cannot accept connections") == 1
+
+
+def test_only_loops_that_are_known_to_accept_so_do() -> None:
+    for loop in (uvloop.new_event_loop(), asyncio.new_event_loop()):
+        assert accept.is_supported(loop)
+        loop.close()
+    assert not accept.is_supported(object())  # type: ignore[arg-type]

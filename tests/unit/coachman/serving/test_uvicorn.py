@@ -1,0 +1,42 @@
+"""What coachman/serving relies on inside Uvicorn: a new version that changes it fails here first."""
+
+import inspect
+
+import uvicorn
+from uvicorn.lifespan.on import LifespanOn
+from uvicorn.server import ServerState
+
+
+def test_a_server_makes_its_lifespan_and_its_connections_as_ours_does() -> None:
+    serve, startup = inspect.getsource(uvicorn.Server._serve), inspect.getsource(uvicorn.Server.startup)
+
+    assert "self.lifespan = config.lifespan_class(config)" in serve
+    assert "if not config.loaded:" in serve
+    assert "for sock in sockets:" in startup, "without one it listens nowhere"
+    for argument in (
+        "config=config",
+        "server_state=self.server_state",
+        "app_state=self.lifespan.state",
+        "ssl=config.ssl",
+    ):
+        assert argument in startup, argument
+
+
+def test_a_lifespan_runs_the_application_of_its_configuration() -> None:
+    assert "app = self.config.loaded_app" in inspect.getsource(LifespanOn.main)
+    assert '"lifespan.startup.failed"' in inspect.getsource(LifespanOn.send)
+
+
+def test_open_connections_are_a_set_that_the_protocols_take_from_the_state() -> None:
+    assert type(ServerState().connections) is set
+    for protocol in ("http.httptools_impl:HttpToolsProtocol", "websockets.websockets_sansio_impl"):
+        module = __import__(f"uvicorn.protocols.{protocol.partition(':')[0]}", fromlist=["x"])
+        source = inspect.getsource(module)
+        assert "self.connections = server_state.connections" in source
+        assert "self.connections.add(self)" in source
+        changed = {
+            line.split("self.connections.")[1].partition("(")[0]
+            for line in source.splitlines()
+            if "self.connections." in line
+        }
+        assert changed <= {"add", "discard", "remove"}, changed
