@@ -17,7 +17,7 @@ import prometheus_client.values
 from prometheus_client import multiprocess
 from prometheus_client.mmap_dict import MmapedDict
 
-from coachman.state.runtime_dir import ops_folder
+from coachman.state.runtime_dir import ops_folder, parity
 
 FOLDER_VARIABLE = "PROMETHEUS_MULTIPROC_DIR"
 FILE_BYTES = 64 * 1024  # of a new file; prometheus_client doubles it when it is full
@@ -54,7 +54,7 @@ class Store:
     def become_master(self, generation: int) -> None:
         """Runs in the master. The first generation begins with no counts."""
         self.remove("*" if generation == 1 else f"*_{self._name}")
-        self._name = f"master-{generation % 2}"
+        self._name = f"master-{parity(generation)}"
 
     def become_worker(self, slot: int, generation: int) -> None:
         """Runs in the worker, right after the fork."""
@@ -68,7 +68,7 @@ class Store:
 
     def forget_generation(self, generation: int) -> None:
         """Runs in the master, when the one before has ended: killed, it did not tell of its workers' ends."""
-        self.remove(f"gauge_live*-{generation % 2}*")
+        self.remove(f"gauge_live*-{parity(generation)}*")
 
     def remove(self, pattern: str) -> None:
         for path in self.folder.glob(f"{pattern}.db"):
@@ -82,7 +82,7 @@ class Store:
 
 
 def slot_name(slot: int, generation: int) -> str:
-    return f"{slot}-{generation % 2}"
+    return f"{slot}-{parity(generation)}"
 
 
 def _has_content(entry: "os.DirEntry[str]") -> bool:

@@ -1,4 +1,4 @@
-"""Ends what a worker has open so that no client notices, where that is possible.
+"""Graceful shutdown of a worker's connections.
 
 Uvicorn closes idle keep-alive connections at once; a client that has just sent its next request on one
 gets a reset. Here it gets an answer, which says `connection: close`.
@@ -12,11 +12,11 @@ from typing import Any
 import uvicorn
 
 QUICK_STOP_SECONDS = 1
-_LOOK_SECONDS = 0.05
+_POLL_SECONDS = 0.05
 
 
 class Drain:
-    """Of one server, whose listening sockets are closed already.
+    """Closes the connections of one server, whose listening sockets are closed already.
 
     Uvicorn's connections are read in this class alone: `transport` of all, `cycle` of HTTP connections
     (the request they answer or answered last) and `headers` (None until one begins) of HTTP connections,
@@ -26,15 +26,15 @@ class Drain:
     def __init__(self, server: uvicorn.Server, seconds: float, keepalive_seconds: float) -> None:
         self._server, self._state = server, server.server_state
         self._ends_at = time.monotonic() + seconds
-        self._silent_until = time.monotonic() + keepalive_seconds
-        self._is_hurried = False
-        self._told: set[Any] = set()  # WebSockets; telling one twice is an error
+        self._close_idle_at = time.monotonic() + keepalive_seconds
+        self._is_expedited = False
+        self._closed_websockets: set[Any] = set()  # to close one twice is an error
 
-    def hurry(self) -> None:
+    def expedite(self) -> None:
         """SIGQUIT: idle connections close at once, requests have a second."""
-        self._is_hurried = True
+        self._is_expedited = True
         self._ends_at = min(self._ends_at, time.monotonic() + QUICK_STOP_SECONDS)
-        self._silent_until = 0.0
+        self._close_idle_at = 0.0
 
     async def run(self) -> None:
         self._announce()
@@ -43,20 +43,20 @@ class Drain:
             now = time.monotonic()
             if now >= self._ends_at:
                 break
-            self._say_goodbye_to_websockets()
-            if now >= self._silent_until:
-                self._close_silent()
+            self._close_websockets()
+            if now >= self._close_idle_at:
+                self._close_idle()
             if now - refreshed_at >= 1:
                 refreshed_at = now
                 await self._server.on_tick(0)  # the date header, and Gunicorn's own heartbeat
-            await asyncio.sleep(_LOOK_SECONDS)
-        await self._cut()
+            await asyncio.sleep(_POLL_SECONDS)
+        await self._abort_remaining()
 
-    async def _cut(self) -> None:
+    async def _abort_remaining(self) -> None:
         """The application sees http.disconnect. Uvicorn, which shuts down next, finds no connection."""
         for connection in list(self._state.connections):
             connection.transport.abort()
-        await asyncio.sleep(_LOOK_SECONDS)  # the loop tells of the end of a connection in a later turn
+        await asyncio.sleep(_POLL_SECONDS)  # the loop reports the end of a connection in a later iteration
 
     def _announce(self) -> None:
         config = self._server.config
@@ -68,17 +68,17 @@ class Drain:
             if cycle is not None and not cycle.response_started:
                 cycle.keep_alive = False  # its list may be an older one
 
-    def _close_silent(self) -> None:
-        """Those that never sent a request, which no timer closes; in a hurry all that are idle."""
+    def _close_idle(self) -> None:
+        """Those that never sent a request, which no timer closes; when expedited all that are idle."""
         for connection in self._http():
-            if self._is_hurried or (connection.cycle is None and connection.headers is None):
+            if self._is_expedited or (connection.cycle is None and connection.headers is None):
                 connection.shutdown()
 
-    def _say_goodbye_to_websockets(self) -> None:
+    def _close_websockets(self) -> None:
         """With 1012, "service restart"; one that is still at its handshake is waited for."""
         for connection in list(self._state.connections):
-            if getattr(connection, "handshake_complete", False) and connection not in self._told:
-                self._told.add(connection)
+            if getattr(connection, "handshake_complete", False) and connection not in self._closed_websockets:
+                self._closed_websockets.add(connection)
                 connection.shutdown()
 
     def _http(self) -> Iterator[Any]:

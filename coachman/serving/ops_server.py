@@ -33,15 +33,15 @@ class OpsServer(uvicorn.Server):
             )
         )
         self._application, self._scoreboard = application, scoreboard
-        self._is_hurried = False
+        self._is_expedited = False
 
     @contextlib.contextmanager
     def capture_signals(self) -> Generator[None]:
         """Signals are the public server's; this one stops when it has."""
         yield
 
-    def stop(self, *, hurried: bool) -> None:
-        self._is_hurried = hurried
+    def stop(self, *, expedited: bool) -> None:
+        self._is_expedited = expedited
         self.should_exit = True
 
     async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
@@ -49,8 +49,8 @@ class OpsServer(uvicorn.Server):
             server.close()
         self._application.stop()
         drain = Drain(self, self.DRAIN_SECONDS, self.KEEPALIVE_SECONDS)
-        if self._is_hurried:
-            drain.hurry()
+        if self._is_expedited:
+            drain.expedite()
         await drain.run()
         await super().shutdown()
 

@@ -52,7 +52,7 @@ class Server(uvicorn.Server):
         self._hold_seconds = hold_seconds
         self.exit_code = 0
         self._drain: Drain | None = None
-        self._is_hurried = False
+        self._is_expedited = False
         self._draining = asyncio.Event()
 
     @contextlib.contextmanager
@@ -70,9 +70,9 @@ class Server(uvicorn.Server):
 
     def stop_quickly(self) -> None:
         """SIGQUIT, and the end of the master."""
-        self._is_hurried = self.should_exit = True
+        self._is_expedited = self.should_exit = True
         if self._drain is not None:
-            self._drain.hurry()
+            self._drain.expedite()
 
     def lifespan_has_ended(self, cause: str) -> None:
         """The application has closed what it serves with: the worker drains, and the master replaces it."""
@@ -102,7 +102,7 @@ class Server(uvicorn.Server):
             self.servers.append(await self._listen(listener))
         if self._share is not None:
             self._share.open()
-        # Only the master says when to stop: SIGTERM drains, SIGQUIT hurries.
+        # Only the master says when to stop: SIGTERM drains, SIGQUIT expedites the drain.
         loop = asyncio.get_running_loop()
         loop.add_signal_handler(signal.SIGTERM, self.stop)
         loop.add_signal_handler(signal.SIGQUIT, self.stop_quickly)
@@ -117,14 +117,14 @@ class Server(uvicorn.Server):
         for server in self.servers:
             server.close()
         self._draining.set()
-        self._ops.stop(hurried=self._is_hurried)  # probes and scrapes go to workers that stay
+        self._ops.stop(expedited=self._is_expedited)  # probes and scrapes go to workers that stay
         self._drain = Drain(self, self._settings.drain_seconds, self._settings.keepalive_seconds)
-        if self._is_hurried:
-            self._drain.hurry()
+        if self._is_expedited:
+            self._drain.expedite()
         await self._drain.run()
-        # What has been cut has a second to notice, in a hurry none; then Uvicorn cancels it and ends the
+        # What was aborted has a second to notice, when expedited none; then Uvicorn cancels it and ends the
         # lifespan. The sockets are closed: Gunicorn logs a second close as an error.
-        cut_at_once = self._is_hurried and self.server_state.tasks
+        cut_at_once = self._is_expedited and self.server_state.tasks
         self.config.timeout_graceful_shutdown = 0 if cut_at_once else QUICK_STOP_SECONDS
         await super().shutdown()
 

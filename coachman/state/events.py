@@ -8,7 +8,7 @@ from typing import Any
 from coachman.logs.formatters import FIELDS
 from coachman.state.readiness import status_line
 from coachman.state.ring_file import Ring, read
-from coachman.state.runtime_dir import ops_folder
+from coachman.state.runtime_dir import PARITIES, ops_folder, parity
 from coachman.state.scoreboard import Row, Scoreboard
 from coachman.state.states import State
 from coachman.state.view import View
@@ -79,10 +79,10 @@ class Events:
 
 def latest(runtime_dir: Path) -> list[dict[str, Any]]:
     """Runs in a worker: the newest events of the generations, the newest first."""
-    found = [record for parity in (0, 1) for record in read(_path(runtime_dir, parity))]
+    found = [record for one in PARITIES for record in read(_path(runtime_dir, one))]
     found.sort(key=lambda record: (record["time"], record["n"]), reverse=True)
     return found[:SHOWN]
 
 
 def _path(runtime_dir: Path, generation: int) -> Path:
-    return ops_folder(runtime_dir) / f"events.{generation % 2}"
+    return ops_folder(runtime_dir) / f"events.{parity(generation)}"

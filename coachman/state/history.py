@@ -5,7 +5,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from coachman.state.ring_file import Ring, read
-from coachman.state.runtime_dir import ops_folder
+from coachman.state.runtime_dir import PARITIES, ops_folder, parity
 from coachman.state.scoreboard import Row, Scoreboard
 from coachman.state.states import State
 
@@ -71,8 +71,8 @@ def latest(runtime_dir: Path, since: float = 0.0) -> list[dict[str, Any]]:
     """Runs in a worker: the seconds after `since`, the oldest first; those of two generations added up."""
     oldest = max(since, time.time() - RECORDS)
     seconds: dict[int, dict[str, Any]] = {}
-    for parity in (0, 1):
-        for record in read(_path(runtime_dir, parity)):
+    for one in PARITIES:
+        for record in read(_path(runtime_dir, one)):
             if record["time"] > oldest:
                 second = seconds.setdefault(record["time"], dict.fromkeys(SUMS, 0) | {"lag": 0})
                 for name in SUMS:
@@ -82,4 +82,4 @@ def latest(runtime_dir: Path, since: float = 0.0) -> list[dict[str, Any]]:
 
 
 def _path(runtime_dir: Path, generation: int) -> Path:
-    return ops_folder(runtime_dir) / f"history.{generation % 2}"
+    return ops_folder(runtime_dir) / f"history.{parity(generation)}"

@@ -6,6 +6,12 @@ import os
 from pathlib import Path
 from typing import Any
 
+_CUT = "..."
+
+
+def _encode(fields: dict[str, Any]) -> bytes:
+    return json.dumps(fields, ensure_ascii=False, default=str).encode(errors="replace")
+
 
 class Ring:
     """Each record is a line of JSON in a place of its own; the next one overwrites the oldest."""
@@ -16,8 +22,10 @@ class Ring:
         self._number = max((record["n"] for record in read(path)), default=-1) + 1
 
     def write(self, **fields: Any) -> None:
-        """Never fails: a disk without room costs the record."""
+        """Never fails: a disk without room, or a record that cannot be shortened enough, costs the record."""
         line = self._fit({"n": self._number, **fields})
+        if line is None:
+            return
         with contextlib.suppress(OSError):
             if self._file is None:
                 self._path.parent.mkdir(exist_ok=True)
@@ -26,11 +34,15 @@ class Ring:
             os.pwrite(self._file, line, self._number % self._records * self._record_bytes)
             self._number += 1
 
-    def _fit(self, fields: dict[str, Any]) -> bytes:
-        line = json.dumps(fields, ensure_ascii=False).encode()
-        while len(line) >= self._record_bytes:  # only a message can be so long
-            fields["message"] = fields["message"][: len(fields["message"]) * 3 // 4] + "..."
-            line = json.dumps(fields, ensure_ascii=False).encode()
+    def _fit(self, fields: dict[str, Any]) -> bytes | None:
+        """The record as a line, with its message cut where it is too long; None where that is not enough."""
+        line = _encode(fields)
+        while len(line) >= self._record_bytes:
+            message = str(fields.get("message", ""))
+            if len(message) <= len(_CUT) + 1:
+                return None
+            fields["message"] = message[: len(message) * 3 // 4 - len(_CUT)] + _CUT
+            line = _encode(fields)
         return line.ljust(self._record_bytes - 1) + b"\n"
 
 

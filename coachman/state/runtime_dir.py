@@ -121,5 +121,13 @@ def _is_held(path: Path) -> bool:
 
 
 def ops_folder(runtime_dir: Path) -> Path:
-    """Of what goes on from one generation to the next."""
+    """The folder of what outlives a generation: counters, events, history."""
     return runtime_dir / "ops"
+
+
+PARITIES = (0, 1)
+
+
+def parity(generation: int) -> int:
+    """Which of the two sets of files a generation writes, for two may live at once: PARITIES are all."""
+    return generation % len(PARITIES)

@@ -3,7 +3,7 @@
 
 const SILENT_MS = 3500; // a worker that has said nothing for so long is stopped or blocked
 const SECONDS = 300; // of the graphs, as long as history.py keeps
-const LABELS = ["Slot", "State", "Pid", "Age", "Req/s", "Mean", "In flight", "Loop lag", "Threads", "CPU", "Memory", "Requests", "Restarts", "Last exit"];
+const LABELS = ["Slot", "State", "Pid", "Age", "Req/s", "Mean", "In flight", "Connections", "Loop lag", "Threads", "CPU", "Memory", "Requests", "Restarts", "Last exit"];
 const VERDICTS = { ready: "All serve", degraded: "Degraded", down: "Down", "handed-over": "Handed over" };
 
 const element = (id) => document.getElementById(id);
@@ -127,7 +127,8 @@ function fill(row, slot, now) {
   state.lastChild.textContent = slot.stuck_seconds ? stuckText(slot) : slot.state;
   const texts = [
     slot.slot, null, slot.pid || "–", age(now - (slot.pid ? slot.forked_at : Date.parse(slot.since) / 1000)),
-    number(rate.requests, 1), milliseconds(rate.latency), slot.in_flight, milliseconds(slot.loop_lag),
+    number(rate.requests, 1), milliseconds(rate.latency), slot.in_flight,
+    slot.connections ? `${slot.connections} (${Math.round(slot.share * 100)} %)` : "–", milliseconds(slot.loop_lag),
     slot.threads ? `${slot.threads_busy}/${slot.threads}${slot.threads_waiting ? ` +${slot.threads_waiting}` : ""}` : "–",
     rate.cpu === undefined ? "–" : `${Math.round(rate.cpu * 100)} %`, bytes(slot.rss),
     slot.requests.toLocaleString("en"), slot.restarts, lastExit(slot.last_exit, now),

@@ -1,6 +1,7 @@
 import json
 import time
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -50,6 +51,17 @@ def test_a_record_that_is_too_long_is_cut(tmp_path: Path, message: str) -> None:
     by_time = {record["time"]: record["message"] for record in read(tmp_path / "ring")}
     assert by_time[1].startswith(message[:10])
     assert by_time[2] == "next"
+
+
+@pytest.mark.parametrize(
+    "fields", [{"rss": 10**300}, {"message": "x", "pids": list(range(500))}, {"message": {"a": "b" * 999}}]
+)
+def test_a_record_that_cannot_be_shortened_is_left_out(tmp_path: Path, fields: dict[str, Any]) -> None:
+    ring = Ring(tmp_path / "ring", 128, 4)
+    ring.write(time=1, **fields)
+    ring.write(time=2, message="next")
+
+    assert [record["time"] for record in read(tmp_path / "ring")] in ([2], [1, 2])
 
 
 @pytest.mark.parametrize("torn", [b'{"n": 1, "ti', b"\0" * 40, b"[1]", b'{"n": 1}', b"\xff\xfe"])
