@@ -22,7 +22,7 @@ sys.path.insert(0, str(Path(__file__).parents[1]))
 from tests.abuse.attacks import ENDLESS, MEGABYTE
 from tests.abuse.client import HEAD, Attacker, Canary, crowd, still_open
 
-APP, PATH = "tests.abuse.apps.target:app", "/pid"
+APP, PATH = "tests.support.apps.target:app", "/pid"
 DEADLINES = {f"COACHMAN_{name}_SECONDS": "2" for name in ("HEAD", "BODY", "ANSWER", "DRAIN")}
 DEADLINES["COACHMAN_KEEPALIVE_SECONDS"] = "1"
 PATIENCE = 8

@@ -14,9 +14,9 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).parents[1]))
 
-from tests.process.generations import Generations
-from tests.process.load import Answer
-from tests.process.service import running
+from tests.support.generations import Generations
+from tests.support.load import Answer
+from tests.support.service import running
 
 AIM = 2.0
 Span = tuple[float, float]  # on the monotonic clock

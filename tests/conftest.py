@@ -5,7 +5,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from tests import postgresql
+from tests.support import postgresql
 from tests.support.volume import SOAK, seed
 
 

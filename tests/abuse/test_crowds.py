@@ -7,22 +7,14 @@ from pathlib import Path
 import pytest
 
 from tests.abuse.client import HEAD, Canary, crowd
-from tests.abuse.conftest import APPS
-from tests.process.service import Service, running, unmeasured, wait_until
+from tests.support.service import Service, running, unmeasured, wait_until
 from tests.support.volume import volume
 
 SECONDS = volume(10, 4)
 
 
 def target_with(folder: Path, **settings: str) -> Service:
-    return Service(
-        folder,
-        COACHMAN_APP="target:app",
-        COACHMAN_WORKERS="1",
-        COACHMAN_HEAD_SECONDS="5",
-        PYTHONPATH=APPS,
-        **settings,
-    )
+    return Service(folder, app="target", COACHMAN_WORKERS="1", COACHMAN_HEAD_SECONDS="5", **settings)
 
 
 def ask_for(seconds: float, canary: Canary) -> Counter[str]:

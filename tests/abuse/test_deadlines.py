@@ -8,8 +8,8 @@ from pathlib import Path
 import pytest
 
 from tests.abuse.client import HEAD, Attacker, Canary, crowd, still_open
-from tests.abuse.conftest import APPS, DEADLINE
-from tests.process.service import Service, running, wait_until
+from tests.abuse.conftest import DEADLINE
+from tests.support.service import Service, running, wait_until
 
 POST = b"POST /length HTTP/1.1\r\nhost: here\r\n"
 # Deadline, a look each second, the linger after a refusal, and a machine four times as slow.
@@ -113,11 +113,10 @@ def connections(service: Service) -> int:
 def test_a_stop_waits_for_no_hostile_client(tmp_path: Path) -> None:
     service = Service(
         tmp_path,
-        COACHMAN_APP="target:app",
+        app="target",
         COACHMAN_WORKERS="2",
         COACHMAN_DRAIN_SECONDS="3",
         COACHMAN_KEEPALIVE_SECONDS="1",
-        PYTHONPATH=APPS,
     )
     greetings = [
         b"",

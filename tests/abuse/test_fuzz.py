@@ -7,7 +7,7 @@ import socket
 import pytest
 
 from tests.abuse.client import Canary
-from tests.process.service import Service
+from tests.support.service import Service
 from tests.support.volume import dice, volume
 
 GET, POST = b"GET /pid HTTP/1.1\r\nhost: here\r\n", b"POST /length HTTP/1.1\r\nhost: here\r\n"

@@ -15,10 +15,9 @@ import httpx2
 import pytest
 
 from tests.abuse.client import Attacker
-from tests.abuse.conftest import APPS
-from tests.abuse.nginx import SHIPPED, Nginx
-from tests.process.load import Load
-from tests.process.service import Service, is_alive, running, wait_until
+from tests.support.load import Load
+from tests.support.nginx import SHIPPED, Nginx
+from tests.support.service import Service, is_alive, running, wait_until
 from tests.support.volume import volume
 
 pytestmark = pytest.mark.skipif(
@@ -29,9 +28,7 @@ MEGABYTE = 1024 * 1024
 
 def behind_nginx(folder: Path, **settings: str) -> Service:
     """Listens on a unix socket."""
-    service = Service(
-        folder, COACHMAN_APP="target:app", COACHMAN_TRUSTED_PROXIES="*", PYTHONPATH=APPS, **settings
-    )
+    service = Service(folder, app="target", COACHMAN_TRUSTED_PROXIES="*", **settings)
     service.environment["COACHMAN_BIND"] = f"unix:{folder}/public.sock"
     return service
 

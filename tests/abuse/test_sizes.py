@@ -9,7 +9,7 @@ import pytest
 
 from tests.abuse.attacks import CHUNKED, ENDLESS, MEGABYTE
 from tests.abuse.client import HEAD, Attacker, Canary
-from tests.process.service import Service, wait_until
+from tests.support.service import Service, wait_until
 
 GROWTH = 12 * MEGABYTE
 

@@ -14,8 +14,8 @@ import pytest
 
 from tests.container.engine import Engine
 from tests.container.shop import Replica
-from tests.postgresql import Server
-from tests.process.service import REPOSITORY
+from tests.support.postgresql import Server
+from tests.support.service import REPOSITORY
 
 CACHE = Path(os.environ.get("COACHMAN_TEST_CACHE", Path.home() / ".cache" / "coachman-tests"))
 RECIPE = Path(__file__).with_name("build_base.sh")

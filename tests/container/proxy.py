@@ -4,8 +4,8 @@ import os
 import signal
 from pathlib import Path
 
-from tests.abuse.nginx import Nginx
 from tests.container.shop import Replica
+from tests.support.nginx import Nginx
 
 LINE = "server unix:SOCKET max_fails=0;"
 

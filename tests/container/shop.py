@@ -9,8 +9,8 @@ import httpx2
 import yaml
 
 from tests.container.engine import Engine
-from tests.process.service import REPOSITORY, wait_until
 from tests.support.ports import free_port
+from tests.support.service import REPOSITORY, wait_until
 
 KUBERNETES = REPOSITORY / "deploy" / "kubernetes"
 KEY = "a key of the tests"

@@ -13,9 +13,9 @@ from tests.container.conftest import MakeReplica
 from tests.container.engine import Engine
 from tests.container.proxy import Proxy
 from tests.container.shop import KEY, Replica
-from tests.postgresql import Server
-from tests.process.load import Load
-from tests.process.service import wait_until
+from tests.support.load import Load
+from tests.support.postgresql import Server
+from tests.support.service import wait_until
 
 ONE_MORE = {"delta": 1, "reason": "receipt"}
 BEARER = {"Authorization": f"Bearer {KEY}"}

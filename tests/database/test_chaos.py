@@ -9,7 +9,7 @@ import pytest
 
 from durable_database import Database
 from durable_database.address import is_postgresql
-from tests.databases import query
+from tests.support.databases import query
 from tests.support.volume import seed, volume
 
 pytestmark = pytest.mark.anyio

@@ -13,8 +13,8 @@ import sqlalchemy as sa
 from durable_database import Database, PoolTimeout
 from durable_database.errors import ForkedError
 from durable_database.failures import DatabaseUnavailable
-from tests.databases import query
-from tests.postgresql import Server
+from tests.support.databases import query
+from tests.support.postgresql import Server
 
 pytestmark = pytest.mark.anyio
 

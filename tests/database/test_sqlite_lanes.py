@@ -17,7 +17,7 @@ import sqlalchemy as sa
 from durable_database import Database, PoolTimeout, TransactionTimeout
 from durable_database.compiler import Compiler
 from durable_database.statements import DIALECT
-from tests.databases import query
+from tests.support.databases import query
 
 pytestmark = pytest.mark.anyio
 

@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from loadtests.cells import Cell, Cells
-from tests.process.service import REPOSITORY, Service, running, wait_until
+from tests.support.service import REPOSITORY, Service, running, wait_until
 
 LOADTESTS = [sys.executable, "-m", "loadtests"]
 SHORT = ["--repeats", "1", "--duration", "0.5", "--warmup", "0.3", "--other-cores", "99", "--seed", "1"]

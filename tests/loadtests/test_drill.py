@@ -13,7 +13,7 @@ import pytest
 
 from loadtests.losses import Blow, losses, stray_failures
 from loadtests.samples import ROW, Samples
-from tests.process.service import REPOSITORY, Service, running, wait_until
+from tests.support.service import REPOSITORY, Service, running, wait_until
 
 SHORT = ["--rate", "40", "--every", "1.5", "--seed", "1"]
 

@@ -13,7 +13,7 @@ from loadtests import flags, procfs
 from loadtests.meter import Reading, Usage
 from loadtests.plan import Plan
 from loadtests.samples import ROW, Samples, percentile
-from tests.process.service import wait_until
+from tests.support.service import wait_until
 
 BURN = "while True: pass"
 CALM = Usage(3.0, server=1.2, generator=0.3, generator_queued=0.05, others=0.05, stolen=0, idle=0.5)

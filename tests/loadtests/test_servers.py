@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.process.service import REPOSITORY
+from tests.support.service import REPOSITORY
 
 needs_wrk = pytest.mark.skipif(
     shutil.which("wrk") is None and "CI" not in os.environ, reason="wrk is not installed: apt-get install wrk"

@@ -11,8 +11,8 @@ import pytest
 
 from loadtests.load import Load, LoadError
 from tests.loadtests.servers import ANSWER, serving
-from tests.process.service import REPOSITORY, Service, running, wait_until
 from tests.support.ports import free_port
+from tests.support.service import REPOSITORY, Service, running, wait_until
 
 LOCUST = [str(Path(sys.executable).with_name("locust")), "-f", "loadtests/locustfile.py"]
 

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.process.service import Service, running
+from tests.support.service import Service, running
 
 
 class Alone(Service):

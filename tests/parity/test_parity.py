@@ -19,9 +19,8 @@ import pytest
 
 from coachman.settings import ServerSettings
 from tests.parity.conftest import Alone, Start
-from tests.process.conftest import APPS
-from tests.process.load import Load
-from tests.process.service import Service, running, wait_until
+from tests.support.load import Load
+from tests.support.service import Service, running, wait_until
 
 
 def lines(service: Service) -> list[dict[str, object]]:
@@ -172,7 +171,7 @@ def test_one_of_two_leaves_under_load_once_new_connections_go_to_the_other(
 
 
 def test_a_stop_waits_for_what_is_in_flight(make: Start) -> None:
-    service = make(COACHMAN_APP="streams:app", PYTHONPATH=APPS, EVENTS="/nowhere")
+    service = make(app="streams")
     with running(service), service.asked("/download/2") as download:
         file = download.getresponse()
         begun = time.monotonic()
@@ -196,9 +195,7 @@ def _is_refused(port: int) -> bool:
 
 def test_what_does_not_end_is_cut_at_the_drain_limit(make: Start) -> None:
     service = make(
-        COACHMAN_APP="streams:app",
-        PYTHONPATH=APPS,
-        EVENTS="/nowhere",
+        app="streams",
         COACHMAN_DRAIN_SECONDS="2",
         COACHMAN_KEEPALIVE_SECONDS="1",
     )

@@ -3,17 +3,13 @@ from pathlib import Path
 
 import pytest
 
-from tests.process.service import Service, running
-
-APPS = str(Path(__file__).parent / "apps")
+from tests.support.service import Service, running
 
 
 @pytest.fixture
 def probe(tmp_path: Path) -> Iterator[Service]:
     """The smallest application with four workers, ready: for what an application has no part in."""
-    with running(
-        Service(tmp_path, COACHMAN_APP="probe:app", COACHMAN_WORKERS="4", PYTHONPATH=APPS)
-    ) as service:
+    with running(Service(tmp_path, app="probe", COACHMAN_WORKERS="4")) as service:
         yield service
 
 

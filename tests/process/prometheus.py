@@ -11,8 +11,8 @@ from typing import Any
 import httpx2
 import pytest
 
-from tests.process.service import REPOSITORY, wait_until
 from tests.support.ports import free_port
+from tests.support.service import REPOSITORY, wait_until
 
 MONITORING = REPOSITORY / "deploy" / "monitoring"
 

@@ -3,7 +3,7 @@
 import httpx2
 from prometheus_client.parser import text_string_to_metric_families
 
-from tests.process.service import Service
+from tests.support.service import Service
 
 Sample = tuple[str, tuple[tuple[str, str], ...]]
 

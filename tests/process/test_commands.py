@@ -14,8 +14,8 @@ from typing import Any
 
 import pytest
 
-from tests.process.generations import WAITING_AT_START, Generations, finish
-from tests.process.service import REPOSITORY, running, unmeasured, wait_until
+from tests.support.generations import WAITING_AT_START, Generations, finish
+from tests.support.service import REPOSITORY, running, unmeasured, wait_until
 
 FAILING = 'if pathlib.Path(os.environ["GATE"]).exists(): raise OSError("the database is down")'
 COMMANDS = [

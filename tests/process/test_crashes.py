@@ -10,24 +10,12 @@ from pathlib import Path
 import httpx2
 import pytest
 
-from tests.process.conftest import APPS
-from tests.process.load import Load
 from tests.process.notifications import Notifications
-from tests.process.service import Service, running, wait_until
+from tests.support.load import Load
+from tests.support.service import Service, running, wait_until
 
 FIRST_DELAYS = [0.1, 0.2, 0.4, 0.8]
 JITTER = 0.25
-
-
-def starts(folder: Path, **settings: str) -> Service:
-    return Service(
-        folder,
-        COACHMAN_APP="starts:app",
-        COACHMAN_WORKERS="2",
-        PYTHONPATH=APPS,
-        STARTS=str(folder),
-        **settings,
-    )
 
 
 def start_times(folder: Path) -> list[float]:
@@ -42,7 +30,7 @@ def assert_each_waited_longer(times: list[float]) -> None:
 
 
 def test_each_kill_costs_only_what_the_killed_worker_held(tmp_path: Path) -> None:
-    service = Service(tmp_path, COACHMAN_APP="probe:app", COACHMAN_WORKERS="4", PYTHONPATH=APPS)
+    service = Service(tmp_path, app="probe", COACHMAN_WORKERS="4")
     with (
         running(service),
         Load(service.port, "/pid", clients=8) as kept,
@@ -72,7 +60,7 @@ def test_each_kill_costs_only_what_the_killed_worker_held(tmp_path: Path) -> Non
 def test_a_worker_without_its_dependency_starts_ever_more_seldom_and_is_back_after_it(
     tmp_path: Path,
 ) -> None:
-    service = starts(tmp_path)
+    service = Service(tmp_path, app="starts")
     with running(service), Load(service.port, "/pid", clients=4, pause=0.01) as load:
         service.wait_settled()
         (tmp_path / "fail").touch()
@@ -99,7 +87,7 @@ def test_a_worker_that_crashes_right_after_ready_backs_off_and_the_status_says_d
     tmp_path: Path,
 ) -> None:
     with Notifications(tmp_path) as systemd:
-        service = starts(tmp_path, NOTIFY_SOCKET=systemd.address)
+        service = Service(tmp_path, app="starts", NOTIFY_SOCKET=systemd.address)
         with running(service):
             service.wait_settled()
             (tmp_path / "crash").touch()
@@ -122,7 +110,7 @@ def test_a_worker_that_crashes_right_after_ready_backs_off_and_the_status_says_d
 
 
 def test_when_all_workers_fail_at_once_the_service_is_down_and_comes_back(tmp_path: Path) -> None:
-    service = starts(tmp_path)
+    service = Service(tmp_path, app="starts")
     with running(service):
         service.wait_settled()
         (tmp_path / "fail").touch()
@@ -139,7 +127,7 @@ def test_when_all_workers_fail_at_once_the_service_is_down_and_comes_back(tmp_pa
 
 
 def test_a_kill_is_told_as_a_signal(tmp_path: Path) -> None:
-    service = starts(tmp_path)
+    service = Service(tmp_path, app="starts")
     with running(service):
         killed_at = datetime.now(UTC)
         os.kill(service.slots()[1]["pid"], signal.SIGKILL)

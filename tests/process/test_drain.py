@@ -12,25 +12,14 @@ import pytest
 from websockets.exceptions import ConnectionClosed
 from websockets.sync.client import connect
 
-from tests.process.conftest import APPS
-from tests.process.load import Load
-from tests.process.service import Service, is_alive, running, wait_until
+from tests.support.load import Load
+from tests.support.service import Service, is_alive, running, wait_until
 
 CLEANUP_SECONDS = 3  # what was cut has a second to notice; the rest is the noise of the machine
 
 
 def streams(folder: Path, **settings: str) -> Service:
-    return Service(
-        folder,
-        **{
-            "COACHMAN_APP": "streams:app",
-            "COACHMAN_WORKERS": "2",
-            "PYTHONPATH": APPS,
-            "EVENTS": str(folder),
-            "COACHMAN_KEEPALIVE_SECONDS": "1",
-            **settings,
-        },
-    )
+    return Service(folder, app="streams", **{"COACHMAN_KEEPALIVE_SECONDS": "1", **settings})
 
 
 def seen(folder: Path, event: str) -> int:
@@ -119,7 +108,7 @@ def test_an_idle_connection_is_answered_in_a_drain_and_closed_at_its_keep_alive_
 
 
 def test_a_request_that_was_under_way_is_answered_with_connection_close(tmp_path: Path) -> None:
-    service = Service(tmp_path, COACHMAN_APP="acts:app", COACHMAN_WORKERS="1", PYTHONPATH=APPS)
+    service = Service(tmp_path, app="acts", COACHMAN_WORKERS="1")
     with running(service), service.asked("/sleep/5") as connection:
         asked_at = time.monotonic()
         # Uvicorn makes the headers of its answers once a second: this one has those of a second ago.
@@ -134,7 +123,7 @@ def test_a_request_that_was_under_way_is_answered_with_connection_close(tmp_path
 
 
 def test_scaling_down_and_up_fails_no_request(tmp_path: Path) -> None:
-    service = Service(tmp_path, COACHMAN_APP="probe:app", COACHMAN_WORKERS="3", PYTHONPATH=APPS)
+    service = Service(tmp_path, app="probe", COACHMAN_WORKERS="3")
     with (
         running(service),
         Load(service.port, "/pid", clients=6) as kept,
@@ -156,7 +145,7 @@ def test_scaling_down_and_up_fails_no_request(tmp_path: Path) -> None:
 
 
 def test_a_restart_fails_no_request_while_another_process_holds_the_socket(tmp_path: Path) -> None:
-    service = Service(tmp_path, COACHMAN_APP="probe:app", COACHMAN_WORKERS="2", PYTHONPATH=APPS)
+    service = Service(tmp_path, app="probe")
     with (
         socket.create_server(("127.0.0.1", service.port), backlog=2048) as public,
         socket.create_server(("127.0.0.1", service.ops_port), backlog=2048) as ops,
@@ -181,7 +170,7 @@ def test_a_restart_fails_no_request_while_another_process_holds_the_socket(tmp_p
 
 
 def test_a_stop_answers_every_request_on_the_connections_it_has(tmp_path: Path) -> None:
-    service = Service(tmp_path, COACHMAN_APP="probe:app", COACHMAN_WORKERS="2", PYTHONPATH=APPS)
+    service = Service(tmp_path, app="probe")
     with running(service), Load(service.port, "/pid", clients=8) as load:
         assert wait_until(lambda: load.served() > 200), service.log()
         os.kill(service.process.pid, signal.SIGTERM)

@@ -7,10 +7,10 @@ from pathlib import Path
 import pytest
 
 from coachman.state import runtime_dir
-from tests.process.generations import Generations
-from tests.process.load import Load
 from tests.process.scrape import scrape
-from tests.process.service import running, wait_until
+from tests.support.generations import Generations
+from tests.support.load import Load
+from tests.support.service import running, wait_until
 from tests.support.volume import volume
 
 ROUNDS, HANDOVERS, REQUESTS = volume(25, 8), volume(10, 4), volume(10_000, 3_000)

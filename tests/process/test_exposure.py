@@ -6,8 +6,7 @@ from pathlib import Path
 
 import httpx2
 
-from tests.process.conftest import APPS
-from tests.process.service import REPOSITORY, Service, running
+from tests.support.service import REPOSITORY, Service, running
 
 
 def exposed(folder: Path, **settings: str) -> Service:
@@ -54,13 +53,7 @@ def test_an_address_beyond_loopback_serves_with_a_key_or_by_decision(tmp_path: P
 def test_forwarded_headers_are_believed_of_trusted_proxies_only(tmp_path: Path) -> None:
     forwarded = {"X-Forwarded-For": "203.0.113.9", "X-Forwarded-Proto": "https"}
     for trusted, seen in (("", ["127.0.0.1", "http"]), ("127.0.0.1", ["203.0.113.9", "https"])):
-        service = Service(
-            tmp_path,
-            COACHMAN_APP="seen:app",
-            COACHMAN_WORKERS="1",
-            COACHMAN_TRUSTED_PROXIES=trusted,
-            PYTHONPATH=APPS,
-        )
+        service = Service(tmp_path, app="seen", COACHMAN_WORKERS="1", COACHMAN_TRUSTED_PROXIES=trusted)
         with running(service):
             answer = httpx2.get(f"{service.url}/client", headers=forwarded)
             assert answer.json() == seen, service.log()

@@ -8,8 +8,8 @@ from pathlib import Path
 import pytest
 
 from tests.process.conftest import APPS
-from tests.process.load import Load
-from tests.process.service import Service, running, wait_until
+from tests.support.load import Load
+from tests.support.service import Service, running, wait_until
 
 CLIENTS = 12
 

@@ -9,9 +9,9 @@ from pathlib import Path
 import pytest
 
 from coachman.system.process import is_stopped
-from tests.process.generations import REFUSED, WAITING_AT_START, Generations, finish
-from tests.process.load import Load
-from tests.process.service import running, wait_until
+from tests.support.generations import REFUSED, WAITING_AT_START, Generations, finish
+from tests.support.load import Load
+from tests.support.service import running, wait_until
 
 
 @pytest.fixture

@@ -8,8 +8,8 @@ from pathlib import Path
 import pytest
 
 from coachman.state.states import Phase
-from tests.process.generations import WAITING_AT_START, Generations, finish
-from tests.process.service import running, wait_until
+from tests.support.generations import WAITING_AT_START, Generations, finish
+from tests.support.service import running, wait_until
 
 STEPS = ["check", "start", "probation"]
 

@@ -14,11 +14,11 @@ import pytest
 
 from coachman.state.scoreboard import MEMORY_BYTES
 from coachman.state.states import Phase
-from tests.process.generations import Generations
 from tests.process.notifications import Notifications
-from tests.process.service import REPOSITORY, running, unmeasured, wait_until
+from tests.support.generations import Generations
+from tests.support.service import REPOSITORY, running, unmeasured, wait_until
 
-FAILING_FORK = str(Path(__file__).with_name("failing_fork.py"))
+FAILING_FORK = str(REPOSITORY / "tests" / "support" / "failing_fork.py")
 
 
 @pytest.fixture

@@ -11,9 +11,8 @@ from pathlib import Path
 import httpx2
 import pytest
 
-from tests.process.conftest import APPS
-from tests.process.load import Load
-from tests.process.service import Service, is_alive, running, wait_until
+from tests.support.load import Load
+from tests.support.service import Service, is_alive, running, wait_until
 
 HANG_SECONDS = 2
 ACT_SECONDS = 2  # from the limit to the first signal
@@ -23,16 +22,7 @@ BOOT_SECONDS = 3  # of a replacement; the rest is the noise of the machine
 
 
 def acts(folder: Path, **settings: str) -> Service:
-    return Service(
-        folder,
-        **{
-            "COACHMAN_APP": "acts:app",
-            "COACHMAN_WORKERS": "2",
-            "COACHMAN_HANG_SECONDS": str(HANG_SECONDS),
-            "PYTHONPATH": APPS,
-            **settings,
-        },
-    )
+    return Service(folder, app="acts", **{"COACHMAN_HANG_SECONDS": str(HANG_SECONDS), **settings})
 
 
 def replaced(service: Service, before: set[int]) -> Callable[[], bool]:
@@ -163,15 +153,7 @@ def test_a_shutdown_that_never_ends_is_killed_after_the_drain(tmp_path: Path) ->
 
 
 def starts(folder: Path, **settings: str) -> Service:
-    return Service(
-        folder,
-        COACHMAN_APP="starts:app",
-        COACHMAN_WORKERS="2",
-        COACHMAN_BOOT_SECONDS="1",
-        PYTHONPATH=APPS,
-        STARTS=str(folder),
-        **settings,
-    )
+    return Service(folder, app="starts", COACHMAN_BOOT_SECONDS="1", **settings)
 
 
 def test_a_request_that_is_not_answered_in_time_gets_504_and_its_handler_is_cancelled(tmp_path: Path) -> None:
@@ -191,13 +173,6 @@ def test_a_request_that_is_not_answered_in_time_gets_504_and_its_handler_is_canc
 
 
 def test_an_answer_that_has_begun_may_outlast_the_request_limit(tmp_path: Path) -> None:
-    service = Service(
-        tmp_path,
-        COACHMAN_APP="streams:app",
-        COACHMAN_WORKERS="1",
-        COACHMAN_REQUEST_SECONDS="1",
-        PYTHONPATH=APPS,
-        EVENTS=str(tmp_path),
-    )
+    service = Service(tmp_path, app="streams", COACHMAN_WORKERS="1", COACHMAN_REQUEST_SECONDS="1")
     with running(service), service.asked("/download/2") as download:
         assert len(download.getresponse().read()) == 2 * 10 * 1000, service.log()

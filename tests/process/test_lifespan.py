@@ -4,11 +4,11 @@ from pathlib import Path
 
 import httpx2
 
-from tests.process.service import Service, running, wait_until
+from tests.support.service import Service, running, wait_until
 
 
 def test_a_worker_whose_lifespan_has_died_is_replaced_and_says_why(tmp_path: Path) -> None:
-    service = Service(tmp_path, COACHMAN_APP="tests.process.apps.dying:app", COACHMAN_WORKERS="2")
+    service = Service(tmp_path, app="dying")
     with running(service):
         service.wait_ready()
         old = service.worker_pids()

@@ -10,14 +10,13 @@ from typing import Any
 
 import httpx2
 
-from tests.process.conftest import APPS
-from tests.process.load import Load
-from tests.process.service import Service, running, wait_until
+from tests.support.load import Load
+from tests.support.service import Service, running, wait_until
 
 
 def talking(folder: Path, **settings: str) -> Service:
     told = {"COACHMAN_LOG_FORMAT": "auto", "COACHMAN_ACCESS_LOG": "on", "COACHMAN_WORKERS": "2"} | settings
-    return Service(folder, COACHMAN_APP="talks:app", PYTHONPATH=APPS, **told)
+    return Service(folder, app="talks", **told)
 
 
 def lines(service: Service) -> list[dict[str, Any]]:

@@ -12,19 +12,10 @@ from pathlib import Path
 import httpx2
 import pytest
 
-from tests.process.conftest import APPS
-from tests.process.load import Load
-from tests.process.service import Service, is_alive, running, wait_until
+from tests.support.load import Load
+from tests.support.service import REPOSITORY, Service, is_alive, running, wait_until
 
-FAILING_FORK = str(Path(__file__).with_name("failing_fork.py"))
-
-
-def acts(folder: Path, *arguments: str, **settings: str) -> Service:
-    return Service(
-        folder,
-        *arguments,
-        **{"COACHMAN_APP": "acts:app", "COACHMAN_WORKERS": "2", "PYTHONPATH": APPS, **settings},
-    )
+FAILING_FORK = str(REPOSITORY / "tests" / "support" / "failing_fork.py")
 
 
 def assert_serves_while_one_cannot_be_replaced(service: Service, failure: Path) -> None:
@@ -45,7 +36,7 @@ def assert_serves_while_one_cannot_be_replaced(service: Service, failure: Path) 
 
 
 def test_the_master_lives_through_a_fork_that_fails(tmp_path: Path) -> None:
-    service = acts(tmp_path, "--config", FAILING_FORK, NO_FORK=str(tmp_path / "no-fork"))
+    service = Service(tmp_path, "--config", FAILING_FORK, app="acts", NO_FORK=str(tmp_path / "no-fork"))
     with running(service):
         assert_serves_while_one_cannot_be_replaced(service, tmp_path / "no-fork")
     assert "Resource temporarily unavailable" in service.log(), service.log()
@@ -54,7 +45,7 @@ def test_the_master_lives_through_a_fork_that_fails(tmp_path: Path) -> None:
 def test_the_master_lives_through_a_folder_for_temporary_files_that_is_gone(tmp_path: Path) -> None:
     folder = tmp_path / "temporary"
     folder.mkdir()
-    service = acts(tmp_path, TMPDIR=str(folder))
+    service = Service(tmp_path, app="acts", TMPDIR=str(folder))
     with running(service):
         service.wait_settled()
         for entry in folder.iterdir():
@@ -94,7 +85,7 @@ def test_a_log_that_takes_nothing_costs_log_lines_only(
     tmp_path: Path, log: "type[contextlib.AbstractContextManager[int]]"
 ) -> None:
     with log() as file:
-        service = acts(tmp_path)
+        service = Service(tmp_path, app="acts")
         service.output = file
         with running(service):
             with Load(service.port, "/log/20", clients=4) as load:
@@ -112,7 +103,7 @@ def test_a_log_that_takes_nothing_costs_log_lines_only(
 @pytest.mark.timing
 @pytest.mark.parametrize("signum", [signal.SIGQUIT, signal.SIGINT])
 def test_a_quick_stop_gives_open_requests_a_second(tmp_path: Path, signum: signal.Signals) -> None:
-    service = acts(tmp_path)
+    service = Service(tmp_path, app="acts")
     with running(service), service.asked("/sleep/0.6") as short, service.asked("/sleep/60"):
         assert wait_until(lambda: sum(slot["in_flight"] for slot in service.slots()) == 2), service.log()
 
@@ -125,7 +116,7 @@ def test_a_quick_stop_gives_open_requests_a_second(tmp_path: Path, signum: signa
 
 
 def test_a_quick_stop_does_not_wait_for_a_blocked_worker(tmp_path: Path) -> None:
-    service = acts(tmp_path)
+    service = Service(tmp_path, app="acts")
     with running(service), service.asked("/block/60"):
         assert wait_until(lambda: "a handler has begun" in service.log()), service.log()
 
@@ -134,7 +125,7 @@ def test_a_quick_stop_does_not_wait_for_a_blocked_worker(tmp_path: Path) -> None
 
 
 def test_processes_that_were_paused_together_are_not_taken_for_lost(tmp_path: Path) -> None:
-    service = acts(tmp_path, COACHMAN_HANG_SECONDS="1")
+    service = Service(tmp_path, app="acts", COACHMAN_HANG_SECONDS="1")
     with running(service):
         before = service.worker_pids()
         os.killpg(service.process.pid, signal.SIGSTOP)
@@ -146,7 +137,7 @@ def test_processes_that_were_paused_together_are_not_taken_for_lost(tmp_path: Pa
 
 
 def test_a_process_that_a_worker_has_forked_does_not_keep_the_port(tmp_path: Path) -> None:
-    service = acts(tmp_path)
+    service = Service(tmp_path, app="acts")
     with running(service):
         child = httpx2.get(f"{service.url}/fork").json()
         try:

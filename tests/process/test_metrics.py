@@ -7,12 +7,11 @@ from pathlib import Path
 
 import httpx2
 
-from tests.process.conftest import APPS
-from tests.process.generations import Generations
-from tests.process.load import Load
 from tests.process.notifications import Notifications
 from tests.process.scrape import fallen, scrape
-from tests.process.service import REPOSITORY, Service, running, wait_until
+from tests.support.generations import Generations
+from tests.support.load import Load
+from tests.support.service import REPOSITORY, Service, running, wait_until
 
 REQUESTS = "coachman_http_requests_total"
 
@@ -124,7 +123,7 @@ def test_counters_go_on_through_handovers_and_outcomes_are_counted(tmp_path: Pat
 
 
 def test_a_blocked_event_loop_and_a_full_thread_pool_are_seen(tmp_path: Path) -> None:
-    service = Service(tmp_path, COACHMAN_APP="acts:app", COACHMAN_WORKERS="1", THREADS="2", PYTHONPATH=APPS)
+    service = Service(tmp_path, app="acts", COACHMAN_WORKERS="1", THREADS="2")
     with running(service):
         with service.asked("/thread/3"), service.asked("/thread/3"), service.asked("/thread/3"):
 

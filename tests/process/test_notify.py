@@ -9,24 +9,16 @@ from pathlib import Path
 import httpx2
 import pytest
 
-from tests.process.conftest import APPS
-from tests.process.load import Load
 from tests.process.notifications import Notifications
-from tests.process.service import Service, is_alive, running, wait_until
+from tests.support.load import Load
+from tests.support.service import Service, is_alive, running, wait_until
 
 
 def test_ready_is_said_once_and_only_when_all_workers_are(tmp_path: Path) -> None:
     gate = tmp_path / "gate"
     gate.touch()
     with Notifications(tmp_path) as systemd:
-        service = Service(
-            tmp_path,
-            COACHMAN_APP="gated:app",
-            COACHMAN_WORKERS="3",
-            GATE=str(gate),
-            PYTHONPATH=APPS,
-            NOTIFY_SOCKET=systemd.address,
-        )
+        service = Service(tmp_path, app="gated", COACHMAN_WORKERS="3", NOTIFY_SOCKET=systemd.address)
         with running(service, ready=False):
             assert wait_until(lambda: service.log().count("Booting worker") == 3), service.log()
             assert wait_until(lambda: systemd.status().startswith("0/3 workers ready")), service.log()
@@ -50,13 +42,7 @@ def test_ready_is_said_once_and_only_when_all_workers_are(tmp_path: Path) -> Non
 @pytest.mark.timing
 def test_the_status_counts_and_comes_once_a_second_at_most(tmp_path: Path) -> None:
     with Notifications(tmp_path) as systemd:
-        service = Service(
-            tmp_path,
-            COACHMAN_APP="probe:app",
-            COACHMAN_WORKERS="4",
-            PYTHONPATH=APPS,
-            NOTIFY_SOCKET=systemd.address,
-        )
+        service = Service(tmp_path, app="probe", COACHMAN_WORKERS="4", NOTIFY_SOCKET=systemd.address)
         with running(service):
             with Load(service.port, "/pid", clients=4, pause=0.002) as load:
                 assert wait_until(lambda: load.served() > 1300 and len(systemd.statuses()) > 2), service.log()
@@ -74,10 +60,8 @@ def test_the_watchdog_is_fed_only_while_a_worker_is_ready(tmp_path: Path) -> Non
     with Notifications(tmp_path) as systemd:
         service = Service(
             tmp_path,
-            COACHMAN_APP="starts:app",
+            app="starts",
             COACHMAN_WORKERS="1",
-            STARTS=str(tmp_path),
-            PYTHONPATH=APPS,
             NOTIFY_SOCKET=systemd.address,
             WATCHDOG_USEC="2000000",
         )
@@ -95,10 +79,9 @@ def test_the_watchdog_is_fed_only_while_a_worker_responds(tmp_path: Path) -> Non
     with Notifications(tmp_path) as systemd:
         service = Service(
             tmp_path,
-            COACHMAN_APP="probe:app",
+            app="probe",
             COACHMAN_WORKERS="1",
             COACHMAN_HANG_SECONDS="2",
-            PYTHONPATH=APPS,
             NOTIFY_SOCKET=systemd.address,
             WATCHDOG_USEC="2000000",
         )
@@ -116,13 +99,7 @@ def test_the_watchdog_is_fed_only_while_a_worker_responds(tmp_path: Path) -> Non
 
 def test_without_a_watchdog_it_is_not_fed(tmp_path: Path) -> None:
     with Notifications(tmp_path) as systemd:
-        service = Service(
-            tmp_path,
-            COACHMAN_APP="probe:app",
-            COACHMAN_WORKERS="1",
-            PYTHONPATH=APPS,
-            NOTIFY_SOCKET=systemd.address,
-        )
+        service = Service(tmp_path, app="probe", COACHMAN_WORKERS="1", NOTIFY_SOCKET=systemd.address)
         with running(service):
             assert wait_until(lambda: systemd.count("READY=1") == 1), service.log()
             assert not wait_until(lambda: systemd.count("WATCHDOG=1"), seconds=2.5), service.log()

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import httpx2
 
-from tests.process.service import Service, running, wait_until
+from tests.support.service import Service, running, wait_until
 
 # Of commit f2e7595, but for the comments.
 SHIPPED = '''"""Read once by the master, when it starts. What each value does to clients: docs/settings.md."""

@@ -6,8 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.process.conftest import APPS
-from tests.process.service import Service, children, is_alive, is_port_free, running, wait_until
+from tests.support.service import Service, children, is_alive, is_port_free, running, wait_until
 
 GONE_SECONDS = 2
 NOISE_SECONDS = 0.5
@@ -28,7 +27,7 @@ def assert_all_gone_after_the_masters_death(service: Service, workers: set[int])
 
 @pytest.mark.parametrize("path", ["/sleep/60", "/thread/60", "/block/60", "/block-in-c"])
 def test_workers_of_a_killed_master_end_whatever_they_do(tmp_path: Path, path: str) -> None:
-    service = Service(tmp_path, COACHMAN_APP="acts:app", COACHMAN_WORKERS="2", PYTHONPATH=APPS)
+    service = Service(tmp_path, app="acts")
     with running(service):
         workers = service.worker_pids()
         with service.asked(path):
@@ -37,7 +36,7 @@ def test_workers_of_a_killed_master_end_whatever_they_do(tmp_path: Path, path: s
 
 
 def test_a_stopped_worker_of_a_killed_master_ends_too(tmp_path: Path) -> None:
-    service = Service(tmp_path, COACHMAN_APP="acts:app", COACHMAN_WORKERS="2", PYTHONPATH=APPS)
+    service = Service(tmp_path, app="acts")
     with running(service):
         workers = service.worker_pids()
         os.kill(min(workers), signal.SIGSTOP)
@@ -46,9 +45,7 @@ def test_a_stopped_worker_of_a_killed_master_ends_too(tmp_path: Path) -> None:
 
 def test_workers_of_a_master_killed_while_they_start_end_too(tmp_path: Path) -> None:
     (tmp_path / "block").touch()
-    service = Service(
-        tmp_path, COACHMAN_APP="starts:app", COACHMAN_WORKERS="2", PYTHONPATH=APPS, STARTS=str(tmp_path)
-    )
+    service = Service(tmp_path, app="starts")
     with running(service, ready=False):
         times = tmp_path / "times"
         assert wait_until(lambda: times.exists() and len(times.read_text().splitlines()) == 2), service.log()

@@ -10,11 +10,9 @@ from pathlib import Path
 import httpx2
 import pytest
 
-from tests.browser import Page, browser
-from tests.process.conftest import APPS
-from tests.process.generations import Generations
-from tests.process.service import Service, running, wait_until
-from tests.process.test_serving import gated
+from tests.support.browser import Page, browser
+from tests.support.generations import Generations
+from tests.support.service import Service, running, wait_until
 
 pytestmark = pytest.mark.browser
 
@@ -38,7 +36,7 @@ def cell(slot: int, label: str) -> str:
 
 def test_a_killed_workers_slot_goes_and_comes_back(page: Page, tmp_path: Path) -> None:
     gate = tmp_path / "gate"
-    service = gated(tmp_path, gate)
+    service = Service(tmp_path, app="gated")
     with running(service):
         open_live(page, service)
         page.wait("document.getElementById('verdict-text').innerText === 'All serve: 2 of 2'")
@@ -105,7 +103,7 @@ def test_the_page_follows_a_handover_by_itself(page: Page, tmp_path: Path) -> No
 
 
 def test_the_numbers_are_those_of_known_traffic(page: Page, tmp_path: Path) -> None:
-    service = Service(tmp_path, COACHMAN_APP="acts:app", COACHMAN_WORKERS="2", THREADS="3", PYTHONPATH=APPS)
+    service = Service(tmp_path, app="acts", THREADS="3")
     sleeps, each = 40, 0.2
     with running(service):
         open_live(page, service)

@@ -9,9 +9,9 @@ from pathlib import Path
 
 import pytest
 
-from tests.process.generations import Generations
 from tests.process.prometheus import MONITORING, program, scraping
-from tests.process.service import REPOSITORY, running, wait_until
+from tests.support.generations import Generations
+from tests.support.service import REPOSITORY, running, wait_until
 
 
 @pytest.mark.parametrize(

@@ -9,9 +9,8 @@ from pathlib import Path
 
 import pytest
 
-from tests.process.conftest import APPS
-from tests.process.generations import Generations
-from tests.process.service import Service, running, wait_until
+from tests.support.generations import Generations
+from tests.support.service import Service, running, wait_until
 
 pytestmark = pytest.mark.timing
 
@@ -20,9 +19,7 @@ MIN_UPTIME_SECONDS, PROBATION_SECONDS, POLL_SECONDS, SWEEP_SECONDS = 1.0, 1.5, 0
 
 @pytest.fixture
 def starts(tmp_path: Path) -> Iterator[Service]:
-    service = Service(
-        tmp_path, COACHMAN_APP="starts:app", COACHMAN_WORKERS="2", PYTHONPATH=APPS, STARTS=str(tmp_path)
-    )
+    service = Service(tmp_path, app="starts")
     service.config = None
     with running(service):
         service.wait_settled()
@@ -88,8 +85,7 @@ def waits_of(pid: int) -> int:
 
 
 def test_a_silent_client_is_ended_at_the_first_look_after_its_limit(tmp_path: Path) -> None:
-    settings = {"COACHMAN_APP": "probe:app", "COACHMAN_WORKERS": "1", "COACHMAN_HEAD_SECONDS": "1"}
-    service = Service(tmp_path, PYTHONPATH=APPS, **settings)
+    service = Service(tmp_path, app="probe", COACHMAN_HEAD_SECONDS="1")
     service.config = None
     ended = []
     with running(service):

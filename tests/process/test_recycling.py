@@ -11,9 +11,8 @@ from typing import Any, Self
 
 import pytest
 
-from tests.process.conftest import APPS
-from tests.process.load import Load
-from tests.process.service import Service, running, wait_until
+from tests.support.load import Load
+from tests.support.service import Service, running, wait_until
 
 
 class Watch:
@@ -71,8 +70,7 @@ def test_recycling_fails_no_request_and_costs_no_capacity(
     tmp_path: Path, limit: dict[str, str], reason: str
 ) -> None:
     # A successor that is ready at once would be in time even if nobody waited for it.
-    slowly = {"COACHMAN_APP": "probe:app", "START_SECONDS": "0.3"}
-    service = Service(tmp_path, COACHMAN_WORKERS="2", PYTHONPATH=APPS, **slowly, **limit)
+    service = Service(tmp_path, app="probe", START_SECONDS="0.3", **limit)
     with (
         running(service),
         Watch(service) as watch,
@@ -91,9 +89,7 @@ def test_recycling_fails_no_request_and_costs_no_capacity(
 
 
 def test_a_leak_is_recycled_one_worker_at_a_time_and_fails_no_request(tmp_path: Path) -> None:
-    service = Service(
-        tmp_path, COACHMAN_APP="acts:app", COACHMAN_WORKERS="2", PYTHONPATH=APPS, COACHMAN_MAX_RSS_MB="200"
-    )
+    service = Service(tmp_path, app="acts", COACHMAN_MAX_RSS_MB="200")
     with (
         running(service),
         Watch(service) as watch,
@@ -112,13 +108,10 @@ def test_a_leak_is_recycled_one_worker_at_a_time_and_fails_no_request(tmp_path: 
 def test_open_event_streams_keep_no_capacity_from_the_others(tmp_path: Path) -> None:
     service = Service(
         tmp_path,
-        COACHMAN_APP="streams:app",
-        COACHMAN_WORKERS="2",
+        app="streams",
         COACHMAN_MAX_REQUESTS="50",
         COACHMAN_DRAIN_SECONDS="2",
         COACHMAN_KEEPALIVE_SECONDS="1",
-        PYTHONPATH=APPS,
-        EVENTS=str(tmp_path),
     )
     with running(service), service.asked("/endless-events") as one, service.asked("/endless-events") as other:
         streams = [one.getresponse(), other.getresponse()]
@@ -138,14 +131,7 @@ def test_open_event_streams_keep_no_capacity_from_the_others(tmp_path: Path) -> 
 
 
 def test_nobody_is_recycled_while_the_service_is_degraded(tmp_path: Path) -> None:
-    service = Service(
-        tmp_path,
-        COACHMAN_APP="starts:app",
-        COACHMAN_WORKERS="2",
-        COACHMAN_MAX_REQUESTS="50",
-        PYTHONPATH=APPS,
-        STARTS=str(tmp_path),
-    )
+    service = Service(tmp_path, app="starts", COACHMAN_MAX_REQUESTS="50")
     with running(service):
         service.wait_settled()
         (tmp_path / "fail").touch()

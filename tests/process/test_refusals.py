@@ -5,8 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.process.conftest import APPS
-from tests.process.service import Service, running
+from tests.support.service import APPS, Service, running
 
 
 def refused(service: Service) -> tuple[int, str]:
@@ -83,9 +82,7 @@ def test_an_unmigrated_database_stops_the_service_and_says_what_to_run(tmp_path:
 
 def test_a_start_up_that_raises_stops_the_service_with_its_reason(tmp_path: Path) -> None:
     (tmp_path / "down").touch()
-    code, log = refused(
-        Service(tmp_path, COACHMAN_APP="broken:app", PYTHONPATH=APPS, DOWN=str(tmp_path / "down"))
-    )
+    code, log = refused(Service(tmp_path, app="broken"))
 
     assert code == 3
     assert "The application failed: the database is down" in log
@@ -93,7 +90,7 @@ def test_a_start_up_that_raises_stops_the_service_with_its_reason(tmp_path: Path
 
 
 def test_a_module_that_raises_shows_its_author_the_line(tmp_path: Path) -> None:
-    service = Service(tmp_path, COACHMAN_APP="broken:app", PYTHONPATH=APPS, BREAK_IMPORT="1")
+    service = Service(tmp_path, app="broken", BREAK_IMPORT="1")
     with running(service, ready=False):
         code = service.wait_end()
 

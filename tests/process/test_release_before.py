@@ -8,9 +8,9 @@ from pathlib import Path
 import httpx2
 import pytest
 
-from tests.process.generations import Generations
-from tests.process.load import Load
-from tests.process.service import GUNICORN, REPOSITORY, Service, running, wait_until
+from tests.support.generations import Generations
+from tests.support.load import Load
+from tests.support.service import GUNICORN, REPOSITORY, Service, running, wait_until
 
 RELEASE_BEFORE = "f2e7595"
 APP = """

@@ -6,8 +6,7 @@ from pathlib import Path
 import httpx2
 import pytest
 
-from tests.process.conftest import APPS
-from tests.process.service import Service, children, is_alive, running, wait_until
+from tests.support.service import Service, children, is_alive, running, wait_until
 
 
 def test_readyz_names_every_worker_and_the_public_listener_knows_nothing_of_it(service: Service) -> None:
@@ -21,15 +20,10 @@ def test_readyz_names_every_worker_and_the_public_listener_knows_nothing_of_it(s
     assert {httpx2.get(f"{service.url}/{path}").status_code for path in ("livez", "readyz")} == {404}
 
 
-def gated(folder: Path, gate: Path) -> Service:
-    """Two workers whose start-up waits while the gate is there."""
-    return Service(folder, COACHMAN_APP="gated:app", GATE=str(gate), COACHMAN_WORKERS="2", PYTHONPATH=APPS)
-
-
 def test_readyz_says_degraded_while_a_worker_is_missing(tmp_path: Path) -> None:
     # The replacement's start-up hangs: one of two workers serves.
     gate = tmp_path / "gate"
-    service = gated(tmp_path, gate)
+    service = Service(tmp_path, app="gated")
     with running(service):
         gate.touch()
         os.kill(min(service.worker_pids()), signal.SIGKILL)
@@ -47,7 +41,7 @@ def test_readyz_says_degraded_while_a_worker_is_missing(tmp_path: Path) -> None:
 def test_one_worker_fewer_before_the_service_is_ready_ends_only_that_worker(tmp_path: Path) -> None:
     gate = tmp_path / "gate"
     gate.touch()
-    service = gated(tmp_path, gate)
+    service = Service(tmp_path, app="gated")
     with running(service, ready=False):
         assert wait_until(lambda: service.log().count("Booting worker") == 2), service.log()
         service.process.send_signal(signal.SIGTTOU)
@@ -60,7 +54,7 @@ def test_one_worker_fewer_before_the_service_is_ready_ends_only_that_worker(tmp_
 def test_a_stop_while_workers_start_ends_cleanly(tmp_path: Path) -> None:
     gate = tmp_path / "gate"
     gate.touch()
-    service = gated(tmp_path, gate)
+    service = Service(tmp_path, app="gated")
     with running(service, ready=False):
         assert wait_until(lambda: service.log().count("Booting worker") == 2), service.log()
         os.killpg(service.process.pid, signal.SIGINT)
@@ -91,9 +85,7 @@ def test_ctrl_c_in_a_terminal_ends_cleanly(probe: Service) -> None:
     ("loop", "module"), [("auto", "uvloop"), ("uvloop", "uvloop"), ("asyncio", "asyncio"), ("rloop", "rloop")]
 )
 def test_the_chosen_event_loop_reaches_the_worker(tmp_path: Path, loop: str, module: str) -> None:
-    service = Service(
-        tmp_path, COACHMAN_APP="probe:app", COACHMAN_LOOP=loop, COACHMAN_WORKERS="1", PYTHONPATH=APPS
-    )
+    service = Service(tmp_path, app="probe", COACHMAN_LOOP=loop, COACHMAN_WORKERS="1")
     with running(service):
         assert httpx2.get(f"{service.url}/loop").json() == module
 
@@ -175,8 +167,8 @@ async def _sum_of_movements(client: httpx2.AsyncClient, item_id: int) -> int:
 def test_the_documentation_page_is_announced_where_there_is_one(tmp_path: Path) -> None:
     (tmp_path / "without").mkdir()
     announcements = []
-    for folder, app in ((tmp_path, "probe:app"), (tmp_path / "without", "undocumented:app")):
-        with running(Service(folder, COACHMAN_APP=app, COACHMAN_WORKERS="1", PYTHONPATH=APPS)) as service:
+    for folder, app in ((tmp_path, "probe"), (tmp_path / "without", "undocumented")):
+        with running(Service(folder, app=app, COACHMAN_WORKERS="1")) as service:
             announcements.append(f"(interactive docs: {service.url}/docs)" in service.log())
 
     assert announcements == [True, False]

@@ -11,9 +11,9 @@ import httpx2
 import pytest
 
 from tests.process.collector import Collector
-from tests.process.generations import Generations
-from tests.process.service import running, wait_until
+from tests.support.generations import Generations
 from tests.support.ports import free_port
+from tests.support.service import running, wait_until
 
 
 @pytest.fixture

@@ -7,8 +7,8 @@ import subprocess
 import sys
 from pathlib import Path
 
-from tests.process.fast_clock import CLOCK
-from tests.process.service import FAST, REPOSITORY
+from tests.support.fast_clock import CLOCK
+from tests.support.service import FAST, REPOSITORY
 
 # After the configuration and the worker, all of the service's modules are there.
 PROGRAM = """

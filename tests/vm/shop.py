@@ -5,8 +5,8 @@ import json
 from collections.abc import Iterator
 from textwrap import indent
 
-from tests.process.generations import RELEASE
-from tests.process.load import Load
+from tests.support.generations import RELEASE
+from tests.support.load import Load
 from tests.vm.machine import Machine
 
 RELEASES = "/opt/coachman/releases"
@@ -23,7 +23,7 @@ DEFAULTS = {
 
 
 class Shop:
-    """The service on that machine runs the application of tests/process/generations.py."""
+    """The service on that machine runs the application of tests/support/generations.py."""
 
     def __init__(self, machine: Machine) -> None:
         self.machine = machine

@@ -4,7 +4,7 @@ from subprocess import Popen
 
 import pytest
 
-from tests.process.generations import REFUSED, WAITING_AT_IMPORT, WAITING_AT_START
+from tests.support.generations import REFUSED, WAITING_AT_IMPORT, WAITING_AT_START
 from tests.support.volume import volume
 from tests.vm.machine import Machine
 from tests.vm.shop import GATE, HOLD, Shop

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.process.load import Load
+from tests.support.load import Load
 from tests.vm.machine import Machine
 from tests.vm.wheel import make_wheel
 

@@ -6,7 +6,7 @@ from subprocess import Popen
 
 import pytest
 
-from tests.process.generations import WAITING_AT_START
+from tests.support.generations import WAITING_AT_START
 from tests.vm.machine import Machine
 from tests.vm.shop import GATE, HOLD, SETTINGS, Shop
 

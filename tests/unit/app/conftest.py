@@ -18,8 +18,8 @@ from fastapi.testclient import TestClient
 from app.main import create_app
 from app.migrations.migrate import upgrade
 from app.settings import Settings
-from tests.postgresql import Server
 from tests.support.ports import free_port
+from tests.support.postgresql import Server
 
 ROOT = Path(__file__).parents[3]
 

@@ -19,8 +19,8 @@ from app.inventory.tables import metadata
 from app.migrations import postgresql, sqlite_file
 from app.migrations.migrate import MigrationError, alembic_config, opened, upgrade
 from app.migrations.revision import REVISION
-from tests.databases import query
-from tests.postgresql import Server
+from tests.support.databases import query
+from tests.support.postgresql import Server
 
 pytestmark = pytest.mark.sqlite
 

@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 from fastapi.testclient import TestClient
 
-from tests.databases import query
+from tests.support.databases import query
 
 CreateItem = Callable[..., dict[str, Any]]
 RECEIPT = {"delta": 5, "reason": "receipt", "note": "Delivery"}

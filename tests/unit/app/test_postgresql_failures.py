@@ -11,8 +11,8 @@ from app.main import create_app
 from app.migrations.migrate import MigrationError, upgrade
 from app.settings import Settings
 from durable_database import filesystem
-from tests.databases import query
-from tests.postgresql import Server
+from tests.support.databases import query
+from tests.support.postgresql import Server
 
 NOWHERE = "postgresql://shop:s3cret@127.0.0.1:1/shop"
 

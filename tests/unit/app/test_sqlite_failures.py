@@ -14,7 +14,7 @@ from app.lifespan import NotReadyError
 from app.main import create_app
 from app.migrations.migrate import upgrade
 from app.settings import Settings
-from tests.databases import query
+from tests.support.databases import query
 
 pytestmark = pytest.mark.sqlite
 

@@ -18,7 +18,7 @@ from typer.testing import CliRunner, Result
 from app.__main__ import cli
 from app.catalogue import debian
 from app.catalogue.loader import BATCH_ROWS
-from tests.databases import query
+from tests.support.databases import query
 
 Import = Callable[..., Result]
 ROOT = Path(__file__).parents[4]

@@ -13,8 +13,8 @@ from fastapi.testclient import TestClient
 
 from app.migrations.migrate import upgrade
 from durable_database.address import is_postgresql
-from tests.databases import query
-from tests.postgresql import Server
+from tests.support.databases import query
+from tests.support.postgresql import Server
 
 ROOT = Path(__file__).parents[4]
 CreateItem = Callable[..., dict[str, Any]]

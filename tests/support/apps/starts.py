@@ -1,6 +1,6 @@
-"""Starts as a file in the folder STARTS says: `fail`, `wait`, `block` or `crash`, after the seconds in it.
+"""Starts as a file says: `fail`, `wait`, `block` or `crash`, after the seconds in it.
 
-Notes each start in the file `times` there. Never ends while `linger` is there.
+Notes each start in the file `times`. Never ends while `linger` is there.
 """
 
 import asyncio
@@ -12,24 +12,24 @@ from pathlib import Path
 
 from fastapi import FastAPI
 
-STARTS = Path(os.environ["STARTS"])
+FOLDER = Path(os.environ["FOLDER"])
 
 
 @contextlib.asynccontextmanager
 async def lifespan(app: FastAPI) -> AsyncIterator[None]:
-    with (STARTS / "times").open("a") as times:
+    with (FOLDER / "times").open("a") as times:
         times.write(f"{time.monotonic()}\n")
-    if (STARTS / "fail").exists():
+    if (FOLDER / "fail").exists():
         raise ConnectionError("the database is down")
-    if (STARTS / "wait").exists():
+    if (FOLDER / "wait").exists():
         await asyncio.sleep(3600)
-    if (STARTS / "block").exists():
+    if (FOLDER / "block").exists():
         time.sleep(3600)
-    if (STARTS / "crash").exists():
-        seconds = float((STARTS / "crash").read_text() or 0.1)
+    if (FOLDER / "crash").exists():
+        seconds = float((FOLDER / "crash").read_text() or 0.1)
         asyncio.get_running_loop().call_later(seconds, os._exit, 1)
     yield
-    if (STARTS / "linger").exists():
+    if (FOLDER / "linger").exists():
         await asyncio.sleep(3600)
 
 

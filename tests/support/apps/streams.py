@@ -1,4 +1,4 @@
-"""Answers that take long, which a drain has to end well. EVENTS names a folder that tells what they saw."""
+"""Answers that take long, which a drain has to end well. Files tell what they saw."""
 
 import asyncio
 import contextlib
@@ -14,7 +14,7 @@ PIECES_PER_SECOND = 10
 
 
 def note(event: str) -> None:
-    Path(os.environ["EVENTS"], f"{event}.{os.getpid()}").touch()
+    Path(os.environ["FOLDER"], f"{event}.{os.getpid()}").touch()
 
 
 @contextlib.asynccontextmanager

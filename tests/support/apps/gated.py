@@ -1,4 +1,4 @@
-"""An application whose start-up waits while the file that GATE names is there.
+"""An application whose start-up waits while the file `gate` is there.
 
 A file with `.pass` after that name lets one of the workers through.
 """
@@ -14,7 +14,7 @@ from fastapi import FastAPI
 
 @contextlib.asynccontextmanager
 async def lifespan(app: FastAPI) -> AsyncIterator[None]:
-    gate = Path(os.environ["GATE"])
+    gate = Path(os.environ["FOLDER"], "gate")
     while gate.exists() and not _takes(gate.with_suffix(".pass")):
         await asyncio.sleep(0.05)
     yield

@@ -17,12 +17,13 @@ from typing import Any
 
 import httpx2
 
-from tests.process.fast_clock import value_of
+from tests.support.fast_clock import value_of
 from tests.support.ports import free_port
 
 REPOSITORY = Path(__file__).parents[2]
 GUNICORN = Path(sys.executable).with_name("gunicorn")
 ACTIVATE = Path(__file__).with_name("activate.py")
+APPS = str(Path(__file__).with_name("apps"))
 FAST = Path(__file__).with_name("fast_config.py")
 
 
@@ -77,10 +78,21 @@ def migrated() -> bytes:
         return file.read_bytes()
 
 
+def small(app: str, folder: Path) -> dict[str, str]:
+    """The settings of that application of apps/."""
+    return {
+        "COACHMAN_APP": f"{app}:app",
+        "COACHMAN_WORKERS": "2",
+        "PYTHONPATH": APPS,
+        "FOLDER": str(folder),
+    }
+
+
 class Service:
     """A Gunicorn master with its workers, on free ports, with a database of its own."""
 
-    def __init__(self, folder: Path, *arguments: str, **settings: str) -> None:
+    def __init__(self, folder: Path, *arguments: str, app: str = "", **settings: str) -> None:
+        """`app`: one of apps/, with two workers, and FOLDER for what a test tells it; else the shop."""
         self.port, self.ops_port = free_port(), free_port()
         self.url = f"http://127.0.0.1:{self.port}"
         self.ops_url = f"http://127.0.0.1:{self.ops_port}"
@@ -91,6 +103,7 @@ class Service:
             "COACHMAN_RUNTIME_DIR": f"{folder}/run",
             "SHOP_DATABASE_URL": f"sqlite:///{folder}/stock.db",
             "COACHMAN_LOG_FORMAT": "text",  # a file would get JSON
+            **(small(app, folder) if app else {}),
             **settings,
         }
         self._arguments = arguments

@@ -14,9 +14,8 @@ import httpx2
 from coachman.state import runtime_dir
 from coachman.state.scoreboard import Scoreboard
 from coachman.state.states import State
-from tests.process.conftest import APPS
-from tests.process.load import Load
-from tests.process.service import REPOSITORY, Service, children, is_alive, wait_until
+from tests.support.load import Load
+from tests.support.service import APPS, REPOSITORY, Service, children, is_alive, wait_until
 
 RELEASE = """
 import asyncio, contextlib, os, pathlib, time

@@ -1,4 +1,4 @@
-"""An application that ends its own process by SIGTERM, or floods a WebSocket. SELFISH names a folder."""
+"""An application that ends its own process by SIGTERM, or floods a WebSocket."""
 
 import asyncio
 import contextlib
@@ -9,7 +9,7 @@ from pathlib import Path
 
 from fastapi import FastAPI, WebSocket, WebSocketDisconnect
 
-FOLDER = Path(os.environ["SELFISH"])
+FOLDER = Path(os.environ["FOLDER"])
 
 
 @contextlib.asynccontextmanager

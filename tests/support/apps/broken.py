@@ -1,4 +1,4 @@
-"""An application whose start-up fails while the file that DOWN names is there."""
+"""An application whose start-up fails while the file `down` is there."""
 
 import contextlib
 import os
@@ -13,7 +13,7 @@ if "BREAK_IMPORT" in os.environ:
 
 @contextlib.asynccontextmanager
 async def lifespan(app: FastAPI) -> AsyncIterator[None]:
-    if Path(os.environ["DOWN"]).exists():
+    if Path(os.environ["FOLDER"], "down").exists():
         raise ConnectionError("the database is down")
     yield
 

@@ -7,8 +7,8 @@ import subprocess
 from collections.abc import Iterator
 from pathlib import Path
 
-from tests.process.service import REPOSITORY, wait_until
 from tests.support.ports import free_port
+from tests.support.service import REPOSITORY, wait_until
 
 SHIPPED = REPOSITORY / "deploy" / "nginx"
 
