@@ -84,7 +84,7 @@ def waits_of(pid: int) -> int:
     return int(status.partition("voluntary_ctxt_switches:")[2].split()[0])
 
 
-def test_a_silent_client_is_ended_at_the_first_look_after_its_limit(tmp_path: Path) -> None:
+def test_a_silent_client_is_ended_at_the_first_sweep_after_its_limit(tmp_path: Path) -> None:
     service = Service(tmp_path, app="probe", COACHMAN_HEAD_SECONDS="1")
     service.config = None
     ended = []
