@@ -66,7 +66,7 @@ def test_the_status_is_what_readyz_answers(service: Generations) -> None:
     assert code == 0, table
     assert table.startswith(f"Master {service.process.pid}: 2/2 workers ready, "), table
     for slot in report["slots"]:
-        row = rf"^ +{slot['slot']}  ready  {slot['pid']}  \d s .* MiB +{slot['restarts']}  "
+        row = rf"^ +{slot['slot']}  ready  {slot['pid']}  \d+ s .* MiB +{slot['restarts']}  "
         assert re.search(row, table, re.MULTILINE), table
 
 
