@@ -14,6 +14,7 @@ import pytest
 
 from tests.container.engine import Engine
 from tests.container.shop import Replica
+from tests.support.isolation import ALONE
 from tests.support.postgresql import Server
 from tests.support.service import REPOSITORY
 
@@ -38,7 +39,7 @@ def base() -> Path:
         fcntl.flock(lock, fcntl.LOCK_EX)
         if not file.exists():
             draft = file.with_suffix(".draft")
-            _run(RECIPE, "trixie", draft)
+            _run(*ALONE, RECIPE, "trixie", draft)
             draft.rename(file)
     return file
 

@@ -13,6 +13,7 @@ from pathlib import Path
 
 import pytest
 
+from tests.support.isolation import ALONE
 from tests.support.once import once
 from tests.vm.machine import Machine
 
@@ -56,7 +57,7 @@ def debian() -> Callable[[str], Path]:
             if not root.exists():
                 draft = CACHE / f"{suite}.draft"
                 shutil.rmtree(draft, ignore_errors=True)
-                _run(RECIPE, suite, draft)
+                _run(*ALONE, RECIPE, suite, draft)
                 draft.rename(root)
         return root
 

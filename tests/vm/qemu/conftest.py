@@ -10,6 +10,7 @@ from pathlib import Path
 
 import pytest
 
+from tests.support.isolation import ALONE
 from tests.vm.conftest import CACHE, need
 from tests.vm.machine import Machine
 from tests.vm.qemu import proof
@@ -82,7 +83,7 @@ def unpacked() -> Path:
         if not folder.exists():
             draft = CACHE / "vm-bookworm.draft"
             shutil.rmtree(draft, ignore_errors=True)
-            _run(RECIPE, "bookworm", draft, seconds=900)
+            _run(*ALONE, RECIPE, "bookworm", draft, seconds=900)
             draft.rename(folder)
     return folder
 
