@@ -14,7 +14,10 @@ settings = load_settings()
 stdio.never_block(copy_to=os.environ.pop(HANDOVER_LOG, ""))
 hooks = Hooks(settings, store.keep(settings.runtime_dir) if settings.metrics else None, take_notifier())
 
-wsgi_app = f"coachman.system.app_loader:load({settings.app!r})"
+wsgi_app = (
+    "coachman.system.app_loader:load"
+    f"({settings.app!r}, {str(settings.app_dir)!r}, factory={settings.factory!r})"
+)
 worker_class = "coachman.worker.Worker"
 workers = settings.worker_count()[0]
 
@@ -25,7 +28,7 @@ keepalive = settings.keepalive_seconds
 timeout = settings.hang_seconds  # the order of all timeouts: docs/timeouts.md
 graceful_timeout = settings.kill_seconds
 
-preload_app = True  # a respawn forks what is loaded already: fast, and memory is shared
+preload_app = settings.preload  # with it a respawn forks what is loaded already: fast, and memory is shared
 
 logger_class = logger_class_for(settings.log_format)
 accesslog = None  # Gunicorn's own, which its ASGI workers do not write: see COACHMAN_ACCESS_LOG

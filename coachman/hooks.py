@@ -4,7 +4,6 @@ import contextlib
 import functools
 import gc
 import importlib
-import logging
 import os
 from typing import Any
 
@@ -13,6 +12,7 @@ from gunicorn.arbiter import Arbiter
 
 from coachman.logs import formatters
 from coachman.master import reexec, restart_policy
+from coachman.master.announcement import Start, announce, docs_path
 from coachman.master.counts import Counts
 from coachman.master.reexec import ReexecContext
 from coachman.master.supervisor import Supervisor, SupervisorContext
@@ -23,7 +23,7 @@ from coachman.metrics.store import Store
 from coachman.serving.serve import uvicorn_options
 from coachman.settings import MOST_WORKERS, ServerSettings, load_settings
 from coachman.state import runtime_dir
-from coachman.system import sockets
+from coachman.system import app_finder, app_loader, sockets
 from coachman.system.environment_names import EXPOSED, GUNICORN_PID, LISTEN_FDNAMES, WORKER_COUNT
 from coachman.system.sd_notify import Notifier, take_notifier
 from coachman.worker import Worker, WorkerContext
@@ -118,6 +118,7 @@ class Hooks:
             ReexecContext(
                 environment=server.cfg.env_orig,  # which Gunicorn starts the new master with a copy of
                 python=server.START_CTX[0],
+                arguments=server.START_CTX["args"][1:],
                 cwd=server.START_CTX["cwd"],
                 runtime_dir=self._settings.runtime_dir,
                 listener_kinds=server.listener_kinds,
@@ -190,7 +191,8 @@ def _import_what_workers_need(server: Supervisor) -> None:
 
     Here it is done once and shared: it halves the time from kill -9 to the next answer.
     """
-    config = uvicorn.Config(server.app.wsgi(), log_config=None, **uvicorn_options(server.settings))
+    application = server.app.wsgi() if server.cfg.preload_app else _nothing
+    config = uvicorn.Config(application, log_config=None, **uvicorn_options(server.settings))
     config.get_loop_factory()
     config.load()
     if any(name.startswith("OTEL_EXPORTER_OTLP") for name in os.environ):
@@ -201,20 +203,20 @@ def _import_what_workers_need(server: Supervisor) -> None:
         importlib.import_module("anyio._backends._asyncio")
 
 
+async def _nothing(scope: object, receive: object, send: object) -> None:
+    """Stands for an application that each worker loads itself."""
+
+
 def _announce(server: Supervisor) -> None:
-    held_by = server.settings.worker_count()[1]
-    message = "%s workers (%s), master pid %s"
-    server.events.tell(logging.INFO, "started", message, server.num_workers, held_by, os.getpid())
-    for kind, listener in zip(server.listener_kinds, server.LISTENERS, strict=True):
-        if kind == sockets.OPS:
-            server.log.info("Status page: %s/ (also /readyz, /metrics)", listener)
-        else:
-            server.log.info("Serving on: %s%s", listener, _docs(server.app.wsgi(), listener))
-
-
-def _docs(application: Any, listener: Any) -> str:
-    """FastAPI names its page so; an application of another kind, or without docs, has no such route."""
-    for route in getattr(application, "routes", ()):
-        if getattr(route, "name", None) == "swagger_ui_html":
-            return f" (interactive docs: {listener}{route.path})"
-    return ""
+    settings, is_loaded = server.settings, server.cfg.preload_app
+    addresses = list(zip(server.listener_kinds, map(str, server.LISTENERS), strict=True))
+    start = Start(
+        app_loader.loaded.name or settings.app or app_finder.default_place(settings.app_dir) or "",
+        f"{server.num_workers} workers ({settings.worker_count()[1]})",
+        os.getpid(),
+        [address for kind, address in addresses if kind != sockets.OPS],
+        docs_path(server.app.wsgi()) if is_loaded else "",
+        [address for kind, address in addresses if kind == sockets.OPS],
+    )
+    made = app_loader.loaded.made_at_import if is_loaded else []
+    announce(server.log.error_log, server.events, start, made)

@@ -1,10 +1,9 @@
-"""What coachman reads from its environment. The master reads it once; workers inherit it by fork."""
+"""What coachman reads from its environment and pyproject.toml. A master reads it once; workers inherit it."""
 
-import ipaddress
 import os
-import re
+from collections.abc import Mapping
 from pathlib import Path
-from typing import Annotated, Literal, Self
+from typing import Annotated, Any, Literal, Self
 
 from pydantic import (
     AfterValidator,
@@ -17,40 +16,17 @@ from pydantic import (
 )
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
+from coachman.system import project_file, setting_values
+from coachman.system.addresses import with_parts
 from coachman.system.cpus import default_workers
-from coachman.system.event_loop import ALIASES
-from coachman.system.sockets import parse_address
 
 MOST_WORKERS = 256
+BIND = "127.0.0.1:8000"
+# What is read where the setting of ours has no value of its own.
+OTHER_NAMES = {"workers": "WEB_CONCURRENCY", "port": "PORT"}
+_PARTS_OF_BIND = ("host", "port", "uds")
 
 LogLevel = Literal["debug", "info", "warning", "error", "critical"]
-
-
-def _address(value: str) -> str:
-    parse_address(value)
-    return value
-
-
-def _loop(value: str) -> str:
-    if value in ALIASES or re.fullmatch(r"[\w.]+:[\w.]+", value):
-        return value
-    raise ValueError("no such loop")
-
-
-def _sizes(value: object) -> object:
-    """{"/uploads/": 104857600} of "/uploads/=104857600"."""
-    if not isinstance(value, str):
-        return value
-    pairs = [pair.strip().partition("=") for pair in value.split(",")]
-    if not all(prefix.startswith("/") and size.isdecimal() for prefix, _, size in pairs):
-        raise ValueError("not /PREFIX=BYTES")
-    return {prefix: int(size) for prefix, _, size in pairs}
-
-
-def _proxies(value: str) -> str:
-    for proxy in filter(None, value.replace("*", "").split(",")):
-        ipaddress.ip_network(proxy.strip())
-    return value
 
 
 def _runtime_dir() -> Path:
@@ -58,7 +34,7 @@ def _runtime_dir() -> Path:
     return Path(os.environ.get("RUNTIME_DIRECTORY", "").partition(":")[0] or "var/run")
 
 
-Address = Annotated[str, AfterValidator(_address)]
+Address = Annotated[str, AfterValidator(setting_values.address)]
 
 
 class ServerSettings(BaseSettings):
@@ -73,9 +49,26 @@ class ServerSettings(BaseSettings):
     )
 
     app: str = Field(
-        "app.main:app", pattern=r"^[\w.]+:\w+$", description="MODULE:ATTRIBUTE of an ASGI application"
+        "",  # looked for: see app_finder.py
+        pattern=r"^[^\s:]+(:[\w.]+(\(\))?)?$|^$",
+        description="MODULE:ATTRIBUTE of an ASGI application, such as main:app or main:create_app()",
     )
-    bind: Address = Field("127.0.0.1:8000", description="HOST:PORT, [IPV6]:PORT or unix:/PATH")
+    app_dir: Path = Field(Path(), description="the folder that the application is imported from")
+    factory: bool = Field(False, description="true or false: whether the application's name is a function's")
+    env_file: Path | None = Field(None, description="a file of NAME=VALUE lines")
+    root_path: str = Field("", pattern=r"^(/[^\s?#]*[^\s?#/])?$", description="a path such as /api/v1")
+    preload: bool = Field(True, description="true or false")
+    probe: str = Field("", pattern=r"^(/\S*)?$", description="a path such as /health, or nothing")
+    bind: Address = Field(BIND, description="HOST:PORT, [IPV6]:PORT or unix:/PATH")
+    host: str | None = Field(None, pattern=r"^[\w.:\[\]%-]+$", description="a host name or an IP address")
+    port: int | None = Field(
+        None,
+        ge=0,
+        le=65535,
+        validation_alias=AliasChoices("COACHMAN_PORT", "PORT"),
+        description="a whole number from 0 to 65535",
+    )
+    uds: str | None = Field(None, description="the path of a unix socket")
     ops_bind: Address = Field("127.0.0.1:9100", description="HOST:PORT, [IPV6]:PORT or unix:/PATH")
     workers: int | None = Field(
         None,
@@ -84,10 +77,10 @@ class ServerSettings(BaseSettings):
         validation_alias=AliasChoices("COACHMAN_WORKERS", "WEB_CONCURRENCY"),
         description=f"a whole number from 1 to {MOST_WORKERS}",
     )
-    trusted_proxies: Annotated[str, AfterValidator(_proxies)] = Field(
+    trusted_proxies: Annotated[str, AfterValidator(setting_values.proxies)] = Field(
         "", description="IP addresses or networks parted by commas, * for all, or nothing for none"
     )
-    loop: Annotated[str, AfterValidator(_loop)] = Field(
+    loop: Annotated[str, AfterValidator(setting_values.loop)] = Field(
         "auto", description="auto, uvloop, asyncio, rloop or MODULE:FACTORY"
     )
     log_level: Annotated[LogLevel, BeforeValidator(str.lower)] = Field(
@@ -116,8 +109,8 @@ class ServerSettings(BaseSettings):
     head_fields: int = Field(100, ge=10, le=10_000, description="a whole number from 10 to 10000")
     target_bytes: int = Field(8 * 1024, ge=256, le=65_535, description="bytes, from 256 to 65535")
     body_seconds: float = Field(10, ge=1, le=3600, description="seconds, from 1 to 3600")
-    body_bytes: int = Field(1024**2, ge=1024, le=1024**4, description="bytes, from 1024")
-    body_bytes_below: Annotated[dict[str, int], NoDecode, BeforeValidator(_sizes)] = Field(
+    body_bytes: int = Field(100 * 1024**2, ge=1024, le=1024**4, description="bytes, from 1024")
+    body_bytes_below: Annotated[dict[str, int], NoDecode, BeforeValidator(setting_values.sizes)] = Field(
         default_factory=dict, description="such as /uploads/=104857600, several parted by commas"
     )
     answer_seconds: float = Field(20, ge=1, le=3600, description="seconds, from 1 to 3600")
@@ -125,6 +118,19 @@ class ServerSettings(BaseSettings):
     max_requests: int = Field(0, ge=0, description="a whole number of requests, or 0 for no limit")
     max_age_seconds: float = Field(0, ge=0, description="seconds, or 0 for no limit")
     max_rss_mb: int = Field(0, ge=0, description="a whole number of MiB, or 0 for no limit")
+
+    @model_validator(mode="before")
+    @classmethod
+    def read_project_file_and_parts(cls, data: Any) -> Any:
+        """What neither a flag nor the environment has set may stand in pyproject.toml."""
+        values = dict(data)
+        for name, value in _of_project_file(values).items():
+            values[_key(name)] = value
+        port = next((values[key] for key in ("COACHMAN_PORT", "PORT") if key in values), None)
+        values["bind"] = with_parts(
+            values.get("bind", BIND), values.get("host"), values.get("port", port), values.get("uds")
+        )
+        return values
 
     @model_validator(mode="after")
     def refuse_one_address_for_both_listeners(self) -> Self:
@@ -167,21 +173,64 @@ class ServerSettings(BaseSettings):
         return self.drain_seconds + 5
 
 
-def load_settings() -> ServerSettings:
-    """The settings, or the end of the process with one sentence: the key, the value and the cure."""
+def _key(name: str) -> str:
+    """Under which a value of this setting is given to the model."""
+    return f"COACHMAN_{name.upper()}" if name in OTHER_NAMES else name
+
+
+def _of_project_file(values: Mapping[str, Any]) -> dict[str, Any]:
+    """The project file's values that nothing of higher rank has set."""
+    found = project_file.read(Path.cwd())
+    if unknown := sorted(set(found) - set(ServerSettings.model_fields)):
+        raise ValueError(
+            f"{project_file.NAME}: tool.coachman has no setting {unknown[0]}: see docs/settings.md"
+        )
+    if "bind" in values:
+        found = {name: value for name, value in found.items() if name not in _PARTS_OF_BIND}
+    if any(name in values or _key(name) in values for name in (*_PARTS_OF_BIND, "PORT")):
+        found.pop("uds", None)
+    return {name: _plain(value) for name, value in found.items() if not _is_given(name, values)}
+
+
+def _is_given(name: str, values: Mapping[str, Any]) -> bool:
+    return any(key in values for key in (name, _key(name), OTHER_NAMES.get(name, name)))
+
+
+def _plain(value: Any) -> Any:
+    """TOML has numbers and truths of its own; a list is parted by commas."""
+    return ",".join(map(str, value)) if isinstance(value, list) else value
+
+
+def load_settings(names: Mapping[str, str] | None = None) -> ServerSettings:
+    """The settings, or the end of the process with one sentence: the key, the value and the cure.
+
+    `names` has what the user has written in the place of COACHMAN_<NAME>, such as {"workers": "--workers"}.
+    """
     try:
         return ServerSettings()
     except ValidationError as error:
-        raise SystemExit("\n".join(_sentence(dict(problem)) for problem in error.errors())) from None
+        sentences = [_sentence(dict(problem), names or {}) for problem in error.errors()]
+        raise SystemExit("\n".join(sentences)) from None
 
 
-def _sentence(problem: dict[str, object]) -> str:
+def _sentence(problem: dict[str, object], names: Mapping[str, str]) -> str:
     location = problem["loc"]
     if not isinstance(location, tuple) or not location:
         return str(problem["msg"]).removeprefix("Value error, ")
     name = str(location[0]).lower().removeprefix("coachman_")
-    key = f"COACHMAN_{name.upper()}"
-    if name == "workers" and key not in os.environ:
-        key = "WEB_CONCURRENCY"
+    name = {"web_concurrency": "workers"}.get(name, name)
     wanted = ServerSettings.model_fields[name].description
-    return f"{key}={problem['input']} is refused: it must be {wanted}."
+    return f"{source_key(name, names)}={problem['input']} is refused: it must be {wanted}."
+
+
+def source_key(name: str, names: Mapping[str, str]) -> str:
+    """What the user has set: a flag, a variable, or a key of pyproject.toml."""
+    key = f"COACHMAN_{name.upper()}"
+    other = OTHER_NAMES.get(name, "")
+    if name in names:
+        return names[name]
+    if not os.environ.get(key) and os.environ.get(other):
+        return other
+    if not os.environ.get(key) and name in project_file.read(Path.cwd()):
+        return f"{project_file.NAME}: tool.coachman.{name}"
+    return key

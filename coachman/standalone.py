@@ -43,7 +43,7 @@ def run() -> None:
     stdio.never_block()
     formatters.write_to_stderr(settings.log_format, settings.log_level)
     counts_in = store.keep(settings.runtime_dir) if settings.metrics else None
-    application = load(settings.app)
+    application = load(settings.app, str(settings.app_dir), factory=settings.factory)
     config = uvicorn.Config(application, log_config=None, **uvicorn_options(settings))
     public = open_socket("COACHMAN_BIND", settings.bind)
     ops = open_socket("COACHMAN_OPS_BIND", settings.ops_bind)

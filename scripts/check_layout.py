@@ -22,6 +22,7 @@ FRONT_DOORS = {
     "__init__.py",
     "__main__.py",
     "asgi.py",
+    "gunicorn_app.py",
     "gunicorn_config.py",
     "hooks.py",
     "settings.py",

@@ -1,26 +1,57 @@
 """`coachman check`: would a master start from here?"""
 
 import os
-import sys
-from pathlib import Path
+from typing import Annotated
 
-from coachman.settings import load_settings
-from coachman.system.app_loader import load
+import typer
+
+from coachman.cli._configuration import Configuration, configure
+from coachman.cli._options import Given, with_options
+from coachman.settings import ServerSettings
+from coachman.state import runtime_dir
+from coachman.system import app_finder, app_loader
 from coachman.system.event_loop import uvicorn_loop
+from coachman.system.sockets import are_handed_in, parse_address, require_free
 
 
-def check() -> None:
-    """Read the settings and load the application, as a master would; say what is wrong in one sentence.
-
-    Gunicorn reads WEB_CONCURRENCY while it is imported and answers a bad one with a traceback: only
-    a look beforehand can do better.
-    """
-    sys.path.insert(0, str(Path.cwd()))  # where Gunicorn looks; a console script does not
-    settings = load_settings()
+@with_options
+def check(application: str, given: Given, *, show: Annotated[bool, typer.Option("--show")] = False) -> None:
+    """Read the settings and load the application, as a master would; say what is wrong in one sentence."""
+    configuration = configure(application, given)
+    settings = configuration.settings
+    if show:
+        _show(configuration)
     uvicorn_loop(settings.loop)
-    load(settings.app)
-    count, decided_by = settings.worker_count()
-    workers = f"{count} workers, as told" if settings.workers else f"{count} workers ({decided_by})"
-    print(f"{settings.app} loads; {workers}; public {settings.bind}, operations {settings.ops_bind}")
+    refuse_taken(settings)
+    app_loader.load(settings.app, str(settings.app_dir), factory=settings.factory)
+    name, made_at_import = app_loader.loaded
+    print(f"{name} loads; {_workers(settings)}; public {settings.bind}, operations {settings.ops_bind}")
+    for made in made_at_import if settings.preload else []:
+        print(f"Made at import: {made}. Make it in the lifespan, or set COACHMAN_PRELOAD=off.")
     if settings.workers and "WEB_CONCURRENCY" in os.environ and "COACHMAN_WORKERS" in os.environ:
         print("COACHMAN_WORKERS is set, so WEB_CONCURRENCY is not used.")
+
+
+def refuse_taken(settings: ServerSettings) -> None:
+    """Ends the process when the public address is taken by somebody other than the service of this folder."""
+    if not are_handed_in() and not runtime_dir.scoreboards(settings.runtime_dir):
+        require_free("COACHMAN_BIND", parse_address(settings.bind))
+
+
+def _workers(settings: ServerSettings) -> str:
+    count, decided_by = settings.worker_count()
+    return f"{count} workers, as told" if settings.workers else f"{count} workers ({decided_by})"
+
+
+def _show(configuration: Configuration) -> None:
+    rows = [
+        (f"COACHMAN_{name.upper()}", str(value), configuration.source(name))
+        for name, value in configuration.settings
+    ]
+    if not configuration.settings.app and (found := app_finder.default_place(configuration.settings.app_dir)):
+        rows[0] = (rows[0][0], found, "found here")
+    widths = [max(len(row[column]) for row in rows) for column in range(2)]
+    for key, value, source in rows:
+        print(f"{key:{widths[0]}}  {value:{widths[1]}}  {source}")
+    for name in configuration.gunicorn.unused:
+        print(f"gunicorn.conf.py: {name} is not used; see docs/migrating.md")

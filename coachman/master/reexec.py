@@ -32,6 +32,7 @@ class ReexecContext(NamedTuple):
 
     environment: dict[str, str]  # of the new master; changed in place, for Gunicorn copies it right after
     python: str
+    arguments: Sequence[str]  # of the command line, the program's name left out
     cwd: str  # the folder that the master was started in: by now it may be another release
     runtime_dir: Path
     listener_kinds: Sequence[str]
@@ -56,13 +57,18 @@ def prepare(context: ReexecContext) -> None:
     if WATCHDOG_PID in environment:
         environment[WATCHDOG_PID] = str(os.getpid())
     os.chdir(context.cwd)
-    _check(context.python, environment, folder)
+    _check([context.python, "-m", "coachman", "check", *_flags(context.arguments)], environment, folder)
     _restore_activated(context.activated_files)
 
 
-def _check(python: str, environment: dict[str, str], folder: Path) -> None:
+def _flags(arguments: Sequence[str]) -> Sequence[str]:
+    """Those of `python -m coachman run FLAGS`, which `check` takes too; of another command none."""
+    return arguments[3:] if list(arguments[:3]) == ["-m", "coachman", "run"] else ()
+
+
+def _check(command: list[str], environment: dict[str, str], folder: Path) -> None:
     """Runs `coachman check` of the new release, which is how releases of any version ask each other."""
-    command, ours = [python, "-m", "coachman", "check"], os.getpid()
+    ours = os.getpid()
     try:
         checked = subprocess.run(
             command,
@@ -76,7 +82,7 @@ def _check(python: str, environment: dict[str, str], folder: Path) -> None:
     except subprocess.TimeoutExpired:
         fail(f"The application was not loaded within {CHECK_SECONDS:g} s.", folder)
     except OSError as error:
-        fail(f"{python}: {error.strerror}. The release has no virtual environment.", folder)
+        fail(f"{command[0]}: {error.strerror}. The release has no virtual environment.", folder)
     if checked.returncode:
         fail(checked.stdout.decode(errors="replace").strip(), folder)
 

@@ -1,40 +1,161 @@
-"""Loads the application in the master, before any worker is forked."""
+"""Loads the application: in the master before any worker is forked, or in each worker."""
 
+import contextlib
 import importlib
+import logging
 import sys
 import traceback
+from collections.abc import Iterator
+from pathlib import Path
 from types import TracebackType
-from typing import Any
+from typing import Any, NamedTuple
+
+from coachman.system import app_finder, import_effects
+from coachman.system.app_finder import Reference
+
+_LOGGERS = ("gunicorn", "uvicorn", "coachman")
 
 
-def load(path: str) -> Any:
-    """The ASGI application that MODULE:ATTRIBUTE names, or the end of the process with one sentence.
+class Loaded(NamedTuple):
+    """What the last load has found out beside the application itself."""
 
+    name: str  # such as main:app or main:create_app()
+    made_at_import: list[str]  # see import_effects.since
+
+
+loaded = Loaded("", [])
+
+
+def load(name: str = "", app_dir: str = "", *, factory: bool = False) -> Any:
+    """The ASGI application of that name, or the end of the process with one sentence.
+
+    `name` is as people write it (see app_finder.refer); without one the usual files are looked for.
+    `app_dir` is the folder to import from, by default the present one. With `factory` the object is called.
     A fault inside the application's own code keeps the part of its traceback that is its author's.
     """
-    module_name, attribute = path.split(":")
+    global loaded
+    folder = Path(app_dir).absolute()
+    name = name or app_finder.default_place(folder) or _nothing_found(folder)
+    reference = app_finder.refer(name, folder)
+    with _logging_kept():
+        before = import_effects.snapshot()
+        application, resolved = _application(name, reference, is_called=factory or reference.is_called)
+        loaded = Loaded(resolved, import_effects.since(before))
+    return application
+
+
+def _nothing_found(folder: Path) -> str:
+    raise SystemExit(
+        f"There is no application in {folder}: none of {', '.join(app_finder.PLACES)} is there."
+        " Name it, as in: coachman run MODULE:ATTRIBUTE"
+    )
+
+
+def _application(name: str, reference: Reference, *, is_called: bool) -> tuple[Any, str]:
+    found, attribute = _find(name, _import(name, reference), reference)
+    resolved = f"{reference.module}:{attribute}"
+    where = f"COACHMAN_APP={name}: {attribute} in {reference.module}"
+    if is_called or app_finder.is_factory(found):
+        if not callable(found):
+            raise SystemExit(f"{where} is no factory but a {type(found).__name__}.")
+        found, resolved = _call(name, attribute, found), f"{resolved}()"
+        where = f"COACHMAN_APP={name}: what {attribute}() returned"
+    if flaw := app_finder.flaw(found):
+        raise SystemExit(f"{where} {flaw}.")
+    return found, resolved
+
+
+def _import(name: str, reference: Reference) -> Any:
+    if str(reference.folder) not in sys.path:
+        sys.path.insert(0, str(reference.folder))
     try:
-        module = importlib.import_module(module_name)
+        return importlib.import_module(reference.module)
     except ModuleNotFoundError as error:
-        raise SystemExit(f"COACHMAN_APP={path}: {_missing(error, module_name)}") from None
+        raise SystemExit(f"COACHMAN_APP={name}: {_missing(error, reference.module)}") from None
+    except SystemExit as end:
+        raise SystemExit(
+            f"COACHMAN_APP={name}: importing {reference.module} ended the program: sys.exit({end.code!r})."
+        ) from None
     except Exception as error:  # noqa: BLE001 - whatever the user's module raises ends in one sentence
         _print_users_part(error)
-        raise SystemExit(f"COACHMAN_APP={path}: importing {module_name} failed: {_describe(error)}") from None
-    application = getattr(module, attribute, None)
-    if not callable(application):
-        raise SystemExit(f"COACHMAN_APP={path}: {module_name} has no application named {attribute}.")
-    return application
+        raise SystemExit(
+            f"COACHMAN_APP={name}: importing {reference.module} failed: {describe(error)}"
+        ) from None
+
+
+def _find(name: str, module: Any, reference: Reference) -> tuple[Any, str]:
+    attribute = reference.attribute or app_finder.search(module)
+    if attribute is None:
+        raise SystemExit(
+            f"COACHMAN_APP={name}: {reference.module} has no application that can be told by its name or"
+            f" its kind. Name it: {reference.module}:ATTRIBUTE"
+        )
+    found = module
+    for part in attribute.split("."):
+        found = getattr(found, part, None)
+        if found is None:
+            raise SystemExit(f"COACHMAN_APP={name}: {reference.module} has no application named {attribute}.")
+    return found, attribute
+
+
+def _call(name: str, attribute: str, factory: Any) -> Any:
+    try:
+        return factory()
+    except Exception as error:  # noqa: BLE001 - as at import
+        _print_users_part(error)
+        raise SystemExit(f"COACHMAN_APP={name}: calling {attribute}() failed: {describe(error)}") from None
+
+
+@contextlib.contextmanager
+def _logging_kept() -> Iterator[None]:
+    """logging.config.dictConfig disables every logger that exists, which most applications do not mean.
+
+    A service whose own lines are gone tells of no crash and no refusal.
+    """
+    before = [one for one in _own_loggers() if not one.disabled]
+    try:
+        yield
+    finally:
+        for logger in before:
+            logger.disabled = False
+
+
+def _own_loggers() -> list[logging.Logger]:
+    known = logging.getLogger().manager.loggerDict
+    return [
+        one
+        for name, one in known.items()
+        if isinstance(one, logging.Logger) and name.partition(".")[0] in _LOGGERS
+    ]
 
 
 def _missing(error: ModuleNotFoundError, module_name: str) -> str:
     if error.name and (module_name == error.name or module_name.startswith(f"{error.name}.")):
-        return f"there is no module {error.name} here; run it from the folder that holds it."
+        return (
+            f"there is no module {error.name} here; run it from the folder that holds it,"
+            " or name that folder with --app-dir (COACHMAN_APP_DIR)."
+        )
     where = traceback.extract_tb(error.__traceback__)[-1]
     return f"{where.filename}:{where.lineno} needs the module {error.name}, which is not installed."
 
 
-def _describe(error: BaseException) -> str:
-    return "".join(traceback.format_exception_only(error)).strip().splitlines()[-1]
+def describe(error: BaseException) -> str:
+    """The error in one line: what pydantic found wrong, and the cause where one error stands for another."""
+    text = f"{type(error).__name__}: {_text(error)}".removesuffix(": ")
+    cause = error.__cause__
+    return text if cause is None else f"{text} (caused by {type(cause).__name__}: {_text(cause)})"
+
+
+def _text(error: BaseException) -> str:
+    problems = getattr(error, "errors", None)
+    if type(error).__name__ == "ValidationError" and callable(problems):
+        said = "; ".join(f"{'.'.join(map(str, one['loc']))}: {one['msg']}" for one in problems())
+        return f"{_first_line(error)}: {said}"
+    return _first_line(error)
+
+
+def _first_line(error: BaseException) -> str:
+    return next(iter(str(error).strip().splitlines()), "")
 
 
 def _print_users_part(error: Exception) -> None:

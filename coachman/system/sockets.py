@@ -87,6 +87,20 @@ def require_free(key: str, address: Address) -> None:
                 probe.listen()
 
 
+def is_free(address: Address) -> bool:
+    """Whether `address` could be opened."""
+    try:
+        require_free("", address)
+    except SystemExit:
+        return False
+    return True
+
+
+def are_handed_in() -> bool:
+    """Whether systemd or an older master holds the sockets of the service that this process speaks for."""
+    return any(key in os.environ for key in ("LISTEN_FDNAMES", "LISTEN_FDS", "INVOCATION_ID"))
+
+
 def connect(address: Address, seconds: float) -> socket.socket:
     """A connection to a listening socket; `seconds` is the limit of each step. Raises OSError."""
     if not isinstance(address, str):

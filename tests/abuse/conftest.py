@@ -17,6 +17,7 @@ def target(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Service]:
         COACHMAN_HEAD_SECONDS=str(DEADLINE),
         COACHMAN_BODY_SECONDS=str(DEADLINE),
         COACHMAN_ANSWER_SECONDS=str(DEADLINE),
+        COACHMAN_BODY_BYTES="1048576",
         COACHMAN_BODY_BYTES_BELOW="/uploads/=8388608",
     )
     with running(service):

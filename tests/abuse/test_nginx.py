@@ -76,7 +76,7 @@ def test_sizes_and_times_are_those_of_the_worker() -> None:
         ("client_body_timeout 10s", "BODY_SECONDS"),
         ("send_timeout 20s", "ANSWER_SECONDS"),
         ("large_client_header_buffers 4 8k", "TARGET_BYTES"),
-        ("client_max_body_size 1m", "BODY_BYTES"),
+        ("client_max_body_size 100m", "BODY_BYTES"),
     ):
         assert re.search(rf"{directive}; # .*COACHMAN_{setting}", text), directive
 

@@ -1,7 +1,10 @@
+import logging
+import sys
 from pathlib import Path
 
 import pytest
 
+from coachman.system import app_loader
 from coachman.system.app_loader import load
 from coachman.system.event_loop import uvicorn_loop
 
@@ -19,7 +22,7 @@ def refusal(path: str) -> str:
 
 
 def test_the_named_application_is_loaded(modules: Path) -> None:
-    (modules / "shop_one.py").write_text("def application(scope): ...\n")
+    (modules / "shop_one.py").write_text("async def application(scope, receive, send): ...\n")
 
     assert load("shop_one:application").__name__ == "application"
 
@@ -29,7 +32,7 @@ def test_a_missing_module_is_told_from_a_module_that_it_needs(modules: Path) -> 
 
     assert refusal("nowhere.main:app") == (
         "COACHMAN_APP=nowhere.main:app: there is no module nowhere here; "
-        "run it from the folder that holds it."
+        "run it from the folder that holds it, or name that folder with --app-dir (COACHMAN_APP_DIR)."
     )
     assert refusal("shop_two:app") == (
         f"COACHMAN_APP=shop_two:app: {modules}/shop_two.py:2 needs the module nowhere_to_be_found, "
@@ -40,7 +43,9 @@ def test_a_missing_module_is_told_from_a_module_that_it_needs(modules: Path) -> 
 def test_what_is_no_application_is_refused(modules: Path) -> None:
     (modules / "shop_three.py").write_text("app = 'a string'\n")
 
-    assert refusal("shop_three:app").endswith("shop_three has no application named app.")
+    assert refusal("shop_three:app").endswith("app in shop_three is not an application but a str.")
+    assert refusal("shop_three:other").endswith("shop_three has no application named other.")
+    assert "has no application that can be told" in refusal("shop_three")
 
 
 def test_an_authors_mistake_shows_the_author_the_place(
@@ -55,7 +60,7 @@ def test_an_authors_mistake_shows_the_author_the_place(
     shown = capsys.readouterr().err
     assert "shop_four.py" in shown
     assert "importlib" not in shown
-    assert "SyntaxError" in refusal("shop_five:app")
+    assert "SyntaxError: invalid syntax (shop_five.py, line 1)" in refusal("shop_five:app")
 
 
 def test_loops_are_resolved_or_refused() -> None:
@@ -65,3 +70,130 @@ def test_loops_are_resolved_or_refused() -> None:
         uvicorn_loop("nowhere:loop")
     with pytest.raises(SystemExit, match="the module asyncio has no factory named nothing"):
         uvicorn_loop("asyncio:nothing")
+
+
+APPLICATION = "async def {0}(scope, receive, send): ...\n"
+FACTORY = "def {0}:\n    async def made(scope, receive, send): ...\n    return made\n"
+
+
+def write(folder: Path, name: str, text: str) -> str:
+    """A module of a name that no other test has: modules are imported once."""
+    path = folder / name
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text(text)
+    return name
+
+
+@pytest.mark.parametrize("place", ["main.py", "app.py", "api.py", "app/main.py", "app/app.py", "app/api.py"])
+def test_the_usual_files_are_found(modules: Path, place: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in ("main", "app", "api"):
+        monkeypatch.delitem(sys.modules, name, raising=False)
+    write(modules, place, APPLICATION.format("api"))
+
+    assert load("", str(modules)).__name__ == "api"
+
+
+def test_a_folder_without_an_application_is_refused_with_what_to_do(modules: Path) -> None:
+    with pytest.raises(SystemExit, match=r"none of main.py, .* Name it, as in: coachman run MODULE"):
+        load("", str(modules))
+
+
+def test_a_file_in_a_package_is_imported_as_the_packages_module(modules: Path) -> None:
+    write(modules, "src/shop_pack/__init__.py", "")
+    write(modules, "src/shop_pack/prices.py", "CENTS = 1\n")
+    write(modules, "src/shop_pack/web.py", "from .prices import CENTS\n" + APPLICATION.format("app"))
+
+    assert load("src/shop_pack/web.py:app", str(modules)).__module__ == "shop_pack.web"
+    assert load("shop_pack.web", str(modules / "src")).__module__ == "shop_pack.web"
+
+
+def test_a_dotted_attribute_and_a_name_with_a_hyphen_are_taken(modules: Path) -> None:
+    write(modules, "shop-six.py", APPLICATION.format("app") + "class box:\n    web = staticmethod(app)\n")
+
+    assert load("shop-six:box.web").__name__ == "app"
+
+
+@pytest.mark.parametrize(
+    "name", ["shop_seven:create_app", "shop_seven:create_app()", "shop_seven", "shop_seven.py"]
+)
+def test_a_factory_is_called(modules: Path, name: str) -> None:
+    write(
+        modules, "shop_seven.py", "def create_app():\n    " + APPLICATION.format("made") + "    return made\n"
+    )
+
+    assert load(name, str(modules)).__name__ == "made"
+
+
+def test_a_factory_that_takes_arguments_is_called_when_it_is_named_one(modules: Path) -> None:
+    write(
+        modules, "shop_eight.py", "def make(*parts):\n    " + APPLICATION.format("made") + "    return made\n"
+    )
+
+    assert load("shop_eight:make", factory=True).__name__ == "made"
+    assert load("shop_eight:make").__name__ == "make"
+
+
+@pytest.mark.parametrize(
+    ("text", "sentence"),
+    [
+        ("def app(environ, start_response): ...", "takes two arguments, as a WSGI application does"),
+        ("class Flask:\n    def __call__(self, environ, start_response): ...\napp = Flask()", "as a WSGI"),
+        ("class app:\n    pass", "is a class; name an instance of it"),
+        ("def app(): return 3", "what app() returned is not an application but a int"),
+        ("def app(): raise OSError('no disk')", "calling app() failed: OSError: no disk"),
+        ("async def app(): ...", "takes 0 arguments, not ASGI's three"),
+        ("import sys\nsys.exit('no licence')", "ended the program: sys.exit('no licence')"),
+        (
+            "from pydantic import BaseModel\nclass S(BaseModel):\n    url: str\nS()",
+            "ValidationError: 1 validation error for S: url: Field required",
+        ),
+        (
+            "try:\n    open('/proc/none')\nexcept OSError as e:\n    raise ValueError('no log') from e",
+            "ValueError: no log (caused by FileNotFoundError:",
+        ),
+    ],
+)
+def test_what_cannot_serve_is_refused_in_one_sentence(
+    modules: Path, text: str, sentence: str, request: pytest.FixtureRequest
+) -> None:
+    name = f"shop_flawed_{abs(hash(request.node.name))}"
+    write(modules, f"{name}.py", text + "\n")
+
+    assert sentence in refusal(f"{name}:app")
+
+
+def test_what_the_import_has_made_is_named(modules: Path) -> None:
+    write(
+        modules,
+        "shop_nine.py",
+        "import socket, sqlite3, threading\n"
+        "stop = threading.Event()\n"
+        "thread = threading.Thread(target=stop.wait, name='scheduler', daemon=True)\nthread.start()\n"
+        "a, b = socket.socketpair()\n"
+        f"base = sqlite3.connect('{modules}/stock.db')\nbase.execute('create table t (a)')\nbase.commit()\n"
+        + APPLICATION.format("app"),
+    )
+    load("shop_nine:app")
+    made, module = app_loader.loaded.made_at_import, sys.modules["shop_nine"]
+    module.stop.set()
+    for opened in (module.a, module.b, module.base):
+        opened.close()
+
+    assert made == [
+        "the thread scheduler, which no worker will have",
+        "an open socket, which all workers would share",
+        "an open socket, which all workers would share",
+        f"a connection to the SQLite database {modules}/stock.db, which all workers would share",
+    ]
+
+
+def test_an_application_that_configures_logging_does_not_silence_ours(modules: Path) -> None:
+    ours = logging.getLogger("gunicorn.error")
+    write(
+        modules,
+        "shop_ten.py",
+        "import logging.config\nlogging.config.dictConfig({'version': 1})\n" + APPLICATION.format("app"),
+    )
+    load("shop_ten:app")
+
+    assert not ours.disabled

@@ -1,8 +1,23 @@
+import os
+import re
+from collections.abc import Iterator
+
 import pytest
 from typer.testing import CliRunner
 
+import coachman
 from coachman.cli import cli
 from coachman.system.cpus import default_workers
+
+
+@pytest.fixture(autouse=True)
+def own_environment() -> Iterator[None]:
+    """A command puts what its flags say into the environment."""
+    before = dict(os.environ)
+    os.environ["COACHMAN_BIND"] = "127.0.0.1:0"  # whatever else listens here
+    yield
+    os.environ.clear()
+    os.environ.update(before)
 
 
 def test_check_says_what_a_master_would_do(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -31,3 +46,37 @@ def test_check_refuses_what_a_master_would_refuse(monkeypatch: pytest.MonkeyPatc
 
     assert result.exit_code == 1
     assert "there is no module nowhere here" in result.output
+
+
+def test_check_shows_each_value_and_its_source(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("COACHMAN_LOOP", "asyncio")
+
+    shown = CliRunner().invoke(cli, ["check", "app.main:app", "--show", "-w", "3", "--no-access-log"]).stdout
+
+    for row in (
+        r"COACHMAN_APP +app.main:app +argument",
+        r"COACHMAN_WORKERS +3 +--workers",
+        r"COACHMAN_ACCESS_LOG +off +--access-log",
+        r"COACHMAN_LOOP +asyncio +COACHMAN_LOOP",
+        r"COACHMAN_DRAIN_SECONDS +20 +default",
+    ):
+        assert re.search(f"^{row}$", shown, re.MULTILINE), shown
+
+
+def test_the_version_is_shown() -> None:
+    assert CliRunner().invoke(cli, ["--version"]).stdout == f"Coachman {coachman.__version__}\n"
+
+
+@pytest.mark.parametrize(
+    ("flags", "sentence"),
+    [
+        (["--reload"], "`coachman run` does not reload; `coachman dev` does."),
+        (["-k", "uvicorn.workers.UvicornWorker"], "--worker-class is refused: Coachman's own worker serves"),
+        (["--workers", "none"], "--workers=none is refused: it must be a whole number from 1 to 256."),
+    ],
+)
+def test_flags_that_cannot_hold_are_refused_in_a_sentence(flags: list[str], sentence: str) -> None:
+    result = CliRunner().invoke(cli, ["check", *flags])
+
+    assert result.exit_code == 1
+    assert sentence in result.output

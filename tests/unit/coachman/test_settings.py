@@ -1,13 +1,16 @@
+from pathlib import Path
+
 import pytest
 
-from coachman.settings import ServerSettings, load_settings
+from coachman.settings import OTHER_NAMES, ServerSettings, load_settings
 
 
 @pytest.fixture(autouse=True)
 def clean_environment(monkeypatch: pytest.MonkeyPatch) -> None:
     for name in ServerSettings.model_fields:
         monkeypatch.delenv(f"COACHMAN_{name.upper()}", raising=False)
-    monkeypatch.delenv("WEB_CONCURRENCY", raising=False)
+    for name in OTHER_NAMES.values():
+        monkeypatch.delenv(name, raising=False)
 
 
 def test_defaults_listen_on_loopback_only() -> None:
@@ -38,7 +41,14 @@ def test_web_concurrency_counts_where_coachman_workers_is_not_set(monkeypatch: p
         ("COACHMAN_OPS_BIND", "127.0.0.1:8000", "COACHMAN_OPS_BIND=127.0.0.1:8000 is COACHMAN_BIND too"),
         ("COACHMAN_LOOP", "fast", "COACHMAN_LOOP=fast is refused: it must be auto, uvloop,"),
         ("COACHMAN_LOG_LEVEL", "loud", "COACHMAN_LOG_LEVEL=loud is refused: it must be debug,"),
-        ("COACHMAN_APP", "app/main.py", "COACHMAN_APP=app/main.py is refused: it must be MODULE:ATTRIBUTE"),
+        (
+            "COACHMAN_APP",
+            "main:app main",
+            "COACHMAN_APP=main:app main is refused: it must be MODULE:ATTRIBUTE",
+        ),
+        ("COACHMAN_ROOT_PATH", "api/", "COACHMAN_ROOT_PATH=api/ is refused: it must be a path such as"),
+        ("COACHMAN_PORT", "high", "COACHMAN_PORT=high is refused: it must be a whole number from 0"),
+        ("PORT", "65536", "PORT=65536 is refused: it must be a whole number from 0 to 65535."),
     ],
 )
 def test_a_bad_value_ends_in_one_sentence(
@@ -57,3 +67,65 @@ def test_an_empty_value_is_no_value(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("COACHMAN_WORKERS", "")
 
     assert load_settings().workers is None
+
+
+@pytest.mark.parametrize(
+    ("set_by", "bind"),
+    [
+        ({"COACHMAN_PORT": "9000"}, "127.0.0.1:9000"),
+        ({"PORT": "9000"}, "127.0.0.1:9000"),
+        ({"PORT": "9000", "COACHMAN_PORT": "9001"}, "127.0.0.1:9001"),
+        ({"COACHMAN_HOST": "::1"}, "[::1]:8000"),
+        ({"COACHMAN_BIND": "0.0.0.0:80", "COACHMAN_PORT": "81"}, "0.0.0.0:81"),
+        ({"COACHMAN_UDS": "/run/shop.sock"}, "unix:/run/shop.sock"),
+    ],
+)
+def test_host_port_and_uds_are_parts_of_the_address(
+    monkeypatch: pytest.MonkeyPatch, set_by: dict[str, str], bind: str
+) -> None:
+    for key, value in set_by.items():
+        monkeypatch.setenv(key, value)
+
+    assert load_settings().bind == bind
+
+
+@pytest.fixture
+def project(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    monkeypatch.chdir(tmp_path)
+    return tmp_path / "pyproject.toml"
+
+
+def test_pyproject_stands_between_the_environment_and_the_defaults(
+    project: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    project.write_text(
+        '[tool.coachman]\nworkers = 4\nlog-level = "debug"\nport = 9000\ntrusted-proxies = ["10.0.0.0/8"]\n'
+        '[tool.fastapi]\nentrypoint = "shop.web:app"\n'
+    )
+    monkeypatch.setenv("COACHMAN_LOG_LEVEL", "error")
+    settings = load_settings()
+
+    assert (settings.workers, settings.log_level, settings.bind) == (4, "error", "127.0.0.1:9000")
+    assert (settings.app, settings.trusted_proxies) == ("shop.web:app", "10.0.0.0/8")
+
+    monkeypatch.setenv("WEB_CONCURRENCY", "3")
+    monkeypatch.setenv("COACHMAN_BIND", "127.0.0.1:7000")
+    assert (load_settings().workers, load_settings().bind) == (3, "127.0.0.1:7000")
+
+
+@pytest.mark.parametrize(
+    ("text", "sentence"),
+    [
+        ("[tool.coachman]\nworkers = 0\n", "pyproject.toml: tool.coachman.workers=0 is refused: it must be"),
+        ("[tool.coachman]\nworker = 1\n", "pyproject.toml: tool.coachman has no setting worker"),
+        ("[tool]\ncoachman = 1\n", "pyproject.toml: tool.coachman is refused: it must be a table"),
+        ("[tool.coachman\n", "pyproject.toml cannot be read: "),
+    ],
+)
+def test_a_bad_project_file_ends_in_one_sentence(project: Path, text: str, sentence: str) -> None:
+    project.write_text(text)
+
+    with pytest.raises(SystemExit) as end:
+        load_settings()
+
+    assert str(end.value).startswith(sentence)

@@ -1,0 +1,120 @@
+"""Finds the application: which module, which object in it, and whether that object is one."""
+
+import inspect
+from collections.abc import Callable
+from pathlib import Path
+from types import ModuleType
+from typing import Any, NamedTuple
+
+# Where FastAPI's own command looks, in its order.
+PLACES = ("main.py", "app.py", "api.py", "app/main.py", "app/app.py", "app/api.py")
+_NAMES = ("app", "api", "application")
+_FACTORIES = ("create_app", "make_app", "get_app")
+_ASGI_ARGUMENTS = 3  # scope, receive, send
+
+
+class Reference(NamedTuple):
+    """What MODULE:ATTRIBUTE, FILE.py:ATTRIBUTE or MODULE:FACTORY() means."""
+
+    module: str
+    attribute: str  # empty where the module is to be searched
+    is_called: bool
+    folder: Path  # from which the module is imported
+
+
+def refer(name: str, folder: Path) -> Reference:
+    """Resolves a name as people write it: `main:app`, `main.py:app`, `shop.web:create_app()`, or `main`."""
+    module, _, attribute = name.partition(":")
+    is_called = attribute.endswith("()")
+    attribute = attribute.removesuffix("()")
+    if module.endswith(".py") or "/" in module:
+        return _refer_to_file(folder / module, attribute, is_called)
+    return Reference(module, attribute, is_called, folder)
+
+
+def _refer_to_file(path: Path, attribute: str, is_called: bool) -> Reference:
+    """A file in a package is imported from the folder that holds the outermost package."""
+    path = path.absolute()
+    parts = [path.stem]
+    folder = path.parent
+    while (folder / "__init__.py").is_file():
+        parts.insert(0, folder.name)
+        folder = folder.parent
+    if parts[-1] == "__init__":
+        parts.pop()
+    return Reference(".".join(parts), attribute, is_called, folder)
+
+
+def default_place(folder: Path) -> str | None:
+    """The first of the usual files that is there."""
+    return next((place for place in PLACES if (folder / place).is_file()), None)
+
+
+def search(module: ModuleType) -> str | None:
+    """The name of the module's application: `app` or `api`, else the first object of a known framework."""
+    found = vars(module)
+    for name in _NAMES:
+        if name in found and not inspect.ismodule(found[name]) and not flaw(found[name]):
+            return name
+    for name, value in found.items():
+        if _is_of_framework(value):
+            return name
+    return next((name for name in _FACTORIES if is_factory(found.get(name))), None)
+
+
+def is_factory(value: Any) -> bool:
+    """Whether it is a plain function that can be called without arguments."""
+    if not inspect.isfunction(value) or inspect.iscoroutinefunction(value):
+        return False
+    required, takes_any = _positional(value)
+    return required == 0 and not takes_any
+
+
+def flaw(value: Any) -> str:
+    """Why this object cannot be served as an ASGI application, to end a sentence with; or nothing."""
+    if not callable(value):
+        return f"is not an application but a {type(value).__name__}"
+    if inspect.isclass(value):
+        return "is a class; name an instance of it, or a function that makes one"
+    if is_factory(value):
+        return "is a function without arguments, so a factory; name it with () or --factory"
+    # What an instance or a middleware is called with; a function is called itself.
+    called = value if inspect.isroutine(value) else type(value).__call__
+    least, takes_any = _positional(called)
+    most = _most_positional(called)
+    bound = 0 if inspect.isroutine(value) else 1
+    if takes_any or (least - bound <= _ASGI_ARGUMENTS <= most - bound):
+        return ""
+    if least - bound == 2:
+        return (
+            "takes two arguments, as a WSGI application does (Flask, Django's wsgi.py); Coachman serves ASGI:"
+            " wrap it, for example in a2wsgi.WSGIMiddleware"
+        )
+    return f"takes {least - bound} arguments, not ASGI's three (scope, receive, send)"
+
+
+def _is_of_framework(value: Any) -> bool:
+    names = {f"{one.__module__.partition('.')[0]}.{one.__name__}" for one in type(value).__mro__}
+    return bool(names & {"fastapi.FastAPI", "starlette.Starlette", "litestar.Litestar", "quart.Quart"})
+
+
+def _parameters(function: Callable[..., Any]) -> list[inspect.Parameter]:
+    try:
+        return list(inspect.signature(function).parameters.values())
+    except (TypeError, ValueError):  # written in C: nothing is known, so nothing is refused
+        return [inspect.Parameter("arguments", inspect.Parameter.VAR_POSITIONAL)]
+
+
+def _positional(function: Callable[..., Any]) -> tuple[int, bool]:
+    """How many positional arguments it needs, and whether it takes any number of them."""
+    parameters = _parameters(function)
+    needed = [one for one in parameters if _is_positional(one) and one.default is one.empty]
+    return len(needed), any(one.kind is one.VAR_POSITIONAL for one in parameters)
+
+
+def _most_positional(function: Callable[..., Any]) -> int:
+    return sum(_is_positional(one) for one in _parameters(function))
+
+
+def _is_positional(parameter: inspect.Parameter) -> bool:
+    return parameter.kind in (parameter.POSITIONAL_ONLY, parameter.POSITIONAL_OR_KEYWORD)

@@ -1,0 +1,112 @@
+"""The gunicorn.conf.py of a project that comes from Gunicorn: what of it holds for Coachman."""
+
+import runpy
+import sys
+import traceback
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, NamedTuple
+
+NAME = "gunicorn.conf.py"
+OURS = "coachman.gunicorn_config"
+HOOKS = (
+    "on_starting",
+    "when_ready",
+    "pre_fork",
+    "post_fork",
+    "pre_exec",
+    "on_exit",
+)  # which Coachman has, too
+
+Convert = Callable[[Any], str | None]
+
+
+class GunicornFile(NamedTuple):
+    """What the file says, sorted by what becomes of it."""
+
+    settings: dict[str, str]  # of ours, which stand for one of Gunicorn's
+    values: dict[str, Any]  # which Gunicorn's master takes as they are
+    hooks: dict[str, Callable[..., Any]]  # which run after Coachman's
+    unused: list[str]  # names that have no effect here
+    is_ours: bool = False  # it imports Coachman's values
+
+
+def _text(value: Any) -> str | None:
+    return None if value is None else str(value)
+
+
+def _one_address(value: Any) -> str | None:
+    addresses = value if isinstance(value, (list, tuple)) else str(value).split(",")
+    return str(addresses[0]) if len(addresses) == 1 else None
+
+
+def _above_zero(value: Any) -> str | None:
+    return str(value) if value else None  # 0 is "never" for Gunicorn, and no value for us
+
+
+def _switch(value: Any) -> str | None:
+    return "on" if value else "off"
+
+
+# Gunicorn's name -> ours, and how its values are written.
+_SETTINGS: dict[str, tuple[str, Convert]] = {
+    "wsgi_app": ("app", _text),
+    "bind": ("bind", _one_address),
+    "workers": ("workers", _text),
+    "keepalive": ("keepalive_seconds", _above_zero),
+    "timeout": ("hang_seconds", _above_zero),
+    "graceful_timeout": ("drain_seconds", _above_zero),
+    "max_requests": ("max_requests", _text),
+    "loglevel": ("log_level", _text),
+    "accesslog": ("access_log", lambda value: "on" if value else None),
+    "preload_app": ("preload", _switch),
+    "forwarded_allow_ips": ("trusted_proxies", _text),
+    "limit_request_line": ("target_bytes", _above_zero),
+    "limit_request_fields": ("head_fields", _above_zero),
+}
+# Coachman's worker, its log and its own supervision stand in their place.
+_UNUSED = (
+    *("worker_class", "worker_connections", "threads", "worker_tmp_dir", "reuse_port"),
+    *("max_requests_jitter", "limit_request_field_size", "logger_class", "access_log_format"),
+    *("reload", "reload_engine", "reload_extra_files", "control_socket", "control_socket_disable"),
+)
+
+
+def read(folder: Path) -> GunicornFile:
+    """Runs the file, as Gunicorn does. One that raises ends the process with one sentence."""
+    path = folder / NAME
+    nothing = GunicornFile({}, {}, {}, [])
+    if not path.is_file():
+        return nothing
+    if OURS in path.read_text(encoding="utf-8", errors="replace"):
+        return nothing._replace(is_ours=True)
+    return _sort(run(path))
+
+
+def run(path: Path) -> dict[str, Any]:
+    """The names that the file has made, less those of Python."""
+    try:
+        found = runpy.run_path(str(path))
+    except Exception as error:  # noqa: BLE001 - whatever the user's file raises ends in one sentence
+        traceback.print_exception(error, limit=-1, file=sys.stderr)
+        raise SystemExit(f"{path.name} failed: {type(error).__name__}: {error}") from None
+    return {name: value for name, value in found.items() if not name.startswith("_")}
+
+
+def _sort(found: dict[str, Any]) -> GunicornFile:
+    file = GunicornFile({}, {}, {}, [])
+    for name, value in found.items():
+        if name in _SETTINGS:
+            ours, convert = _SETTINGS[name]
+            text = convert(value)
+            if text is not None:
+                file.settings[ours] = text
+            elif name == "bind":
+                file.values[name] = value
+        elif name in HOOKS:
+            file.hooks[name] = value
+        elif name in _UNUSED:
+            file.unused.append(name)
+        else:
+            file.values[name] = value
+    return file

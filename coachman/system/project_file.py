@@ -1,0 +1,33 @@
+"""What a project's pyproject.toml says about how it is served."""
+
+import tomllib
+from pathlib import Path
+from typing import Any
+
+NAME = "pyproject.toml"
+
+
+def read(folder: Path) -> dict[str, Any]:
+    """[tool.coachman], and [tool.fastapi]'s entrypoint as `app` where the former names none.
+
+    Raises ValueError with a sentence when the file is there and cannot be used.
+    """
+    try:
+        text = (folder / NAME).read_bytes()
+    except (FileNotFoundError, NotADirectoryError):
+        return {}
+    except OSError as error:
+        raise ValueError(f"{NAME} cannot be read: {(error.strerror or str(error)).lower()}.") from None
+    try:
+        tools = tomllib.loads(text.decode()).get("tool", {})
+    except ValueError as error:  # of TOML, and of UTF-8
+        raise ValueError(f"{NAME} cannot be read: {error}.") from None
+    table, fastapi = tools.get("coachman", {}), tools.get("fastapi", {})
+    if not isinstance(table, dict):
+        raise ValueError(  # noqa: TRY004 - of a value in a file
+            f"{NAME}: tool.coachman is refused: it must be a table."
+        )
+    values = {key.replace("-", "_"): value for key, value in table.items()}
+    if "app" not in values and isinstance(fastapi, dict) and isinstance(fastapi.get("entrypoint"), str):
+        values["app"] = fastapi["entrypoint"]
+    return values

@@ -1,0 +1,34 @@
+"""What settings of their own kinds have to look like. Each raises ValueError."""
+
+import ipaddress
+import re
+
+from coachman.system.event_loop import ALIASES
+from coachman.system.sockets import parse_address
+
+
+def address(value: str) -> str:
+    parse_address(value)
+    return value
+
+
+def loop(value: str) -> str:
+    if value in ALIASES or re.fullmatch(r"[\w.]+:[\w.]+", value):
+        return value
+    raise ValueError("no such loop")
+
+
+def sizes(value: object) -> object:
+    """{"/uploads/": 104857600} of "/uploads/=104857600"."""
+    if not isinstance(value, str):
+        return value
+    pairs = [pair.strip().partition("=") for pair in value.split(",")]
+    if not all(prefix.startswith("/") and size.isdecimal() for prefix, _, size in pairs):
+        raise ValueError("not /PREFIX=BYTES")
+    return {prefix: int(size) for prefix, _, size in pairs}
+
+
+def proxies(value: str) -> str:
+    for proxy in filter(None, value.replace("*", "").split(",")):
+        ipaddress.ip_network(proxy.strip())
+    return value

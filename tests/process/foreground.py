@@ -1,0 +1,58 @@
+"""A project of somebody else's, in a folder of its own, and `coachman run` in it."""
+
+import os
+import subprocess
+import sys
+import textwrap
+from pathlib import Path
+
+from tests.process.service import REPOSITORY, Service
+
+MAIN = """
+    import os
+    from fastapi import FastAPI
+
+    app = FastAPI()
+
+    @app.get("/")
+    def hello():
+        return {"pid": os.getpid()}
+"""
+
+
+class Foreground(Service):
+    """`coachman run ARGUMENTS` in a folder with these files. The addresses are flags, nothing else is set."""
+
+    def __init__(self, folder: Path, *arguments: str, python: str = sys.executable, **files: str) -> None:
+        super().__init__(folder)
+        self.folder = folder / "project"
+        for name, text in (files or {"main.py": MAIN}).items():
+            path = self.folder / name
+            path.parent.mkdir(parents=True, exist_ok=True)
+            path.write_text(textwrap.dedent(text))
+        self._command_line = [python, "-m", "coachman", "run", *arguments]
+        kept = {key: value for key, value in os.environ.items() if not key.startswith("COACHMAN_")}
+        self.environment = kept | {"COACHMAN_LOG_FORMAT": "text", "PYTHONPATH": str(REPOSITORY)}
+        self.own_addresses = ["--port", str(self.port), "--ops-bind", f"127.0.0.1:{self.ops_port}"]
+
+    def start(self) -> None:
+        with self._log.open("ab") as log:
+            self.process = subprocess.Popen(
+                [*self._command_line, *self.own_addresses],
+                cwd=self.folder,
+                env=self.environment,
+                stdout=log,
+                stderr=subprocess.STDOUT,
+                start_new_session=True,
+            )
+
+    def ask(self, *arguments: str) -> subprocess.CompletedProcess[str]:
+        """Another command in the same folder."""
+        return subprocess.run(
+            [*self._command_line[:3], *arguments],
+            cwd=self.folder,
+            env=self.environment,
+            capture_output=True,
+            text=True,
+            timeout=120,
+        )

@@ -1,0 +1,143 @@
+"""`coachman run` in somebody else's project: what it finds and refuses, and that it is the whole product."""
+
+import os
+import signal
+import socket
+from pathlib import Path
+
+import httpx2
+import pytest
+
+from tests.process.foreground import MAIN, Foreground
+from tests.process.service import running, wait_until
+
+FACTORY = MAIN.replace(
+    "    app = FastAPI()", "    def create_app():\n        return app\n\n    app = FastAPI()"
+)
+WSGI = "def app(environ, start_response):\n    start_response('200 OK', [])\n    return [b'']\n"
+
+
+def test_a_folder_with_nothing_but_a_main_py_is_served_with_all_that_follows(tmp_path: Path) -> None:
+    with running(Foreground(tmp_path, "--workers", "2")) as service:
+        assert service.worker_pids() == {slot["pid"] for slot in service.slots()}
+        log = service.log()
+        assert "serves main:app\n" in log
+        assert f"application  {service.url}\n" in log
+        assert f"(interactive docs: {service.url}/docs)" in log
+        assert f"status page  {service.ops_url}/" in log
+        assert "2 workers (as told)" in log
+
+        service.wait_settled()
+        killed = min(service.worker_pids())
+        os.kill(killed, signal.SIGKILL)
+        assert wait_until(lambda: killed not in service.worker_pids() and len(service.worker_pids()) == 2)
+
+        service.wait_settled()
+        done = service.ask("handover")
+        assert "Generation 2 serves" in done.stdout, done.stderr + service.log()
+        assert httpx2.get(service.url).status_code == 200
+    assert (service.folder / "var/run/.gitignore").read_text() == "*\n"
+
+
+def test_ctrl_c_ends_it_with_exit_code_0(tmp_path: Path) -> None:
+    with running(Foreground(tmp_path, "-w", "1")) as service:
+        os.killpg(service.process.pid, signal.SIGINT)
+
+        assert service.wait_end() == 0
+    assert "Traceback" not in service.log()
+
+
+@pytest.mark.parametrize(
+    ("arguments", "files"),
+    [
+        (["main:create_app()"], {"main.py": FACTORY}),
+        (["--app-dir", "src"], {"src/main.py": MAIN}),
+        ([], {"shop/web.py": MAIN, "pyproject.toml": "[tool.fastapi]\nentrypoint = 'shop.web:app'\n"}),
+        ([], {"other.py": FACTORY, "gunicorn.conf.py": "wsgi_app = 'other:create_app()'\nworkers = 1\n"}),
+    ],
+)
+def test_the_application_is_found_however_it_is_named_also_by_the_next_generation(
+    tmp_path: Path, arguments: list[str], files: dict[str, str]
+) -> None:
+    with running(Foreground(tmp_path, *arguments, "--workers", "1", **files)) as service:
+        assert httpx2.get(service.url).status_code == 200
+
+        done = service.ask("handover")
+        assert "Generation 2 serves" in done.stdout, done.stderr + service.log()
+        assert httpx2.get(service.url).status_code == 200
+
+
+def refused(service: Foreground) -> str:
+    with running(service, ready=False):
+        code = service.wait_end()
+    assert code == 1, service.log()
+    assert "coachman/" not in service.log(), f"a traceback of ours\n{service.log()}"
+    return service.log()
+
+
+@pytest.mark.parametrize(
+    ("arguments", "files", "sentence"),
+    [
+        ([], {"other.py": MAIN}, "none of main.py, app.py"),
+        (["main:app"], {"main.py": WSGI}, "takes two arguments, as a WSGI application does"),
+        (["main:FastAPI"], {"main.py": MAIN}, "FastAPI in main is a class; name an instance of it"),
+        (["--workers", "0"], {"main.py": MAIN}, "--workers=0 is refused: it must be a whole number from 1"),
+        (["--log-level", "loud"], {"main.py": MAIN}, "--log-level=loud is refused: it must be debug,"),
+        ([], {"main.py": MAIN, "gunicorn.conf.py": "workers = two"}, "gunicorn.conf.py failed: NameError"),
+        (
+            [],
+            {"main.py": MAIN, "gunicorn.conf.py": "workers = 'two'"},
+            "gunicorn.conf.py: workers=two is refus",
+        ),
+    ],
+)
+def test_a_mistake_ends_in_one_sentence(
+    tmp_path: Path, arguments: list[str], files: dict[str, str], sentence: str
+) -> None:
+    assert sentence in refused(Foreground(tmp_path, *arguments, **files))
+
+
+def test_a_taken_port_is_refused_by_run_and_check(tmp_path: Path) -> None:
+    service = Foreground(tmp_path)
+    with socket.create_server(("127.0.0.1", service.port)):
+        sentence = f"Cannot listen on 127.0.0.1:{service.port}: address already in use."
+
+        assert sentence in refused(service)
+        assert sentence in service.ask("check", "--port", str(service.port)).stderr
+
+
+def test_an_ops_port_that_nobody_chose_moves_on_and_says_so(tmp_path: Path) -> None:
+    service = Foreground(tmp_path, "-w", "1")
+    service.own_addresses = ["--port", str(service.port)]
+    with socket.socket() as other:
+        other.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            other.bind(("127.0.0.1", 9100))
+            other.listen()
+        except OSError:
+            pass  # taken by another service: as good
+        with running(service, ready=False):
+            said = "127.0.0.1:9100 is in use: the status page is on 127.0.0.1:9"
+            assert wait_until(lambda: said in service.log()), service.log()
+            assert wait_until(lambda: httpx2.get(service.url).status_code == 200), service.log()
+            done = service.ask("handover")
+            assert "Generation 2 serves" in done.stdout, done.stderr + service.log()
+
+
+def test_values_of_a_gunicorn_conf_py_hold_and_its_hooks_run_after_ours(tmp_path: Path) -> None:
+    config = """
+        workers = 3
+        worker_class = "uvicorn.workers.UvicornWorker"
+        proc_name = "shop"
+
+        def when_ready(server):
+            print("theirs: when_ready", flush=True)
+
+        def post_fork(server, worker):
+            print("theirs: post_fork", worker.slot is not None, flush=True)
+    """
+    files = {"main.py": MAIN, "gunicorn.conf.py": config}
+    with running(Foreground(tmp_path, **files)) as service:
+        assert len(service.worker_pids()) == 3
+        assert "theirs: when_ready" in service.log()
+        assert service.log().count("theirs: post_fork True") == 3

@@ -1,0 +1,125 @@
+"""Which of a flag, the environment and the files decides, and that each is named as the source."""
+
+import os
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from coachman.cli import _options
+from coachman.cli._configuration import configure
+from coachman.system import gunicorn_file
+
+SOURCES = {
+    "app": ("main:app", "argument"),
+    "workers": (4, "--workers"),
+    "keepalive_seconds": (3, "COACHMAN_KEEPALIVE_SECONDS"),
+    "hang_seconds": (11, "env: COACHMAN_HANG_SECONDS"),
+    "drain_seconds": (6, "pyproject.toml: tool.coachman.drain_seconds"),
+}
+
+
+@pytest.fixture(autouse=True)
+def environment(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterator[Path]:
+    """What configure() puts into the environment is taken out of it again."""
+    before = dict(os.environ)
+    for key in [
+        key for key in os.environ if key.startswith("COACHMAN_") or key in ("PORT", "WEB_CONCURRENCY")
+    ]:
+        del os.environ[key]
+    monkeypatch.chdir(tmp_path)
+    yield tmp_path
+    os.environ.clear()
+    os.environ.update(before)
+
+
+def test_a_flag_goes_before_the_environment_and_that_before_each_file(environment: Path) -> None:
+    (environment / "pyproject.toml").write_text("[tool.coachman]\nworkers = 5\ndrain-seconds = 6\n")
+    (environment / "gunicorn.conf.py").write_text(
+        "workers = 7\ngraceful_timeout = 8\nkeepalive = 2\ntimeout = 9\n"
+    )
+    (environment / "env").write_text("COACHMAN_HANG_SECONDS=11\nWORD=from file\nHOME=nowhere\n")
+    os.environ["COACHMAN_KEEPALIVE_SECONDS"] = "3"
+
+    found = configure("main:app", {"workers": "4", "env_file": "env"})
+    settings = found.settings
+
+    assert (settings.workers, found.source("workers")) == (4, "--workers")
+    assert (settings.keepalive_seconds, found.source("keepalive_seconds")) == (
+        3,
+        "COACHMAN_KEEPALIVE_SECONDS",
+    )
+    assert (settings.hang_seconds, found.source("hang_seconds")) == (11, "env: COACHMAN_HANG_SECONDS")
+    assert (settings.drain_seconds, found.source("drain_seconds")) == (
+        6,
+        "pyproject.toml: tool.coachman.drain_seconds",
+    )
+    assert (settings.app, found.source("app")) == ("main:app", "argument")
+    assert found.source("loop") == "default"
+    assert os.environ["WORD"] == "from file"
+    assert os.environ["HOME"] != "nowhere"
+
+
+@pytest.mark.parametrize(
+    ("flags", "set_before", "bind"),
+    [
+        ({"port": "9000"}, {}, "127.0.0.1:9000"),
+        ({"host": "0.0.0.0"}, {"COACHMAN_BIND": "127.0.0.1:7000"}, "0.0.0.0:7000"),
+        ({"bind": "127.0.0.1:9000"}, {"PORT": "7000"}, "127.0.0.1:9000"),
+        ({"bind": "127.0.0.1:9000"}, {"COACHMAN_UDS": "/run/a.sock"}, "127.0.0.1:9000"),
+        ({"port": "9000"}, {"COACHMAN_UDS": "/run/a.sock"}, "127.0.0.1:9000"),
+        ({"uds": "/run/b.sock"}, {"COACHMAN_BIND": "127.0.0.1:7000"}, "unix:/run/b.sock"),
+    ],
+)
+def test_flags_for_the_address_win_whatever_its_form(
+    flags: dict[str, str], set_before: dict[str, str], bind: str
+) -> None:
+    os.environ.update(set_before)
+
+    assert configure("", flags).settings.bind == bind
+
+
+@pytest.mark.parametrize(
+    ("flags", "sentence"),
+    [
+        ({"workers": "many"}, "--workers=many is refused: it must be a whole number from 1 to 256."),
+        ({"port": "http"}, "--port http is refused: it must be a whole number from 0 to 65535."),
+        ({"uds": "/a", "port": "1"}, "--uds is refused beside --host, --port or --bind"),
+        ({"env_file": "none"}, "--env-file none cannot be read: no such file or directory."),
+    ],
+)
+def test_a_bad_flag_is_named_as_it_was_written(flags: dict[str, str], sentence: str) -> None:
+    with pytest.raises(SystemExit) as end:
+        configure("", flags)
+
+    assert str(end.value).startswith(sentence)
+
+
+def test_a_gunicorn_file_is_sorted_by_what_becomes_of_each_name(environment: Path) -> None:
+    (environment / "gunicorn.conf.py").write_text(
+        "import multiprocessing\n"
+        "bind = ['127.0.0.1:1', '127.0.0.1:2']\naccesslog = '-'\n"
+        "worker_class = 'uvicorn.workers.UvicornWorker'\n"
+        "preload_app = False\ntimeout = 0\nuser = 'shop'\ndef post_fork(server, worker): ...\n"
+    )
+    found = gunicorn_file.read(environment)
+
+    assert found.settings == {"access_log": "on", "preload": "off"}
+    assert found.values["bind"] == ["127.0.0.1:1", "127.0.0.1:2"]
+    assert found.values["user"] == "shop"
+    assert set(found.hooks) == {"post_fork"}
+    assert found.unused == ["worker_class"]
+
+
+def test_a_gunicorn_file_that_raises_ends_in_one_sentence(
+    environment: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (environment / "gunicorn.conf.py").write_text("workers = int('many')\n")
+
+    with pytest.raises(SystemExit, match=r"gunicorn.conf.py failed: ValueError: invalid literal"):
+        gunicorn_file.read(environment)
+    assert 'gunicorn.conf.py", line 1' in capsys.readouterr().err
+
+
+def test_each_setting_has_a_flag() -> None:
+    assert _options.flag("drain_seconds") == "--drain-seconds"
