@@ -2,6 +2,7 @@
 
 import time
 from collections.abc import Iterator
+from typing import Literal
 
 from rich.console import Console, ConsoleOptions
 from rich.table import Table
@@ -14,13 +15,14 @@ from coachman.state.view import View
 
 COLOURS = {"ready": "green", "starting": "cyan", "draining": "yellow", "backing-off": "red", "dead": "red"}
 HEADINGS = (
-    *("slot", "state", "pid", "age", "requests", "in flight", "open", "share"),
-    *("memory", "restarts", "last exit"),
+    *("slot", "state", "pid", "age", "requests", "in flight", "open"),
+    *("memory", "restarts", "last exit", "share"),
 )
 LEFT_ALIGNED = ("state", "last exit")
 ALWAYS_SHOWN = 3  # slot, state and pid, at any width
 GAP = 2  # characters between two columns
-LEAST_CROPPED = 12  # characters of the last column; with less room it is left out
+CROPPED = HEADINGS.index("last exit")
+LEAST_CROPPED = 12  # characters of it; with less room it is left out
 
 
 class SlotTable:
@@ -37,22 +39,26 @@ class SlotTable:
             max(len(heading), *(len(row[column]) for row in self._rows), 0)
             for column, heading in enumerate(HEADINGS)
         ]
-        shown = columns_that_fit(widths, options.max_width)
+        shown = columns_that_fit(widths, options.max_width, CROPPED)
         table = Table(box=None, pad_edge=False, header_style="bold")
-        for heading in HEADINGS[:shown]:
-            table.add_column(heading, justify="left" if heading in LEFT_ALIGNED else "right", no_wrap=True)
+        room = options.max_width
+        for heading, width in zip(HEADINGS[:shown], widths, strict=False):
+            justify: Literal["left", "right"] = "left" if heading in LEFT_ALIGNED else "right"
+            # Of fixed widths, or Rich would take from each column what the last one lacks.
+            table.add_column(heading, justify=justify, no_wrap=True, width=min(width, room))
+            room -= width + GAP
         for row in self._rows:
             table.add_row(*row[:shown])
         yield table
 
 
-def columns_that_fit(widths: list[int], room: int) -> int:
-    """How many columns to show, from the left. Only the last of all may be cropped."""
+def columns_that_fit(widths: list[int], room: int, cropped: int) -> int:
+    """How many columns to show, from the left. Only the column `cropped` may be shown in part."""
     used = 0
     for column, width in enumerate(widths):
         gap = GAP if column else 0
         if used + gap + width > room and column >= ALWAYS_SHOWN:
-            is_cropped = column == len(widths) - 1 and room - used - gap >= LEAST_CROPPED
+            is_cropped = column == cropped and room - used - gap >= LEAST_CROPPED
             return column + is_cropped
         used += gap + width
     return len(widths)
@@ -61,8 +67,7 @@ def columns_that_fit(widths: list[int], room: int) -> int:
 def _cells(view: View, number: int, row: Row) -> list[str | Text]:
     state = words(State(row.state))
     stuck = stuck_sentence(view, row)
-    share = f"{view.share(row):.0%}" if row.connections else "-"
-    works = [f"{row.requests:,}", str(row.in_flight), str(row.connections), share] if row.pid else ["-"] * 4
+    works = [f"{row.requests:,}", str(row.in_flight), str(row.connections)] if row.pid else ["-"] * 3
     return [
         str(number),
         Text(stuck or state, style="red" if stuck else COLOURS.get(state, "")),
@@ -72,6 +77,7 @@ def _cells(view: View, number: int, row: Row) -> list[str | Text]:
         f"{row.rss / 2**20:.0f} MiB" if row.rss else "-",
         str(row.restarts),
         _last_exit(row),
+        f"{view.share(row):.0%}" if row.connections else "-",
     ]
 
 

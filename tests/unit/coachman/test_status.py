@@ -99,7 +99,7 @@ def test_slot_state_and_pid_are_shown_whole_at_any_width(folder: Path, columns: 
         row = re.compile(rf" +{number}  {state} +{pid}  +3 h 12 min ")
         assert any(map(row.match, lines)), text
     heading = next(line for line in lines if line.startswith("slot"))
-    last = {60: "in flight", 80: "memory", 120: "last exit", None: "last exit"}[columns]
+    last = {60: "in flight", 80: "memory", 120: "last exit", None: "share"}[columns]
     assert heading.rstrip().endswith(last), text
     is_whole = re.search(r"crashed \(SIGKILL\) 2 min \d+ s ago", text) is not None
     assert is_whole == (columns in (120, None)), text
@@ -125,4 +125,4 @@ def test_the_requests_of_the_rows_add_up_to_those_of_the_line_above(folder: Path
     ("room", "shown"), [(10, 3), (18, 3), (19, 3), (25, 4), (38, 4), (39, 5), (47, 5), (100, 5)]
 )
 def test_the_last_columns_give_way(room: int, shown: int) -> None:
-    assert columns_that_fit([4, 5, 5, 5, 20], room) == shown
+    assert columns_that_fit([4, 5, 5, 5, 20], room, 4) == shown
