@@ -54,7 +54,7 @@ class Hooks:
         names = os.environ.get(LISTEN_FDNAMES, "") if sockets.are_inherited() else None
         _refuse_options(server, settings)
         if names is None:
-            self._refuse_taken(server.cfg.address)
+            self._require_free(server.cfg.address)
         parent = int(os.environ.get(GUNICORN_PID, "0"))
         takeover = Takeover(settings.runtime_dir, parent)
         scoreboard = runtime_dir.open_scoreboard(settings.runtime_dir, os.getpid(), parent=parent)
@@ -131,8 +131,8 @@ class Hooks:
         """Runs in the master, last."""
         runtime_dir.withdraw(self._settings.runtime_dir, os.getpid())
 
-    def _refuse_taken(self, addresses: list[Any]) -> None:
-        """Gunicorn would try five times and say little; and it unlinks a socket file that is in use."""
+    def _require_free(self, addresses: list[Any]) -> None:
+        """Ends the start with one sentence where an address of Gunicorn's is taken."""
         for address in addresses:
             if isinstance(address, (str, tuple)):
                 is_ops = sockets.parse_address(self._settings.ops_bind) == address

@@ -86,7 +86,7 @@ async def _serve(
 async def _watch(scoreboard: Scoreboard, events: Events, history: History) -> None:
     """What a master does each time that its loop turns: the status page tells of it."""
     while True:
-        scoreboard.note_readiness()
+        scoreboard.record_readiness()
         events.look(scoreboard)
         history.look(scoreboard)
         await asyncio.sleep(LOOK_SECONDS)

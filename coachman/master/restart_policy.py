@@ -7,7 +7,8 @@ import random
 from typing import NamedTuple
 
 from coachman.state.scoreboard import Row
-from coachman.state.states import Reason
+from coachman.state.states import LIFESPAN_ENDED_EXIT_CODE, Reason
+from coachman.state.view import failures_in_a_row, uptime
 
 FIRST_DELAY_SECONDS = 0.1
 MAX_DELAY_SECONDS = 30.0
@@ -25,23 +26,29 @@ class Exit(NamedTuple):
 
 def is_failure(row: Row, now: float) -> bool:
     """Whether a worker that ends now, a UNIX time, hardly got to serve: a crash loop, if it goes on."""
-    return not row.ready_at or row.uptime(now) < MIN_UPTIME_SECONDS
+    return not row.ready_at or uptime(row, now) < MIN_UPTIME_SECONDS
 
 
-def judge(row: Row, now: float, *, stop_reason: Reason | None, kill_reason: Reason | None) -> Exit:
+def judge(row: Row, now: float, code: int, *, stop_reason: Reason | None, kill_reason: Reason | None) -> Exit:
     """What it means that the worker that `row` describes has ended at `now`, a UNIX time.
 
-    `stop_reason` is why the master has told it to stop, `kill_reason` why the master has killed it.
+    `code` is its exit code, or minus the signal that killed it. `stop_reason` is why the master has told it
+    to stop, `kill_reason` why the master has killed it.
     """
     failed = stop_reason is None and is_failure(row, now)
-    failures = row.failures_in_a_row(now) + failed
+    failures = failures_in_a_row(row, now) + failed
     unexpected = Reason.CRASHED if row.ready_at else Reason.BOOT_FAILED
     return Exit(
-        reason=kill_reason or stop_reason or unexpected,
+        reason=kill_reason or _own_reason(code) or stop_reason or unexpected,
         is_failure=failed,
         failures=failures,
         delay=delay_seconds(failures) if failed else 0.0,
     )
+
+
+def _own_reason(code: int) -> Reason | None:
+    """Why a worker has ended by itself, where its exit code says so."""
+    return Reason.LIFESPAN_ENDED if code == LIFESPAN_ENDED_EXIT_CODE else None
 
 
 def delay_seconds(failures: int) -> float:

@@ -90,7 +90,8 @@ class Supervisor(Arbiter):
         if self.scoreboard.service.workers != self.num_workers:
             self.scoreboard.update_service(workers=self.num_workers)
         self.scoreboard.record_master_heartbeat(self.settings.hang_seconds)
-        self.scoreboard.note_readiness()
+        self.scoreboard.record_master_heartbeat(self.settings.hang_seconds)
+        self.scoreboard.record_readiness()
         self.pool.manage(int(self.num_workers))
         self._reporter.notify_systemd(self.settings.hang_seconds)
         self.events.look(self.scoreboard)
@@ -101,7 +102,7 @@ class Supervisor(Arbiter):
     def reap_workers(self) -> None:
         """As Gunicorn's, whose `child_exit` hook does not get to know how the worker ended."""
         # What /readyz has told holds, even if a worker was killed before the master's next turn.
-        self.scoreboard.note_readiness()
+        self.scoreboard.record_readiness()
         with contextlib.suppress(ChildProcessError):
             while (ended := os.waitpid(-1, os.WNOHANG))[0]:
                 pid, status = ended
@@ -148,7 +149,7 @@ class Supervisor(Arbiter):
     def handle_usr2(self) -> None:
         # Since the loop last looked, the master before may have ended, and the last worker become ready.
         self.maybe_promote_master()
-        self.scoreboard.note_readiness()
+        self.scoreboard.record_readiness()
         error = handover.precondition_error(
             reexec_pid=self.reexec_pid,
             master_pid=self.master_pid,

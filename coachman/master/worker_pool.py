@@ -113,7 +113,9 @@ class WorkerPool:
         """To be called once for each worker, when it has been reaped. Returns what its end means."""
         worker = self._workers.pop(pid)
         slot, row, now = worker.slot, worker.row, time.time()
-        exit_ = restart_policy.judge(row, now, stop_reason=worker.stop_reason, kill_reason=worker.kill_reason)
+        exit_ = restart_policy.judge(
+            row, now, code, stop_reason=worker.stop_reason, kill_reason=worker.kill_reason
+        )
         slot.write(row.at_end(now, code, exit_.reason, failures=exit_.failures, backs_off=bool(exit_.delay)))
         self._count_ended(slot, row.requests, row.lines_dropped, exit_.reason)
         self._recycling.has_ended(worker)

@@ -11,7 +11,7 @@ from prometheus_client.registry import Collector
 
 from coachman.state.scoreboard import Row, Scoreboard, Service
 from coachman.state.states import Phase, State, words
-from coachman.state.view import View
+from coachman.state.view import View, failures_in_a_row
 from coachman.system.process import release_name
 
 _QUEUE = struct.Struct("=II")
@@ -19,7 +19,7 @@ _QUEUE_AT = 24  # of tcp_info: tcpi_unacked and tcpi_sacked, which in a listenin
 
 
 def _failures(row: Row) -> float:
-    return row.failures_in_a_row(time.time())
+    return failures_in_a_row(row, time.time())
 
 
 _UNDER_WAY = (Phase.UNDER_WAY, Phase.REFUSING)

@@ -7,7 +7,7 @@ from typing import Any
 
 from coachman.state.scoreboard import Row
 from coachman.state.states import Phase, Reason, State, signal_name, words
-from coachman.state.view import View
+from coachman.state.view import View, failures_in_a_row
 
 _MOST_CAUSES = 3  # of a status line, which systemd shows in one row
 
@@ -46,7 +46,7 @@ def describe(view: View, number: int, row: Row) -> dict[str, Any]:
         "connections": row.connections,
         "share": round(view.share(row), 3),
         "restarts": row.restarts,
-        "failures": row.failures_in_a_row(time.time()),
+        "failures": failures_in_a_row(row, time.time()),
         "rss": row.rss,
         "last_exit": {
             "code": row.exit_code,

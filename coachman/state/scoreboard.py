@@ -15,7 +15,6 @@ from coachman.state.load_table import LoadTable
 from coachman.state.states import STAYING, Phase, Reason, State
 
 SLOTS = 512  # twice the most workers there can be: each of them may have a predecessor that still drains
-STABLE_SECONDS = 60.0  # of service, after which the failed starts before it no longer count
 
 
 class Row(NamedTuple):
@@ -44,16 +43,6 @@ class Row(NamedTuple):
     threads: int = 0  # of the pool for plain `def` endpoints
     threads_busy: int = 0
     threads_waiting: int = 0  # calls that wait for one
-
-    def uptime(self, now: float) -> float:
-        """How long the worker has served, in seconds: from ready to the start of its drain, or to `now`."""
-        if not self.ready_at:
-            return 0.0
-        return (self.since if self.state == State.DRAINING else now) - self.ready_at
-
-    def failures_in_a_row(self, now: float) -> int:
-        """How many workers in a row failed here, 0 once the present one has served for STABLE_SECONDS."""
-        return 0 if self.uptime(now) > STABLE_SECONDS else self.failures
 
     def at_fork(self, now: float) -> "Row":
         """For the next worker of the slot: it keeps what is known of those before."""
@@ -246,8 +235,6 @@ class Scoreboard:
         """Called by the master, each time that its loop turns."""
         if self.ready() >= self.service.workers:
             self._memory[_ALL_READY_ONCE_AT] = 1
-
-    note_readiness = record_readiness
 
     def record_master_heartbeat(self, hang_seconds: float) -> None:
         """Called by the master, each time that its loop turns: a stopped master is seen by everybody else."""

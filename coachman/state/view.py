@@ -11,6 +11,7 @@ from coachman.state.states import STAYING, Phase, State
 
 STUCK_SECONDS = 2.0  # a worker writes its row every 0.1 s; a row this old is that of a blocked event loop
 MASTER_STUCK_SECONDS = 5.0  # a master's loop turns every 0.5 s, and forks and reaps in between
+STABLE_SECONDS = 60.0  # of service, after which the failed starts before it no longer count
 _HAS_HEARTBEAT = (State.READY, State.DRAINING)
 
 
@@ -94,3 +95,15 @@ class View(NamedTuple):
         if not stuck or not self.hang_seconds or self.master_stuck_seconds:
             return None
         return max(0.0, self.hang_seconds - stuck)
+
+
+def uptime(row: Row, now: float) -> float:
+    """How long a worker has served, in seconds: from ready to the start of its drain, or to `now`."""
+    if not row.ready_at:
+        return 0.0
+    return (row.since if row.state == State.DRAINING else now) - row.ready_at
+
+
+def failures_in_a_row(row: Row, now: float) -> int:
+    """How many workers in a row failed in a slot, 0 once the present one has served for STABLE_SECONDS."""
+    return 0 if uptime(row, now) > STABLE_SECONDS else row.failures

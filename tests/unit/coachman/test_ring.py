@@ -101,7 +101,7 @@ def test_a_missing_worker_is_told_as_degraded_only_after_a_second_and_then_as_re
     def look(*states: State) -> list[str]:
         for slot, state in zip(scoreboard.slots, states, strict=False):
             slot.write(Row(state=state, pid=slot.number + 1))
-        scoreboard.note_readiness()
+        scoreboard.record_readiness()
         kept.look(scoreboard)
         return [event["event"] for event in events.latest(tmp_path) if event["event"] != "ready"]
 

@@ -21,11 +21,11 @@ def test_readiness_once_reached_is_remembered() -> None:
     board.update_service(workers=2, slots=2)
 
     board.slots[0].update(state=State.READY)
-    board.note_readiness()
+    board.record_readiness()
     assert not board.was_ready
 
     board.slots[1].update(state=State.READY)
-    board.note_readiness()
+    board.record_readiness()
     board.slots[0].update(state=State.DEAD)
     assert board.was_ready
 

@@ -5,7 +5,7 @@ import pytest
 from coachman.master import restart_policy
 from coachman.master.restart_policy import judge
 from coachman.state.scoreboard import Row
-from coachman.state.states import Reason, State
+from coachman.state.states import LIFESPAN_ENDED_EXIT_CODE, Reason, State
 
 STARTING = Row(state=State.STARTING)
 JUST_READY = Row(state=State.READY, ready_at=99.5, since=99.5)
@@ -34,7 +34,7 @@ def test_an_end_right_after_it_was_ready_is_a_failure() -> None:
     ],
 )
 def test_an_end_that_nobody_asked_for(row: Row, reason: Reason, is_failure: bool, failures: int) -> None:
-    exit_ = judge(row, 100.0, stop_reason=None, kill_reason=None)
+    exit_ = judge(row, 100.0, 1, stop_reason=None, kill_reason=None)
 
     assert (exit_.reason, exit_.is_failure, exit_.failures) == (reason, is_failure, failures)
     assert bool(exit_.delay) == is_failure
@@ -42,17 +42,25 @@ def test_an_end_that_nobody_asked_for(row: Row, reason: Reason, is_failure: bool
 
 @pytest.mark.parametrize("row", [STARTING, JUST_READY, SERVING])
 def test_an_end_that_was_asked_for_is_no_failure(row: Row) -> None:
-    exit_ = judge(row, 100.0, stop_reason=Reason.SCALED_DOWN, kill_reason=None)
+    exit_ = judge(row, 100.0, 1, stop_reason=Reason.SCALED_DOWN, kill_reason=None)
 
     assert exit_ == (Reason.SCALED_DOWN, False, row.failures, 0.0)
 
 
 def test_why_the_master_killed_it_goes_before_why_it_was_told_to_stop() -> None:
-    assert judge(SERVING, 100.0, stop_reason=Reason.STOPPED, kill_reason=Reason.DRAIN_TIMEOUT).reason == (
+    assert judge(SERVING, 100.0, -9, stop_reason=Reason.STOPPED, kill_reason=Reason.DRAIN_TIMEOUT).reason == (
         Reason.DRAIN_TIMEOUT
     )
-    killed = judge(STARTING, 100.0, stop_reason=None, kill_reason=Reason.BOOT_TIMEOUT)
+    killed = judge(STARTING, 100.0, -9, stop_reason=None, kill_reason=Reason.BOOT_TIMEOUT)
     assert (killed.reason, killed.is_failure) == (Reason.BOOT_TIMEOUT, True)
+
+
+def test_a_lifespan_that_has_ended_by_itself_says_so_by_its_exit_code() -> None:
+    drains = SERVING._replace(state=State.DRAINING, since=99)
+
+    for stop_reason in (None, Reason.STOPPED):  # the master sees a drain that it has not asked for
+        exit_ = judge(drains, 100.0, LIFESPAN_ENDED_EXIT_CODE, stop_reason=stop_reason, kill_reason=None)
+        assert exit_.reason == Reason.LIFESPAN_ENDED
 
 
 def test_the_delay_doubles_with_jitter_up_to_half_a_minute() -> None:

@@ -70,7 +70,7 @@ def test_systemd_hears_of_ready_once_and_of_each_new_status() -> None:
     assert systemd.lines == ["STATUS=0/1 workers ready, 0 requests, generation 1"]
 
     board.slots[0].update(state=State.READY)
-    board.note_readiness()
+    board.record_readiness()
     reporter.notify_systemd(30)
     reporter.notify_systemd(30)
     assert systemd.lines[1:] == ["READY=1", "STATUS=1/1 workers ready, 0 requests, generation 1"]
