@@ -1,7 +1,6 @@
 """The worker class that Gunicorn is given: `--worker-class coachman.worker.Worker`."""
 
 import asyncio
-import contextlib
 import faulthandler
 import functools
 import os
@@ -16,6 +15,7 @@ from uvicorn_worker import UvicornWorker
 
 from coachman.metrics.counters import Metrics
 from coachman.metrics.store import Store
+from coachman.serving import forked_child
 from coachman.serving.serve import ProcessContext, limit_uvicorn_logging, serve, uvicorn_options
 from coachman.settings import ServerSettings, load_settings
 from coachman.state.scoreboard import Scoreboard, Slot
@@ -69,7 +69,7 @@ class Worker(UvicornWorker):
             signal.siginterrupt(signum, False)
         signal.pthread_sigmask(signal.SIG_UNBLOCK, STOP_SIGNALS)  # blocked since before the fork
         faulthandler.enable(file=2)  # SIGABRT, from the master or from C, leaves the stack of every thread
-        os.register_at_fork(after_in_child=self._close_listeners)
+        os.register_at_fork(after_in_child=self._detach_fork)
         end_with_master(self.ppid)
 
     def handle_stop_while_starting(self, *_: object) -> NoReturn:
@@ -116,12 +116,10 @@ class Worker(UvicornWorker):
             (ops if kind == OPS else public).append(listener.sock)
         return public, ops
 
-    def _close_listeners(self) -> None:
-        """Runs in a process that the application forks: it must not keep the port when we are gone."""
-        for listener in self.sockets:
-            file = listener.sock.detach()  # once: the number is the next file's
-            with contextlib.suppress(OSError):
-                os.close(file)
+    def _detach_fork(self) -> None:
+        """Runs in a process that the application forks, also while it is loaded: see forked_child.py."""
+        forked_child.reset_signals()
+        forked_child.close_listeners(listener.sock for listener in self.sockets)
 
 
 @functools.cache

@@ -20,6 +20,7 @@ from prometheus_client.mmap_dict import MmapedDict
 from coachman.state.runtime_dir import ops_folder, parity
 
 FOLDER_VARIABLE = "PROMETHEUS_MULTIPROC_DIR"
+FORK = "fork"
 FILE_BYTES = 64 * 1024  # of a new file; prometheus_client doubles it when it is full
 _COUNTED = re.compile(r"[a-z]+(_[a-z]+)?_(\d+|master)-[01]\.db")
 
@@ -49,12 +50,13 @@ class Store:
         """Asked by prometheus_client at each change of a value: a new answer has it open other files."""
         if os.getpid() == self._pid:
             return self._name
-        return f"{self._name}.{os.getpid()}"  # a fork that the application made: it must not write ours
+        return FORK  # that the application made: it must not write ours, nor leave files of its own behind
 
     def become_master(self, generation: int) -> None:
         """Runs in the master. The first generation begins with no counts."""
         self.remove("*" if generation == 1 else f"*_{self._name}")
-        self._name = f"master-{parity(generation)}"
+        # Not from the beginning on: `gunicorn --daemon` forks after it has read the configuration.
+        self._pid, self._name = os.getpid(), f"master-{parity(generation)}"
 
     def become_worker(self, slot: int, generation: int) -> None:
         """Runs in the worker, right after the fork."""
@@ -77,8 +79,9 @@ class Store:
 
     def files(self) -> list[str]:
         """Those that count, without one that is being made and has no content yet."""
-        with os.scandir(self.folder) as entries:
+        with contextlib.suppress(FileNotFoundError), os.scandir(self.folder) as entries:
             return [entry.path for entry in entries if _COUNTED.fullmatch(entry.name) and _has_content(entry)]
+        return []  # somebody has removed the runtime directory
 
 
 def slot_name(slot: int, generation: int) -> str:
@@ -99,7 +102,7 @@ class _AllocatedDict(MmapedDict):
     """
 
     def __init__(self, filename: str, read_mode: bool = False) -> None:
-        if read_mode or _allocate(filename):
+        if read_mode or (not filename.endswith(f"_{FORK}.db") and _allocate(filename)):
             super().__init__(filename, read_mode)  # type: ignore[no-untyped-call]
             return
         private = os.memfd_create("metrics")

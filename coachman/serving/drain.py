@@ -18,7 +18,7 @@ _POLL_SECONDS = 0.05
 class Drain:
     """Closes the connections of one server, whose listening sockets are closed already.
 
-    Uvicorn's connections are read in this class alone: `transport` of all, `cycle` of HTTP connections
+    Uvicorn's connections are read in this file alone: `transport` of all, `cycle` of HTTP connections
     (the request they answer or answered last) and `headers` (None until one begins) of HTTP connections,
     `handshake_complete` of WebSockets.
     """
@@ -83,3 +83,10 @@ class Drain:
 
     def _http(self) -> Iterator[Any]:
         return (connection for connection in list(self._state.connections) if hasattr(connection, "cycle"))
+
+
+def open_transports(server: uvicorn.Server) -> Iterator[asyncio.BaseTransport]:
+    """Those of the server's connections, of HTTP and of WebSockets."""
+    return (
+        connection.transport for connection in list(server.server_state.connections) if connection.transport
+    )

@@ -18,6 +18,8 @@ from coachman.metrics.counters import Metrics
 from coachman.metrics.store import Store
 from coachman.ops.app import OpsApp
 from coachman.serving.balance import ConnectionShare
+from coachman.serving.drain import open_transports
+from coachman.serving.forked_child import ForkedChild
 from coachman.serving.heartbeat import Heartbeat
 from coachman.serving.lifespan import Lifespan
 from coachman.serving.ops_server import OpsServer
@@ -92,6 +94,7 @@ async def serve(
     config.lifespan_class = functools.partial(
         Lifespan, application=application, has_ended=server.lifespan_has_ended
     )
+    ForkedChild(slot, [*public, *ops], lambda: [*open_transports(server), *open_transports(ops_server)])
     tasks = SharedTasks(server.task_has_died)
     tasks.start("heartbeat", Heartbeat(slot, server, master_pid, table, metrics, share).run())
     if rebalancer is not None:

@@ -1,4 +1,4 @@
-"""What the release before this one has started, or has left behind in other people's projects, goes on."""
+"""What the release before this one has started goes on with this one."""
 
 import subprocess
 import sys
@@ -10,17 +10,9 @@ import pytest
 
 from tests.support.generations import Generations
 from tests.support.load import Load
-from tests.support.service import GUNICORN, REPOSITORY, Service, running, wait_until
+from tests.support.service import GUNICORN, REPOSITORY, running
 
 RELEASE_BEFORE = "f2e7595"
-APP = """
-
-async def app(scope, receive, send):
-    if scope["type"] != "http":
-        raise RuntimeError("no lifespan")
-    await send({"type": "http.response.start", "status": 200, "headers": [(b"content-length", b"2")]})
-    await send({"type": "http.response.body", "body": b"ok"})
-"""
 
 
 @pytest.fixture(scope="module")
@@ -99,22 +91,3 @@ def test_it_hands_over_to_this_one_and_this_one_to_itself(upgraded: Upgraded) ->
     code, printed = upgraded.coachman("handover")
     assert code == 0, f"{printed}\n{upgraded.log()}"
     assert upgraded.masters()[0].service.generation == 3
-
-
-def test_a_gunicorn_conf_py_copied_from_it_still_serves(tmp_path: Path, release_before: Path) -> None:
-    (tmp_path / "plain.py").write_text(APP)
-    service = Service(
-        tmp_path,
-        "--config",
-        str(release_before / "gunicorn.conf.py"),
-        COACHMAN_APP="plain:app",
-        COACHMAN_WORKERS="1",
-        COACHMAN_LOG_FORMAT="json",
-        PYTHONPATH=str(tmp_path),
-    )
-    service.config = None
-    with running(service):
-        assert httpx2.get(service.url).text == "ok"
-        assert "coachman_http_requests" in httpx2.get(f"{service.ops_url}/metrics").text
-        assert '"generation": 1' in service.log(), "in the form that COACHMAN_LOG_FORMAT asks for"
-        assert wait_until(lambda: '"event": "started"' in service.log()), service.log()

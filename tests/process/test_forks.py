@@ -1,0 +1,91 @@
+"""A process that the application forks is no worker: neither its signals nor its end concern the service."""
+
+import http.client
+import json
+import os
+import signal
+from collections.abc import Iterator
+from pathlib import Path
+
+import httpx2
+import pytest
+
+from tests.support.service import APPS, Service, is_alive, running, wait_until
+
+
+@pytest.fixture(params=["uvloop", "asyncio"])
+def forking(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Service]:
+    service = Service(
+        tmp_path,
+        COACHMAN_APP="forks:app",
+        COACHMAN_WORKERS="1",
+        COACHMAN_LOOP=request.param,
+        COACHMAN_HANG_SECONDS="2",
+        PYTHONPATH=APPS,
+    )
+    with running(service):
+        service.wait_settled()
+        yield service
+
+
+def asked(connection: http.client.HTTPConnection, path: str) -> object:
+    connection.request("GET", path)
+    return json.loads(connection.getresponse().read())
+
+
+def test_children_of_every_kind_leave_the_worker_alone(forking: Service) -> None:
+    [worker] = forking.worker_pids()
+    with forking.asked("/pid") as bystander, forking.asked("/pid") as connection:
+        assert [json.loads(each.getresponse().read()) for each in (bystander, connection)] == [worker] * 2
+        for _ in range(3):
+            ask_all(forking, worker, bystander, connection)
+    [slot] = forking.slots()
+    assert (slot["state"], slot["pid"], slot["restarts"]) == ("ready", worker, 0), forking.log()
+    assert "drains" not in forking.log()
+    files = {path.name for path in Path(forking.environment["COACHMAN_RUNTIME_DIR"], "ops").glob("*.db")}
+    assert not any("fork" in name or name.count(".") > 1 for name in files), files
+    forking.process.send_signal(signal.SIGTERM)
+    assert forking.wait_end() == 0, forking.log()
+
+
+def ask_all(
+    forking: Service,
+    worker: int,
+    bystander: http.client.HTTPConnection,
+    connection: http.client.HTTPConnection,
+) -> None:
+    assert asked(connection, "/terminate") == -signal.SIGTERM, forking.log()
+    assert asked(connection, "/pool") == [2, 4, 6], forking.log()
+    assert asked(connection, "/executor") == [2, 4, 6], forking.log()
+    assert asked(connection, "/exit") == 1, forking.log()
+    assert asked(connection, "/return") == 1, forking.log()
+    assert asked(connection, "/await") == 1, forking.log()
+    # Others' connections and the worker's wake-ups are as they were.
+    assert asked(bystander, "/pid") == asked(connection, "/pid") == worker, forking.log()
+
+
+def test_a_child_that_lives_on_holds_neither_the_port_nor_a_connection(forking: Service) -> None:
+    with httpx2.Client(base_url=forking.url) as client:
+        child = client.get("/hold").json()
+    try:
+        with forking.asked("/hold") as connection:
+            other = json.loads(connection.getresponse().read())
+            connection.request("GET", "/pid", headers={"Connection": "close"})
+            connection.getresponse().read()
+            # The children have its socket too: only if they let go of it has the worker closed it.
+            assert connection.sock is None or connection.sock.recv(1) == b""
+        forking.process.send_signal(signal.SIGTERM)
+        assert forking.wait_end() == 0, forking.log()
+        assert wait_until(lambda: _is_refused(forking)), "a child still listens"
+    finally:
+        for pid in (child, other):
+            if is_alive(pid):
+                os.kill(pid, signal.SIGKILL)
+
+
+def _is_refused(service: Service) -> bool:
+    try:
+        httpx2.get(service.url)
+    except httpx2.ConnectError:
+        return True
+    return False
