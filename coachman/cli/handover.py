@@ -21,7 +21,7 @@ from coachman.cli._service import (
 from coachman.state.handover_files import offer_environment, tail, withdraw_environment
 from coachman.state.runtime_dir import OtherLayoutError, scoreboard_of, scoreboards
 from coachman.state.scoreboard import Scoreboard, Service
-from coachman.state.states import Phase, State
+from coachman.state.states import FIRST_PROCESS, FIRST_PROCESS_SENTENCE, Phase, State
 from coachman.system.process import is_stopped
 
 POLL_SECONDS = 0.02
@@ -89,6 +89,8 @@ def _wait_for_earlier_handover() -> None:
 
 def _require_possible(service: Service, *, was_ready: bool) -> None:
     """Ends the command where the master would refuse."""
+    if service.pid == FIRST_PROCESS:
+        fail(f"The handover is refused: {FIRST_PROCESS_SENTENCE}.")
     if service.handover in (Phase.UNDER_WAY, Phase.REFUSING):
         fail(f"A handover from master {service.pid} is under way; `coachman status` shows it.")
     if service.handover == Phase.ACCEPTED:

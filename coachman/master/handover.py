@@ -3,7 +3,6 @@
 Everything here takes values and returns decisions. handover_control.py acts on them.
 """
 
-import os
 from enum import Enum, auto
 from pathlib import Path
 from typing import NamedTuple, Self
@@ -11,7 +10,7 @@ from typing import NamedTuple, Self
 from coachman.master.reexec import CHECK_SECONDS
 from coachman.state import runtime_dir
 from coachman.state.scoreboard import Row, Scoreboard
-from coachman.state.states import Reason
+from coachman.state.states import FIRST_PROCESS, FIRST_PROCESS_SENTENCE, Reason
 
 PROBATION_SECONDS = 1.5  # above the second within which an end counts as a failure
 MARGIN_SECONDS = 5.0  # for what the new master's own limits do not count: its start, its last word
@@ -101,17 +100,20 @@ class Handover:
         return now - self._ready_since >= PROBATION_SECONDS
 
 
-def precondition_error(*, reexec_pid: int, master_pid: int, was_ready: bool, folder: Path) -> str:
+def precondition_error(*, pid: int, reexec_pid: int, master_pid: int, was_ready: bool, folder: Path) -> str:
     """Why there can be no handover now, or nothing.
 
-    `reexec_pid` is a master that this one is handing over to, `master_pid` one that still hands over to it.
+    `pid` is this master's, `reexec_pid` that of one that it is handing over to, `master_pid` that of one that
+    still hands over to it.
     """
+    if pid == FIRST_PROCESS:
+        return FIRST_PROCESS_SENTENCE
     if reexec_pid:
         return f"a handover to master {reexec_pid} is under way"
     if master_pid:
         return f"the master before this one, {master_pid}, still drains"
     if not was_ready:
         return "this generation has not been ready itself"
-    if not runtime_dir.path_of(folder, os.getpid()).exists():
+    if not runtime_dir.path_of(folder, pid).exists():
         return f"there is no scoreboard of this master in COACHMAN_RUNTIME_DIR={folder}"
     return ""

@@ -1,10 +1,9 @@
 """Decides when a worker is unresponsive and has to be killed."""
 
-from pathlib import Path
-
 from coachman.settings import ServerSettings
 from coachman.state.scoreboard import Row
 from coachman.state.states import Reason, State
+from coachman.system.process import is_stopped
 
 SUSPEND_THRESHOLD_SECONDS = 1.0  # an iteration of the loop this late means that the master was suspended
 RESUME_GRACE_SECONDS = 1.0  # after a resume: ten heartbeats
@@ -28,7 +27,7 @@ def kill_reason(
         late = now - forked_at > settings.boot_seconds
         return (Reason.BOOT_TIMEOUT, settings.boot_seconds) if late else None
     if now - row.beat > settings.hang_seconds:
-        reason = Reason.STOPPED_PROCESS if _is_stopped(row.pid) else Reason.BLOCKED_LOOP
+        reason = Reason.STOPPED_PROCESS if is_stopped(row.pid) else Reason.BLOCKED_LOOP
         return reason, settings.hang_seconds
     if settings.pool_seconds and row.pool_stuck_since and now - row.pool_stuck_since > settings.pool_seconds:
         return Reason.BLOCKED_POOL, settings.pool_seconds
@@ -56,10 +55,3 @@ class SuspendDetector:
     def is_resuming(self, now: float) -> bool:
         """Whether workers may not have had the time to send a heartbeat since a resume."""
         return now < self._grace_until
-
-
-def _is_stopped(pid: int) -> bool:
-    try:
-        return Path(f"/proc/{pid}/stat").read_text().rpartition(") ")[2][0] in "Tt"
-    except (OSError, IndexError):
-        return False

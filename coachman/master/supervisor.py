@@ -90,7 +90,6 @@ class Supervisor(Arbiter):
         if self.scoreboard.service.workers != self.num_workers:
             self.scoreboard.update_service(workers=self.num_workers)
         self.scoreboard.record_master_heartbeat(self.settings.hang_seconds)
-        self.scoreboard.record_master_heartbeat(self.settings.hang_seconds)
         self.scoreboard.record_readiness()
         self.pool.manage(int(self.num_workers))
         self._reporter.notify_systemd(self.settings.hang_seconds)
@@ -155,6 +154,7 @@ class Supervisor(Arbiter):
             master_pid=self.master_pid,
             was_ready=self.scoreboard.was_ready,
             folder=self.settings.runtime_dir,
+            pid=self.pid,
         )
         if error:
             self.events.tell(logging.ERROR, "handover-ignored", "SIGUSR2 is ignored: %s", error)

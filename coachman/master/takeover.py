@@ -19,7 +19,7 @@ class Takeover:
         if parent:
             with contextlib.suppress(OSError, runtime_dir.OtherLayoutError):
                 self._predecessor = runtime_dir.scoreboard_of(folder, parent)
-        if self._predecessor is None and parent == os.getppid():
+        if parent and self._predecessor is None and parent == os.getppid():
             # Not knowing whether it is accepted it would speak for the service beside the other.
             raise SystemExit(
                 f"COACHMAN_RUNTIME_DIR={folder}: the scoreboard of master {parent} is gone, or laid out by"

@@ -38,6 +38,11 @@ class Reason(IntEnum):
 # Of a worker whose application has ended its lifespan by itself. To Gunicorn 3 and 4 mean something else.
 LIFESPAN_ENDED_EXIT_CODE = 70
 
+FIRST_PROCESS = 1  # the pid of a container's first process
+FIRST_PROCESS_SENTENCE = (
+    "this master is the first process of its container, which would end with it; start a new container"
+)
+
 
 class Phase(IntEnum):
     """Of the last handover that this master began."""

@@ -1,6 +1,5 @@
 """What the old master decides on the new one, step by step, on a clock of its own."""
 
-import os
 from pathlib import Path
 
 import pytest
@@ -121,14 +120,15 @@ def test_what_was_asked_for_is_no_failure_of_the_release(reason: Reason, failed:
 
 
 def test_a_handover_needs_a_master_that_is_the_only_one_and_has_been_ready(tmp_path: Path) -> None:
-    def error(*, reexec_pid: int = 0, master_pid: int = 0, was_ready: bool = True) -> str:
+    def error(*, pid: int = 9, reexec_pid: int = 0, master_pid: int = 0, was_ready: bool = True) -> str:
         return precondition_error(
-            reexec_pid=reexec_pid, master_pid=master_pid, was_ready=was_ready, folder=tmp_path
+            pid=pid, reexec_pid=reexec_pid, master_pid=master_pid, was_ready=was_ready, folder=tmp_path
         )
 
     assert "no scoreboard of this master" in error()
-    path_of(tmp_path, os.getpid()).touch()
+    path_of(tmp_path, 9).touch()
     assert error() == ""
     assert error(reexec_pid=7) == "a handover to master 7 is under way"
     assert error(master_pid=8) == "the master before this one, 8, still drains"
+    assert "first process of its container" in error(pid=1)
     assert error(was_ready=False) == "this generation has not been ready itself"
