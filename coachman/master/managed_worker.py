@@ -18,6 +18,7 @@ class ManagedWorker:
         self.stop_requested_at: float | None = None
         self.kill_reason: Reason | None = None
         self.aborted_at: float | None = None  # when SIGABRT was sent
+        self._clock_offset: float | None = None  # UNIX time less monotonic time when it was seen to be ready
 
     @property
     def row(self) -> Row:
@@ -37,6 +38,18 @@ class ManagedWorker:
     def is_changing(self) -> bool:
         """Whether its state is about to change: it starts, or is being killed."""
         return self.aborted_at is not None or self.row.state == State.STARTING
+
+    def clock_step(self, offset: float) -> float:
+        """By how many seconds the machine's clock has been set since the worker was ready, forward or back.
+
+        `offset` is UNIX time less monotonic time. To be called in each iteration of the loop: the row has
+        UNIX times, by which a clock that is set would make a worker look younger or older than it is.
+        """
+        if not self.row.ready_at:
+            return 0.0
+        if self._clock_offset is None:
+            self._clock_offset = offset
+        return offset - self._clock_offset
 
     def request_stop(self, reason: Reason, now: float) -> None:
         """Notes why it is told to stop, unless it has been told before."""

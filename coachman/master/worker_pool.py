@@ -80,6 +80,8 @@ class WorkerPool:
 
     def manage(self, size: int) -> None:
         """Brings the number of workers to `size`, and recycles those that have served long enough."""
+        for worker in self._workers.values():
+            worker.clock_step(_clock_offset())
         self._detect_external_sigterm()
         for worker in scheduling.surplus(self._active(), size + self._recycling.is_under_way):
             self._request_stop(worker, Reason.SCALED_DOWN)
@@ -114,7 +116,7 @@ class WorkerPool:
         worker = self._workers.pop(pid)
         slot, row, now = worker.slot, worker.row, time.time()
         exit_ = restart_policy.judge(
-            row, now, code, stop_reason=worker.stop_reason, kill_reason=worker.kill_reason
+            row, _now_of(worker), code, stop_reason=worker.stop_reason, kill_reason=worker.kill_reason
         )
         slot.write(row.at_end(now, code, exit_.reason, failures=exit_.failures, backs_off=bool(exit_.delay)))
         self._count_ended(slot, row.requests, row.lines_dropped, exit_.reason)
@@ -144,7 +146,7 @@ class WorkerPool:
             row = worker.row
             if row.state == State.DRAINING:
                 worker.stop_requested_at = worker.stop_requested_at or time.monotonic()
-                if not restart_policy.is_failure(row, time.time()):
+                if not restart_policy.is_failure(row, _now_of(worker)):
                     worker.stop_reason = Reason.STOPPED
 
     def _fork_missing(self, size: int) -> None:
@@ -197,3 +199,12 @@ class WorkerPool:
         self._events.tell(logging.CRITICAL, "killed", message, worker.name, sentence, slot=slot)
         worker.aborted_at, worker.kill_reason = time.monotonic(), reason
         self._kill(worker.pid, signal.SIGABRT)
+
+
+def _clock_offset() -> float:
+    return time.time() - time.monotonic()
+
+
+def _now_of(worker: ManagedWorker) -> float:
+    """UNIX time by the clock as it was when the worker was ready, which its row's times are of."""
+    return time.time() - worker.clock_step(_clock_offset())

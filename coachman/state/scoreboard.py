@@ -1,8 +1,7 @@
 """Shared memory with one row per worker slot: the one place that knows who serves.
 
-The master makes it before it forks. A row has one writer at a time: the worker while it lives, the
-master before the fork and after the reaping. Every process of the service reads it without a lock, and
-so does the operator's command, through a file in the runtime directory.
+The master makes it before it forks. A row has one writer at a time: the worker while it lives, the master
+before and after. All read it without a lock; commands do so by a file in the runtime directory.
 """
 
 import mmap

@@ -122,6 +122,21 @@ def test_a_drain_that_somebody_else_asked_for_is_replaced_at_once(master: Master
     assert master.pool.has_ended(101, 0).reason == Reason.STOPPED
 
 
+@pytest.mark.parametrize("step", [-3600.0, 3600.0])
+def test_a_clock_that_is_set_makes_no_worker_younger_or_older(
+    master: Master, monkeypatch: pytest.MonkeyPatch, step: float
+) -> None:
+    manage(master, 2)
+    master.make_ready(seconds_ago=0.1)
+    master.board.slots[1].update(ready_at=time.time() - 100)
+    manage(master, 2)
+    clock = time.time
+    monkeypatch.setattr(time, "time", lambda: clock() + step)
+
+    assert master.pool.has_ended(101, -9).is_failure, "it was ready for a moment"
+    assert not master.pool.has_ended(102, -9).is_failure, "it has served"
+
+
 def test_a_worker_without_a_heartbeat_is_aborted_once(master: Master) -> None:
     manage(master, 1)
     master.make_ready()
