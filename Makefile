@@ -11,7 +11,7 @@ PARALLEL := -n 4 --dist worksteal
 BULK := --ignore=tests/vm --ignore=tests/container
 
 .DEFAULT_GOAL := help
-.PHONY: help run demo-data wheelhouse test coverage soak test-compiler test-container test-vm test-qemu check lint bench bench-edge bench-abuse bench-reload bench-database bench-http-database bench-processes bench-observability compare drill servers samples lock clean
+.PHONY: help run demo-data wheelhouse test coverage soak test-compiler test-container test-vm test-qemu check lint bench bench-edge bench-fairness bench-abuse bench-reload bench-database bench-http-database bench-processes bench-observability compare drill servers samples lock clean
 
 help: ## List these targets
 	@awk 'BEGIN {FS = ":.*## "} \
@@ -88,6 +88,9 @@ compare: $(VENV)/loadtests $(VENV)/runtime ## Measure how many workers to run; u
 
 servers: $(VENV)/benchmarks ## Compare with other servers, same application (needs wrk; ARGS=--write for the docs)
 	@$(BIN)/python benchmarks/servers.py $(ARGS)
+
+bench-fairness: $(VENV)/benchmarks ## Compare how evenly servers spread connections (needs wrk; ARGS=--write for the docs)
+	@$(BIN)/python benchmarks/fairness.py $(ARGS)
 
 drill: $(VENV)/loadtests $(VENV)/runtime ## Kill workers under load and account for every request
 	@$(BIN)/python -m loadtests drill $(ARGS)

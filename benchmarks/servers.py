@@ -125,13 +125,13 @@ def conditions(chosen: list[str], workers: int, rounds: int, clients: int, secon
     )
 
 
-def write(text: str) -> None:
-    """Between the two marks of the document."""
+def write_between(begin: str, end: str, text: str) -> None:
+    """Puts a table between two marks of the document."""
     document = DOCUMENT.read_text()
-    if BEGIN not in document or END not in document:
-        raise SystemExit(f"{DOCUMENT} has not the marks that the table goes between: {BEGIN} and {END}")
-    head, _, rest = document.partition(BEGIN)
-    DOCUMENT.write_text(f"{head}{BEGIN}\n\n{text}\n\n{END}{rest.partition(END)[2]}")
+    if begin not in document or end not in document:
+        raise SystemExit(f"{DOCUMENT} has not the marks that the table goes between: {begin} and {end}")
+    head, _, rest = document.partition(begin)
+    DOCUMENT.write_text(f"{head}{begin}\n\n{text}\n\n{end}{rest.partition(end)[2]}")
 
 
 def main() -> None:
@@ -158,7 +158,7 @@ def main() -> None:
     text = f"{table(summarise(samples))}\n\n{told}"
     print(text)
     if options.write:
-        write(text)
+        write_between(BEGIN, END, text)
 
 
 if __name__ == "__main__":
