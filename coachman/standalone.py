@@ -51,7 +51,7 @@ def run() -> None:
     context = _make_context(settings, counts_in)
     limit_uvicorn_logging(settings)
     events = Events(settings.runtime_dir, 1)
-    events.tell(logging.INFO, "started", "One process without a master, pid %s", os.getpid())
+    events.emit(logging.INFO, "started", "One process without a master, pid %s", os.getpid())
     log.info("Serving on: %s; operations on: %s", settings.bind, settings.ops_bind)
     if (settings.workers or 1) > 1:
         log.warning("COACHMAN_WORKERS=%s is not used: this is one process; run more", settings.workers)
@@ -87,8 +87,8 @@ async def _watch(scoreboard: Scoreboard, events: Events, history: History) -> No
     """What a master does each time that its loop turns: the status page tells of it."""
     while True:
         scoreboard.record_readiness()
-        events.look(scoreboard)
-        history.look(scoreboard)
+        events.poll(scoreboard)
+        history.poll(scoreboard)
         await asyncio.sleep(LOOK_SECONDS)
 
 

@@ -17,6 +17,7 @@ from coachman.state.readiness import readiness, status_line
 from coachman.state.scoreboard import Scoreboard
 from coachman.state.view import View
 
+UNEVEN = 1.5  # times an even share of the connections, which is worth a word
 REFRESH_SECONDS = 0.5
 PIPE_WIDTH = 1000  # characters
 
@@ -70,6 +71,8 @@ def _page(services: list[Scoreboard]) -> Group:
         name = "Process" if scoreboard.is_without_master else "Master"
         view = View.of(scoreboard)
         line = Text(f"{name} {view.service.pid}: {status_line(view)}")
+        if view.imbalance > UNEVEN:
+            line.append(f"; one worker has {view.imbalance:.1f} times its share of the connections", "yellow")
         if view.lines_dropped:
             line.append(f"; {view.lines_dropped:,} log lines dropped, nobody read them", style="yellow")
         parts += [line, SlotTable(view)]

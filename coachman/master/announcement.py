@@ -29,7 +29,7 @@ def announce(log: Logger, events: Events, start: Start, made_at_import: Sequence
 
     `made_at_import` is what the application made while it was loaded and workers will not have.
     """
-    events.note("started", f"{start.workers}, master pid {start.master_pid}")
+    events.record("started", f"{start.workers}, master pid {start.master_pid}")
     is_text = bool(log.handlers) and isinstance(log.handlers[0].formatter, TextFormatter)
     log.info("%s", block(start, bold=_is_coloured()) if is_text else line(start))
     for made in made_at_import:

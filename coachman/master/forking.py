@@ -34,13 +34,13 @@ class ForkControl:
             os.umask(umask)  # Gunicorn has changed it for the file that it could not make
             if str(error) != self._error:
                 message = "Cannot fork a worker (%s); tried again every %g s"
-                self._events.tell(logging.ERROR, "fork-failed", message, error, RETRY_SECONDS)
+                self._events.emit(logging.ERROR, "fork-failed", message, error, RETRY_SECONDS)
             self._error = str(error)
             return None
         finally:
             signal.pthread_sigmask(signal.SIG_UNBLOCK, STOP_SIGNALS)
         if self._error:
-            self._events.tell(logging.INFO, "fork-restored", "Workers can be forked again")
+            self._events.emit(logging.INFO, "fork-restored", "Workers can be forked again")
             self._error = ""
         return pid
 

@@ -56,7 +56,7 @@ class HandoverControl:
         handovers = self._scoreboard.service.handovers + 1
         self._scoreboard.update_service(handover=Phase.UNDER_WAY, handovers=handovers, successor=0)
         message = "A handover begins: the new generation is checked, loaded and started"
-        self._events.note("handover", message)
+        self._events.record("handover", message)
         self._systemd.notify("RELOADING=1", f"MONOTONIC_USEC={time.monotonic_ns() // 1000}")
         ours = os.getpid()
         try:
@@ -95,7 +95,7 @@ class HandoverControl:
         """To be called when the new master has been reaped, whoever ended it."""
         if self.is_accepted:  # too late to go on: systemd starts the service anew
             message = "Master %s, which had taken over, has ended"
-            self._events.tell(logging.ERROR, "crashed", message, self._pid)
+            self._events.emit(logging.ERROR, "crashed", message, self._pid)
         elif self._handover is not None:
             if not self._sentence:
                 how = f"was killed by {signal_name(code)}" if code < 0 else f"ended with exit code {code}"
@@ -128,7 +128,7 @@ class HandoverControl:
 
     def _accept(self) -> None:
         message = "Master %s has taken over; this one drains"
-        self._events.tell(logging.INFO, "handed-over", message, self._pid)
+        self._events.emit(logging.INFO, "handed-over", message, self._pid)
         self.is_accepted = True
         with contextlib.suppress(OSError):
             log_path(self._folder).unlink()
@@ -143,12 +143,12 @@ class HandoverControl:
     def _log_refusal(self, reason: str) -> None:
         generation = self._scoreboard.service.generation
         self._sentence = f"The handover is refused: {reason}. Generation {generation} serves on."
-        self._events.tell(logging.ERROR, "refused", self._sentence)
+        self._events.emit(logging.ERROR, "refused", self._sentence)
         self._systemd.notify("READY=1")
 
     def _refuse_without_fork(self, error: OSError) -> None:
         sentence = f"The handover is refused: cannot fork ({error})."
-        self._events.tell(logging.ERROR, "refused", sentence)
+        self._events.emit(logging.ERROR, "refused", sentence)
         note(sentence, self._folder)
         self._scoreboard.update_service(handover=Phase.REFUSED)
         self._counts.handover_ended(Phase.REFUSED)

@@ -93,8 +93,8 @@ class Supervisor(Arbiter):
         self.scoreboard.record_readiness()
         self.pool.manage(int(self.num_workers))
         self._reporter.notify_systemd(self.settings.hang_seconds)
-        self.events.look(self.scoreboard)
-        self._history.look(self.scoreboard)
+        self.events.poll(self.scoreboard)
+        self._history.poll(self.scoreboard)
         if self._handover.poll():
             raise StopIteration  # Gunicorn's way to stop
 
@@ -115,7 +115,7 @@ class Supervisor(Arbiter):
     def stop(self, graceful: bool = True) -> None:
         self._is_stopping = True
         if not self._handover.is_accepted:
-            self.events.note("stopping", f"Master {self.pid} stops")
+            self.events.record("stopping", f"Master {self.pid} stops")
         self._reporter.notify_systemd_of_stop()
         self.pool.note_stop()
         if not graceful:
@@ -157,7 +157,7 @@ class Supervisor(Arbiter):
             pid=self.pid,
         )
         if error:
-            self.events.tell(logging.ERROR, "handover-ignored", "SIGUSR2 is ignored: %s", error)
+            self.events.emit(logging.ERROR, "handover-ignored", "SIGUSR2 is ignored: %s", error)
         else:
             self._handover.begin(self._fork_master)
 

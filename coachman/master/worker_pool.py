@@ -124,7 +124,7 @@ class WorkerPool:
         if worker.is_active:
             self._due[slot.number] = time.monotonic() + exit_.delay
         level, *line = exit_line(worker, row, code, exit_)
-        self._events.tell(level, words(exit_.reason), *line, slot=slot.number)
+        self._events.emit(level, words(exit_.reason), *line, slot=slot.number)
         return exit_
 
     def _count_ended(self, slot: Slot, requests: int, lines_dropped: int, reason: Reason) -> None:
@@ -184,7 +184,7 @@ class WorkerPool:
         decision = self._recycling.decide(list(self._workers.values()), size, time.monotonic())
         if isinstance(decision, Start):
             message, name = "%s is to be replaced: %s", decision.worker.name
-            self._events.tell(logging.INFO, "recycling", message, name, words(decision.reason))
+            self._events.emit(logging.INFO, "recycling", message, name, words(decision.reason))
             self._fork_missing(size)
         elif isinstance(decision, Retire):
             self._request_stop(decision.worker, decision.reason)
@@ -196,7 +196,7 @@ class WorkerPool:
     def _abort(self, worker: ManagedWorker, reason: Reason, limit: float) -> None:
         sentence, slot = liveness.SENTENCES[reason].format(limit), worker.slot.number
         message = "%s %s: killed; its stacks follow where they can be had"
-        self._events.tell(logging.CRITICAL, "killed", message, worker.name, sentence, slot=slot)
+        self._events.emit(logging.CRITICAL, "killed", message, worker.name, sentence, slot=slot)
         worker.aborted_at, worker.kill_reason = time.monotonic(), reason
         self._kill(worker.pid, signal.SIGABRT)
 

@@ -31,12 +31,12 @@ class Events:
         self._is_degraded = False
         self._workers = 0
 
-    def tell(self, level: int, kind: str, message: str, *arguments: Any, **fields: Any) -> None:
-        """In the log too, whose line names the event."""
+    def emit(self, level: int, kind: str, message: str, *arguments: Any, **fields: Any) -> None:
+        """Logs an event and records it; the log's line names it in its fields."""
         log.log(level, message, *arguments, extra={FIELDS: {"event": kind, **fields}})
-        self.note(kind, message % arguments if arguments else message, level, **fields)
+        self.record(kind, message % arguments if arguments else message, level, **fields)
 
-    def note(self, kind: str, message: str, level: int = logging.INFO, **fields: Any) -> None:
+    def record(self, kind: str, message: str, level: int = logging.INFO, **fields: Any) -> None:
         self._ring.write(
             time=round(time.time(), 3),
             level=logging.getLevelName(level).lower(),
@@ -46,35 +46,35 @@ class Events:
             **fields,
         )
 
-    def look(self, scoreboard: Scoreboard) -> None:
-        """Called each time that the master's loop turns: notes what nobody tells it."""
+    def poll(self, scoreboard: Scoreboard) -> None:
+        """Called each time that the master's loop turns: records what has changed in the scoreboard."""
         view = View.of(scoreboard)
         service = view.service
-        self._note_ready(view.rows)
+        self._record_ready(view.rows)
         if self._workers and self._workers != service.workers:
-            self.note("scaled", f"{service.workers} workers are wanted (before: {self._workers})")
+            self.record("scaled", f"{service.workers} workers are wanted (before: {self._workers})")
         self._workers = service.workers
         if view.was_ready:
-            self._note_degraded(view)
+            self._record_degraded(view)
 
-    def _note_ready(self, rows: list[tuple[int, Row]]) -> None:
+    def _record_ready(self, rows: list[tuple[int, Row]]) -> None:
         for number, row in rows:
             if row.state == State.READY and self._ready.get(number) != row.pid:
                 self._ready[number] = row.pid
                 seconds = row.ready_at - row.forked_at
                 message = f"Worker in slot {number} (pid {row.pid}) is ready {seconds:.2f} s after its fork"
-                self.note("ready", message, slot=number)
+                self.record("ready", message, slot=number)
 
-    def _note_degraded(self, view: View) -> None:
+    def _record_degraded(self, view: View) -> None:
         now = time.monotonic()
         if view.ready >= view.service.workers:
             self._whole_at = now
             if self._is_degraded:
                 self._is_degraded = False
-                self.note("restored", f"All serve again: {status_line(view)}")
+                self.record("restored", f"All serve again: {status_line(view)}")
         elif not self._is_degraded and now - self._whole_at > DEGRADED_SECONDS:
             self._is_degraded = True
-            self.note("degraded", status_line(view).capitalize(), logging.WARNING)
+            self.record("degraded", status_line(view).capitalize(), logging.WARNING)
 
 
 def latest(runtime_dir: Path) -> list[dict[str, Any]]:

@@ -14,7 +14,7 @@ SUMS = ("requests", "busy", "in_flight", "ready", "cpu", "rss")
 
 
 class _Seen(NamedTuple):
-    """A worker's counts at the last look."""
+    """A worker's counts at the last poll."""
 
     pid: int = 0
     requests: int = 0
@@ -28,15 +28,15 @@ class History:
     def __init__(self, runtime_dir: Path, generation: int) -> None:
         self._ring = Ring(_path(runtime_dir, generation), RECORD_BYTES, RECORDS)
         self._seen: dict[int, _Seen] = {}
-        self._looked_at = 0.0
+        self._polled_at = 0.0
 
-    def look(self, scoreboard: Scoreboard) -> None:
+    def poll(self, scoreboard: Scoreboard) -> None:
         """Called each time that the master's loop turns, at least once a second or so."""
         now = time.time()
-        if int(now) == int(self._looked_at):
+        if int(now) == int(self._polled_at):
             return
-        elapsed = now - self._looked_at
-        self._looked_at = now
+        elapsed = now - self._polled_at
+        self._polled_at = now
         rows = scoreboard.rows()
         used = [self._used(number, row) for number, row in rows]
         self._seen = {number: _counts(row) for number, row in rows}
@@ -54,7 +54,7 @@ class History:
         )
 
     def _used(self, number: int, row: Row) -> _Seen:
-        """Since the last look. A worker that is new in its slot began at zero."""
+        """Since the last poll. A worker that is new in its slot began at zero."""
         now, before = _counts(row), self._seen.get(number, _Seen())
         if before.pid != now.pid:
             return now

@@ -6,7 +6,6 @@ from pathlib import Path
 
 import pytest
 
-import coachman
 from app.serve import ServeSettings
 from coachman.settings import ServerSettings
 

@@ -80,9 +80,9 @@ def test_no_room_costs_the_record_and_no_exception(tmp_path: Path) -> None:
 
 def test_events_of_two_generations_are_told_newest_first(tmp_path: Path) -> None:
     first, second = Events(tmp_path, 1), Events(tmp_path, 2)
-    first.note("started", "one")
-    second.note("started", "two")
-    first.note("handed-over", "three")
+    first.record("started", "one")
+    second.record("started", "two")
+    first.record("handed-over", "three")
 
     told = events.latest(tmp_path)
     assert {(event["generation"], event["event"]) for event in told} == {
@@ -102,7 +102,7 @@ def test_a_missing_worker_is_told_as_degraded_only_after_a_second_and_then_as_re
         for slot, state in zip(scoreboard.slots, states, strict=False):
             slot.write(Row(state=state, pid=slot.number + 1))
         scoreboard.record_readiness()
-        kept.look(scoreboard)
+        kept.poll(scoreboard)
         return [event["event"] for event in events.latest(tmp_path) if event["event"] != "ready"]
 
     assert look(State.READY, State.READY) == []
@@ -130,11 +130,11 @@ def test_a_second_counts_what_was_served_in_it_also_by_a_worker_that_is_new(
     one, two = scoreboard.slots[:2]
     one.write(Row(state=State.READY, pid=11, requests=100, busy_seconds=10.0))
     two.write(Row(state=State.READY, pid=12, requests=500, busy_seconds=50.0))
-    kept.look(scoreboard)
+    kept.poll(scoreboard)
     now[0] += 2
     one.write(Row(state=State.READY, pid=11, requests=120, busy_seconds=11.0, rss=5, in_flight=1))
     two.write(Row(state=State.STARTING, pid=22, requests=4, busy_seconds=2.0, rss=6, in_flight=2))
-    kept.look(scoreboard)
+    kept.poll(scoreboard)
 
     [second] = history.latest(tmp_path)
     assert (second["requests"], second["busy"]) == ((20 + 4) / 2, (1.0 + 2.0) / 2)
@@ -149,7 +149,7 @@ def test_seconds_of_two_generations_are_added_up(
         for slot in scoreboard.slots[:2]:
             slot.write(Row(state=State.READY, pid=slot.number + 1, requests=requests, loop_lag=0.5))
         for kept in both:
-            kept.look(scoreboard)
+            kept.poll(scoreboard)
         now[0] += 1
 
     told = history.latest(tmp_path)
