@@ -7,9 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from tests.process.conftest import APPS
 from tests.support.load import Load
-from tests.support.service import Service, running, wait_until
+from tests.support.service import APPS, Service, running, wait_until
 
 CLIENTS = 12
 
@@ -46,3 +45,21 @@ def test_connections_are_even_and_even_again_after_a_kill_and_a_scale(tmp_path: 
         assert wait_until(lambda: set(Counter(load.answered_by()).values()) == {3}), load.answered_by()
         assert load.outcomes.total() - load.served() == lost, f"a rebalance loses nothing: {load.outcomes}"
         assert service.report()["imbalance"] <= 1.34
+
+
+def test_a_worker_that_does_not_move_for_a_while_loses_nothing_and_holds_nobody_back(tmp_path: Path) -> None:
+    service = Service(tmp_path, COACHMAN_APP="probe:app", COACHMAN_WORKERS="3", PYTHONPATH=APPS)
+    with running(service), Load(service.port, "/pid", clients=CLIENTS, pause=0.02) as load:
+        assert wait_until(lambda: is_even(service, 3)), f"{connections(service)}\n{service.log()}"
+        stopped = min(service.worker_pids())
+        os.kill(stopped, signal.SIGSTOP)
+        try:
+            with Load(service.port, "/pid", clients=2, keep_alive=False) as newcomers:
+                assert wait_until(lambda: newcomers.served() >= 20), newcomers.outcomes
+        finally:
+            os.kill(stopped, signal.SIGCONT)
+        assert wait_until(lambda: is_even(service, 3)), f"{connections(service)}\n{service.log()}"
+    assert load.outcomes.keys() == newcomers.outcomes.keys() == {"success"}, (
+        load.outcomes,
+        newcomers.outcomes,
+    )
