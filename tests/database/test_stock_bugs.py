@@ -217,6 +217,7 @@ async def test_batch_is_all_or_nothing_and_answers_for_each(database: Database) 
     assert await database.fetch_val("SELECT max(n) FROM entries") == 2
 
 
+@pytest.mark.timing
 @pytest.mark.parametrize("known", [True, False])
 async def test_caller_of_a_slow_query_leaves_when_cancelled_and_others_read_on(
     database: Database, known: bool

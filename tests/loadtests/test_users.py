@@ -66,6 +66,7 @@ def test_a_client_that_repeats_in_silence_is_refused() -> None:
     assert done.stderr.startswith("This HTTP client hides failures: a server dropped 1 request, saw ")
 
 
+@pytest.mark.timing
 def test_latency_in_an_open_loop_counts_from_the_schedule() -> None:
     """The third answer comes a second late, and all that fell due behind it say so."""
 
