@@ -24,9 +24,7 @@ def is_even(service: Service, workers: int) -> bool:
 
 @pytest.mark.parametrize("loop", ["uvloop", "asyncio"])
 def test_connections_are_even_and_even_again_after_a_kill_and_a_scale(tmp_path: Path, loop: str) -> None:
-    service = Service(
-        tmp_path, COACHMAN_APP="probe:app", COACHMAN_WORKERS="3", COACHMAN_LOOP=loop, PYTHONPATH=APPS
-    )
+    service = Service(tmp_path, app="probe", COACHMAN_WORKERS="3", COACHMAN_LOOP=loop)
     with running(service), Load(service.port, "/pid", clients=CLIENTS, pause=0.02) as load:
         assert wait_until(lambda: is_even(service, 3)), f"{connections(service)}\n{service.log()}"
         service.wait_settled()
