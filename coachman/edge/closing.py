@@ -1,4 +1,4 @@
-"""The end of a connection after an error response."""
+"""The end of a connection whose client may still be sending."""
 
 import asyncio
 
@@ -10,23 +10,21 @@ LINGER_BYTES = 8 * 1024 * 1024
 
 
 class LingeringClose:
-    """Sends an error response, shuts the sending side and discards input until the connection ends.
+    """Shuts the sending side behind a last response, and discards input until the connection ends.
 
-    A close while received bytes are unread makes the kernel send a reset, which can destroy the response
-    before the client has read it (RFC 9112, 9.6).
+    `rejection` is the error to be sent before, if there is one. A close while received bytes are unread makes
+    the kernel send a reset, which can destroy the response before the client has read it (RFC 9112, 9.6).
     """
 
-    def __init__(self, rejection: Rejection, transport: WriteBuffer, loop: asyncio.AbstractEventLoop) -> None:
+    def __init__(
+        self, rejection: Rejection | None, transport: WriteBuffer, loop: asyncio.AbstractEventLoop
+    ) -> None:
         self.rejection = rejection
         self._transport, self._loop = transport, loop
         self._discarded_bytes = 0
         self._timer: asyncio.TimerHandle | None = None
 
-    @property
-    def has_begun(self) -> bool:
-        return self._timer is not None
-
-    def begin(self, response: bytes) -> None:
+    def begin(self, response: bytes = b"") -> None:
         self._transport.write(response)
         self._transport.write_eof()
         self._timer = self._loop.call_later(LINGER_SECONDS, self._transport.transport.abort)

@@ -96,6 +96,8 @@ class HttpProtocol(RequestReader):
             self.transport.flush()  # type: ignore[attr-defined]
         now = monotonic()
         self._table.busy_seconds += now - self._started_at
+        if self._running is not None and self._running.ends_connection:
+            self._end()
         if self.pipeline or self.transport.is_closing():
             HttpToolsProtocol.on_response_complete(self)
         else:  # the same, without a timer for each request
@@ -112,6 +114,15 @@ class HttpProtocol(RequestReader):
         elif not self.transport.is_closing():
             self._continue()
 
+    def _end(self) -> None:
+        """Behind a response that has said `connection: close`."""
+        if self.scheme == "https":
+            self.transport.close()  # TLS ends both sides at once
+        else:
+            self._stage = CLOSING
+            self._closing = LingeringClose(None, self.transport, self.loop)  # type: ignore[arg-type]
+            self._closing.begin()
+
     def _continue(self) -> None:
         """What is next on a connection with other than a complete request before it."""
         if self._closing is not None:
@@ -127,7 +138,7 @@ class HttpProtocol(RequestReader):
         if self.cycle.keep_alive:
             self._become_idle(monotonic())
         else:
-            self.transport.close()
+            self._end()
 
     def _has_pending_response(self) -> bool:
         running = self._running
@@ -172,6 +183,7 @@ class HttpProtocol(RequestReader):
 
     def _send_rejection(self) -> None:
         assert self._closing is not None
+        assert self._closing.rejection is not None
         is_head = self.parser.get_method() == b"HEAD"
         response = self._closing.rejection.response(self.server_state.default_headers, is_head=is_head)
         self._closing.begin(response)

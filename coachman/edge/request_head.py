@@ -94,7 +94,9 @@ def check_host(version: str, fields: Fields) -> None:
         raise RejectedError(Rejection.HOST)
 
 
-def body_limit(target: bytes, fields: Fields, by_name: dict[bytes, bytes], limits: Limits) -> int:
+def body_limit(
+    version: str, target: bytes, fields: Fields, by_name: dict[bytes, bytes], limits: Limits
+) -> int:
     """How many bytes the body may have. Raises RejectedError where the head announces more."""
     limit = limits.body_bytes
     if limits.body_bytes_below:
@@ -103,6 +105,8 @@ def body_limit(target: bytes, fields: Fields, by_name: dict[bytes, bytes], limit
     if b"content-length" in by_name and int(by_name[b"content-length"]) > limit:
         raise RejectedError(Rejection.BODY_BYTES)
     if b"transfer-encoding" in by_name:
+        if version == "1.0":  # whoever sent it may have read another end of the body (RFC 9112, 6.1)
+            raise RejectedError(Rejection.MALFORMED)
         check_transfer_coding(tokens(fields, b"transfer-encoding"))
     return limit
 

@@ -154,7 +154,7 @@ class RequestReader(HttpToolsProtocol):
         if self._stage is BODY:
             self._has_trailers = True
         else:
-            self.headers.append((name.lower(), value))
+            self.headers.append((name.lower(), value.strip()))  # the parser leaves a tab behind it
 
     def on_headers_complete(self) -> None:
         """In the place of Uvicorn's, which knows neither Response nor absolute targets."""
@@ -217,7 +217,7 @@ class RequestReader(HttpToolsProtocol):
             raise RejectedError(Rejection.MALFORMED)
         self._max_body_bytes = limits.body_bytes
         if limits.body_bytes_below or b"content-length" in by_name or b"transfer-encoding" in by_name:
-            self._max_body_bytes = request_head.body_limit(self.url, fields, by_name, limits)
+            self._max_body_bytes = request_head.body_limit(version, self.url, fields, by_name, limits)
         if len(self.connections) > limits.connections:
             raise RejectedError(Rejection.CONNECTIONS)
         return by_name

@@ -20,6 +20,7 @@ class Response(RequestResponseCycle):
     _is_reframed = False  # the body's framing is not Uvicorn's
     _is_without_content = False
     _is_received = False  # the application has the end of the body
+    ends_connection = False  # the protocol closes it once the response is complete
     is_half_closed = False  # the application that asks is told http.disconnect; it may respond all the same
 
     async def run_asgi(self, app: Any) -> None:
@@ -52,10 +53,13 @@ class Response(RequestResponseCycle):
                 message["status"] in WITHOUT_CONTENT or self.scope["http_version"] == "1.0"
             ):
                 message = self._reframe(message)
-        elif self._is_reframed:
-            if self._is_without_content:
-                message = {**message, "body": b""}
-            self.expected_content_length = len(message.get("body", b""))  # any length is right
+        else:
+            if not self.keep_alive:  # has been said; Uvicorn would close at once
+                self.keep_alive, self.ends_connection = True, True
+            if self._is_reframed:
+                if self._is_without_content:
+                    message = {**message, "body": b""}
+                self.expected_content_length = len(message.get("body", b""))  # any length is right
         return RequestResponseCycle.send(self, message)
 
     def _reframe(self, message: Any) -> Any:

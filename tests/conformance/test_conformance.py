@@ -1,0 +1,39 @@
+"""Each request of the table against a worker, on both event loops, in three ways of sending it."""
+
+import asyncio
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from tests.conformance.cases import CASES
+from tests.conformance.conversation import Manner, failures
+from tests.process.service import Service, running
+
+APPS = str(Path(__file__).parent / "apps")
+DELIBERATE = "an error of the application, for a test"
+
+
+@pytest.fixture(scope="module", params=["uvloop", "asyncio"])
+def echo(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Service]:
+    service = Service(
+        tmp_path_factory.mktemp(request.param),
+        COACHMAN_APP="echo:app",
+        COACHMAN_WORKERS="1",
+        COACHMAN_LOOP=request.param,
+        COACHMAN_BODY_SECONDS="2",
+        PYTHONPATH=APPS,
+    )
+    with running(service):
+        pids = service.worker_pids()
+        yield service
+        assert service.worker_pids() == pids, f"a worker was lost\n{service.log()}"
+        log = service.log()
+        assert log.count("Traceback") == log.count(f"RuntimeError: {DELIBERATE}"), log
+
+
+@pytest.mark.parametrize("manner", Manner)
+def test_each_request_is_answered_as_the_rfc_says(echo: Service, manner: Manner) -> None:
+    wrong = asyncio.run(failures(echo.port, CASES, manner))
+
+    assert not wrong, "\n".join(f"{name}\n    {what}" for name, what in wrong.items())
