@@ -9,6 +9,7 @@ from coachman.settings import load_settings
 from coachman.system import stdio
 from coachman.system.environment_names import HANDOVER_LOG
 from coachman.system.sd_notify import take_notifier
+from coachman.system.sockets import UNIX_SOCKET_UMASK
 
 settings = load_settings()
 stdio.never_block(copy_to=os.environ.pop(HANDOVER_LOG, ""))
@@ -23,6 +24,7 @@ workers = settings.worker_count()[0]
 
 bind = [settings.bind, settings.ops_bind]
 backlog = 2048
+umask = UNIX_SOCKET_UMASK  # else everybody on the machine may speak to a unix socket, past the proxy
 keepalive = settings.keepalive_seconds
 
 timeout = settings.hang_seconds  # the order of all timeouts: docs/timeouts.md

@@ -56,7 +56,11 @@ class ServerSettings(BaseSettings):
     app_dir: Path = Field(Path(), description="the folder that the application is imported from")
     factory: bool = Field(False, description="true or false: whether the application's name is a function's")
     env_file: Path | None = Field(None, description="a file of NAME=VALUE lines")
-    root_path: str = Field("", pattern=r"^(/[^\s?#]*[^\s?#/])?$", description="a path such as /api/v1")
+    root_path: str = Field(
+        "",
+        pattern=r"^(/[\w.~!$&'()*+,;=:@-]+)*$",
+        description="a path such as /api/v1, without a slash at its end, or nothing",
+    )
     preload: bool = Field(True, description="true or false")
     probe: str = Field("", pattern=r"^(/\S*)?$", description="a path such as /health, or nothing")
     bind: Address = Field(BIND, description="HOST:PORT, [IPV6]:PORT or unix:/PATH")

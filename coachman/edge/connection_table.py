@@ -25,9 +25,8 @@ class Connection(Protocol):
     def idle_since(self) -> float | None:
         """Since when the connection waits for the client; None while a response is pending."""
 
-    def evict(self) -> None: ...
-
-    def abort(self) -> None: ...
+    def end(self, *, at_once: bool) -> None:
+        """Closes it; `at_once` without what is still to be sent."""
 
 
 class ConnectionTable:
@@ -59,7 +58,7 @@ class ConnectionTable:
             except Exception:
                 log.exception("A connection's deadlines could not be checked; it is ended")
                 self.connections.discard(connection)
-                connection.abort()
+                connection.end(at_once=True)
 
     def evict_idle(self, open_connections: int, now: float) -> None:
         """Closes the connections that have waited longest for their client.
@@ -82,7 +81,7 @@ class ConnectionTable:
         excess = open_connections - self.limits.connections * 9 // 10
         for _, connection in longest_first[:excess]:
             self.rejections.count(Rejection.EVICTED)
-            connection.evict()
+            connection.end(at_once=False)
 
     def _report(self) -> None:
         """One line for all: a line for each would let an attacker fill the log."""

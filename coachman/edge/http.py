@@ -16,6 +16,8 @@ from coachman.edge.stage import BODY, CLOSING, HEAD, IDLE, RESPONSE
 from coachman.edge.websocket import hand_over, unmapped
 from coachman.edge.write_buffer import WriteBuffer
 
+HALF_CLOSED_SECONDS = 2.0
+
 
 class HttpProtocol(RequestReader):
     """A client's connection, as a state machine.
@@ -34,13 +36,14 @@ class HttpProtocol(RequestReader):
     What it needs of Uvicorn is pinned by tests/unit/coachman/test_internals.py.
     """
 
-    __slots__ = ("_has_eof", "_idle_timer", "_started_at", "_write_progress", "_writes_at_sweep")
+    __slots__ = ("_has_eof", "_idle_timer", "_quiet_since", "_started_at", "_write_progress", "_writes")
 
     def __init__(self, *args: Any, table: ConnectionTable, **kwargs: Any) -> None:
         super().__init__(*args, table=table, **kwargs)
         self._started_at = 0.0
         self._has_eof = False
-        self._write_progress, self._writes_at_sweep = WriteProgress(), -1
+        self._write_progress = WriteProgress()
+        self._writes, self._quiet_since = -1, 0.0  # of a client that has ended its sending side
         self._idle_timer: asyncio.TimerHandle | None = None
 
     # The connection
@@ -198,11 +201,11 @@ class HttpProtocol(RequestReader):
     def idle_since(self) -> float | None:
         return self._since if self._stage in (HEAD, IDLE) and not self._has_pending_response() else None
 
-    def evict(self) -> None:
-        self.transport.close()
-
-    def abort(self) -> None:
-        self.transport.abort()
+    def end(self, *, at_once: bool) -> None:
+        if at_once:
+            self.transport.abort()
+        else:
+            self.transport.close()
 
     def check_deadlines(self, now: float) -> None:
         if self._stage is HEAD:
@@ -210,7 +213,7 @@ class HttpProtocol(RequestReader):
         elif self._stage is BODY:
             self._check_body_deadline(now)
         if self._has_eof:
-            self._check_half_closed()
+            self._check_half_closed(now)
         unsent = self.transport.get_write_buffer_size()
         if self._write_progress.is_stalled(now, unsent, self._limits.answer_seconds):
             self._table.rejections.count(Rejection.ANSWER_SECONDS)
@@ -235,12 +238,13 @@ class HttpProtocol(RequestReader):
         elif is_body_late(now, self._since, self._body_at, self._body_bytes, self._limits):
             self._reject(Rejection.BODY_SECONDS)
 
-    def _check_half_closed(self) -> None:
-        """Tells an application that its client may have left, once it has sent nothing for a second.
+    def _check_half_closed(self, now: float) -> None:
+        """Tells an application that its client may have left, once nothing has been sent for a while.
 
         A client that has gone altogether looks the same until something is sent to it.
         """
         writes: int = self.transport.writes  # type: ignore[attr-defined]
-        if self._running is not None and writes == self._writes_at_sweep:
+        if writes != self._writes:
+            self._writes, self._quiet_since = writes, now
+        elif self._running is not None and now - self._quiet_since > HALF_CLOSED_SECONDS:
             self._running.half_close()
-        self._writes_at_sweep = writes

@@ -51,11 +51,11 @@ def uvicorn_options(settings: ServerSettings) -> dict[str, Any]:
         "ws": "websockets-sansio",
         "interface": "asgi3",  # Uvicorn would guess from the shape of what stands before the application
         "access_log": False,
-        "root_path": settings.root_path,
         "server_header": False,
         # Whoever may connect could else say that it comes from anywhere.
         "proxy_headers": bool(settings.trusted_proxies),
         "forwarded_allow_ips": settings.trusted_proxies,
+        "root_path": settings.root_path,
     }
 
 

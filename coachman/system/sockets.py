@@ -12,6 +12,7 @@ from pathlib import Path
 from coachman.system.environment_names import GUNICORN_PID, LISTEN_PID
 
 PUBLIC, OPS = "public", "ops"
+UNIX_SOCKET_UMASK = 0o117  # read and write for the user and the group
 
 Address = str | tuple[str, int]  # the path of a unix socket, or host and port
 
@@ -143,11 +144,14 @@ def _bind_file(path: Path) -> socket.socket:
         if stat.S_ISSOCK(path.stat().st_mode) and not _is_listening(str(path)):
             path.unlink()  # left behind by a process that was killed
     listener = socket.socket(socket.AF_UNIX)
+    previous = os.umask(UNIX_SOCKET_UMASK)
     try:
         listener.bind(str(path))
     except OSError:
         listener.close()
         raise
+    finally:
+        os.umask(previous)
     return listener
 
 

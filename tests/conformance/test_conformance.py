@@ -1,6 +1,7 @@
 """Each request of the table against a worker, on both event loops, in three ways of sending it."""
 
 import asyncio
+import contextlib
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -8,20 +9,22 @@ import pytest
 
 from tests.conformance.cases import CASES
 from tests.conformance.conversation import Manner, failures
-from tests.process.service import Service, running
+from tests.support.service import Service, running
 
 APPS = str(Path(__file__).parent / "apps")
+BODY_SECONDS = 2
 DELIBERATE = "an error of the application, for a test"
 
 
-@pytest.fixture(scope="module", params=["uvloop", "asyncio"])
-def echo(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Service]:
+@contextlib.contextmanager
+def serving_echo(folder: Path, loop: str) -> Iterator[Service]:
+    """One worker, which must be the same at the end, and have nothing to report but what was asked for."""
     service = Service(
-        tmp_path_factory.mktemp(request.param),
+        folder,
         COACHMAN_APP="echo:app",
         COACHMAN_WORKERS="1",
-        COACHMAN_LOOP=request.param,
-        COACHMAN_BODY_SECONDS="2",
+        COACHMAN_LOOP=loop,
+        COACHMAN_BODY_SECONDS=str(BODY_SECONDS),
         PYTHONPATH=APPS,
     )
     with running(service):
@@ -30,6 +33,12 @@ def echo(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactor
         assert service.worker_pids() == pids, f"a worker was lost\n{service.log()}"
         log = service.log()
         assert log.count("Traceback") == log.count(f"RuntimeError: {DELIBERATE}"), log
+
+
+@pytest.fixture(scope="module", params=["uvloop", "asyncio"])
+def echo(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Service]:
+    with serving_echo(tmp_path_factory.mktemp(request.param), request.param) as service:
+        yield service
 
 
 @pytest.mark.parametrize("manner", Manner)

@@ -1,6 +1,7 @@
 import asyncio
 import os
 import signal
+import stat
 from pathlib import Path
 
 import httpx2
@@ -99,6 +100,7 @@ def test_a_unix_socket_is_served(tmp_path: Path) -> None:
         httpx2.Client(transport=httpx2.HTTPTransport(uds=str(path)), base_url="http://shop") as client,
     ):
         assert client.get("/items").status_code == 200
+        assert stat.S_IMODE(path.stat().st_mode) == 0o660  # not for everybody on the machine
 
 
 @pytest.mark.parametrize("extra", [(), ("--config", "/dev/null", "--no-control-socket")])

@@ -93,9 +93,8 @@ def test_uvicorn_takes_its_default_headers_anew_from_the_configuration_each_seco
 
 def test_uvicorns_protocol_calls_what_the_edge_overrides() -> None:
     own = {name for name in vars(HttpProtocol) if not name.startswith("_")} - {
-        "abort",
+        "end",
         "idle_since",
-        "evict",
         "check_deadlines",
     }
     source = inspect.getsource(HttpToolsProtocol)
@@ -110,6 +109,18 @@ def test_uvicorns_protocol_calls_what_the_edge_overrides() -> None:
         "protocol.connection_made(self.transport)",
     ):
         assert step in source, step
+    assert list(inspect.signature(RequestResponseCycle).parameters) == [
+        "scope", "transport", "flow", "logger", "access_logger", "access_log", "default_headers",
+        "message_event", "expect_100_continue", "keep_alive", "on_response",
+    ]  # fmt: skip
+    send = inspect.getsource(RequestResponseCycle.send)
+    for step in (
+        "if self.chunked_encoding is None and",  # False: the body of a response to HTTP/1.0
+        "if num_bytes > self.expected_content_length:",
+        "self.transport.close()\n                self.on_response()",
+    ):
+        assert step in send, step
+    assert "self.on_response = lambda: None" in inspect.getsource(RequestResponseCycle.run_asgi)
     assert {"disconnected", "response_started", "response_complete", "message_event"} <= set(
         re.findall(r"self\.(\w+) =", inspect.getsource(RequestResponseCycle.__init__))
     )

@@ -2,6 +2,7 @@ from pathlib import Path
 
 import pytest
 
+from coachman.serving.serve import uvicorn_options
 from coachman.settings import OTHER_NAMES, ServerSettings, load_settings
 
 
@@ -129,3 +130,16 @@ def test_a_bad_project_file_ends_in_one_sentence(project: Path, text: str, sente
         load_settings()
 
     assert str(end.value).startswith(sentence)
+
+
+def test_the_root_path_is_uvicorns(monkeypatch: pytest.MonkeyPatch) -> None:
+    assert uvicorn_options(ServerSettings())["root_path"] == ""
+    monkeypatch.setenv("COACHMAN_ROOT_PATH", "/shop/v1")
+    assert uvicorn_options(ServerSettings())["root_path"] == "/shop/v1"
+
+
+@pytest.mark.parametrize("path", ["shop", "/shop/", "/", "/a b", "http://here/"])
+def test_what_is_no_root_path_is_refused(monkeypatch: pytest.MonkeyPatch, path: str) -> None:
+    monkeypatch.setenv("COACHMAN_ROOT_PATH", path)
+    with pytest.raises(SystemExit, match=f"COACHMAN_ROOT_PATH={path} is refused: it must be a path"):
+        load_settings()

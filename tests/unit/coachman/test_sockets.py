@@ -1,6 +1,7 @@
 """Opening and probing an address: each end in one sentence, and nobody else's socket is touched."""
 
 import socket
+import stat
 from pathlib import Path
 
 import pytest
@@ -95,3 +96,9 @@ def test_a_socket_file_in_a_missing_folder_ends_in_one_sentence(tmp_path: Path) 
         sockets.open_socket("COACHMAN_BIND", f"unix:{path}")
     with pytest.raises(SystemExit, match="its directory is missing or not writable"):
         sockets.require_free("COACHMAN_BIND", str(path))
+
+
+def test_a_unix_socket_is_for_its_user_and_group_alone(tmp_path: Path) -> None:
+    path = tmp_path / "public.sock"
+    with sockets.open_socket("COACHMAN_BIND", f"unix:{path}"):
+        assert stat.S_IMODE(path.stat().st_mode) == 0o660

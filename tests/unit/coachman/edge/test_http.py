@@ -10,6 +10,7 @@ import pytest
 import uvicorn
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
+from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 from uvicorn.server import ServerState
 
 from coachman.edge.connection_table import ConnectionTable
@@ -54,15 +55,18 @@ async def echo(scope: Any, receive: Any, send: Any) -> None:
     await send({"type": "http.response.body", "body": text})
 
 
-async def converse(pieces: list[bytes]) -> bytes:
+def ours_with_limits(*arguments: Any) -> HttpProtocol:
+    return HttpProtocol(*arguments, table=ConnectionTable(LIMITS, RejectionCounts()))
+
+
+async def converse(pieces: list[bytes], app: Any = echo, protocol: Any = ours_with_limits) -> bytes:
     """All that the server says, to the end of the connection."""
-    config = uvicorn.Config(echo, lifespan="off", log_config=None, ws="websockets-sansio")
+    config = uvicorn.Config(app, lifespan="off", log_config=None, ws="websockets-sansio", proxy_headers=False)
     config.load()
-    table = ConnectionTable(LIMITS, RejectionCounts())
     loop = asyncio.get_running_loop()
     ours, theirs = socket.socketpair()
     ours.setblocking(False)
-    await loop.connect_accepted_socket(lambda: HttpProtocol(config, ServerState(), {}, table=table), theirs)
+    await loop.connect_accepted_socket(lambda: protocol(config, ServerState(), {}), theirs)
     received = b""
     for piece in pieces:
         with contextlib.suppress(BrokenPipeError):  # refused before all of it was sent
@@ -218,3 +222,35 @@ def test_limits_of_paths_take_the_longest_prefix() -> None:
     limits = Limits(**{**vars(LIMITS), "body_bytes_below": (("/large/er", 9), ("/large", 4000))})
 
     assert [limits.body_bytes_for(path) for path in ("/large/er/x", "/largest", "/")] == [9, 4000, 2000]
+
+
+def scopes_of(sent: bytes, protocol: Any) -> list[dict[str, Any]]:
+    """What an application is told of the requests, without what is made for each."""
+    scopes = []
+
+    async def keep(scope: Any, receive: Any, send: Any) -> None:
+        scopes.append({key: value for key, value in scope.items() if key not in ("client", "server")})
+        await echo(scope, receive, send)
+
+    asyncio.run(converse([sent], keep, protocol))
+    return scopes
+
+
+@pytest.mark.parametrize(
+    "sent",
+    [
+        b"GET /a%20b/c?d=e&f HTTP/1.1\r\n" + LAST + b"\r\n",
+        b"GET /%C3%A9?%20#f HTTP/1.1\r\n" + LAST + b"X-Y: Z\r\nX-Y: 2\r\n\r\n",
+        b"POST //a?b?c HTTP/1.1\r\n" + LAST + b"content-length: 5\r\n\r\nhello",
+        b"OPTIONS * HTTP/1.1\r\n" + LAST + b"\r\n",
+        b"GET / HTTP/1.0\r\n\r\n",
+        b"GET /a HTTP/1.1\r\n" + HOST + b"\r\nGET /b HTTP/1.1\r\n" + LAST + b"\r\n",
+    ],
+)
+def test_an_application_is_told_what_uvicorn_would_tell_it(sent: bytes) -> None:
+    """Our protocol makes the scope itself."""
+    ours = scopes_of(sent, ours_with_limits)
+    stock = scopes_of(sent, HttpToolsProtocol)
+
+    assert ours == stock
+    assert len(ours) == sent.count(b" HTTP/1.")
