@@ -1,16 +1,19 @@
 """What hostile clients do to Coachman and to the usual deployment: `make bench-abuse`.
 
+And how many requests of tests/conformance, which asks what HTTP/1.1 demands, both answer as it does.
+
 Both run the application of tests/abuse with one worker, and are attacked in turn. Ours has deadlines of two
 seconds, so that the program ends soon; the usual side has none to shorten.
 """
 
 import argparse
+import asyncio
 import contextlib
 import signal
 import sys
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 from rich.console import Console
@@ -21,7 +24,10 @@ sys.path.insert(0, str(Path(__file__).parents[1]))
 
 from tests.abuse.attacks import ENDLESS, MEGABYTE
 from tests.abuse.client import HEAD, Attacker, Canary, crowd, still_open
+from tests.conformance.cases import GROUPS
+from tests.conformance.conversation import Manner, failures
 
+ECHO = "tests.conformance.apps.echo:app"
 APP, PATH = "tests.support.apps.target:app", "/pid"
 DEADLINES = {f"COACHMAN_{name}_SECONDS": "2" for name in ("HEAD", "BODY", "ANSWER", "DRAIN")}
 DEADLINES["COACHMAN_KEEPALIVE_SECONDS"] = "1"
@@ -119,6 +125,24 @@ CASES: list[tuple[str, Callable[[Side], str], int]] = [
 ]
 
 
+def conforming(side: Side, group: str) -> str:
+    """How many requests of the group are answered as the RFCs say, in each way of sending them."""
+    cases = GROUPS[group]
+    wrong = [asyncio.run(failures(side.port, cases, manner)) for manner in Manner]
+    return f"{sum(all(case.name not in found for found in wrong) for case in cases)} of {len(cases)}"
+
+
+def conformance(only: str) -> Iterator[tuple[str, str, str]]:
+    """A row for each group of requests: its name, ours and stock."""
+    with (
+        serving("ours", 1, DEADLINES, app=ECHO, request="/") as ours,
+        serving("stock", 1, app=ECHO, request="/") as stock,
+    ):
+        for group in GROUPS:
+            if only in group or only in "HTTP/1.1":
+                yield f"HTTP/1.1: {group}", conforming(ours, group), conforming(stock, group)
+
+
 def attacked(name: str, case: Callable[[Side], str], files: int) -> str:
     with serving(name, 1, DEADLINES, app=APP, request=PATH, files=files) as side:
         try:
@@ -138,6 +162,9 @@ def main() -> None:
             if only in name:
                 with console.status(name):
                     table.add_row(name, attacked("ours", case, files), attacked("stock", case, files))
+        with console.status("HTTP/1.1"):
+            for row in conformance(only):
+                table.add_row(*row)
     except BenchmarkError as error:
         sys.exit(str(error))
     console.print(table)
