@@ -1,4 +1,4 @@
-"""Kills workers under load, and asks afterwards what it cost."""
+"""Kills workers under load, and accounts afterwards for every request."""
 
 import json
 import random
@@ -7,11 +7,11 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from pydantic import BaseModel, ConfigDict
+from pydantic import AliasChoices, BaseModel, ConfigDict, Field
 
 from loadtests import bookings
 from loadtests.load import Load, Outcome
-from loadtests.losses import Blow, losses, stray_failures
+from loadtests.losses import Kill, losses, stray_failures
 from loadtests.procfs import children
 from loadtests.services import SHOP, Service, ServiceError, Target
 
@@ -39,12 +39,12 @@ class DrillPlan(BaseModel):
 
 
 class Drill(BaseModel):
-    """What came of it; `problems` is empty when it passed."""
+    """The outcome of a drill; `problems` is empty when it passed."""
 
     plan: DrillPlan
     begin: float
     end: float
-    blows: list[Blow]
+    kills: list[Kill] = Field(validation_alias=AliasChoices("kills", "blows"))  # their name in older runs
     requests: int
     failures: dict[str, int]
     bookings: int
@@ -62,17 +62,17 @@ def run_drill(target: Target, plan: DrillPlan, progress: Progress) -> tuple[Dril
         pool = max(LEAST_POOL, round(plan.rate))
         with Load(PROFILE, service.url, users=pool, rate=plan.rate, seed=plan.seed, ledger=True) as load:
             begin = load.begin()
-            blows, problems = _strike(service, load, plan, progress)
+            kills, problems = _kill_workers(service, load, plan, progress)
             time.sleep(SETTLE_SECONDS)
             outcome, end = load.end(), time.monotonic()
         problems += _aftermath(service, master, plan, outcome, before)
-    blows = losses(blows, outcome.samples)
-    problems += stray_failures(blows, outcome.samples)
+    kills = losses(kills, outcome.samples)
+    problems += stray_failures(kills, outcome.samples)
     return Drill(
         plan=plan,
         begin=begin,
         end=end,
-        blows=blows,
+        kills=kills,
         requests=len(outcome.samples) + outcome.unfinished,
         failures=dict(outcome.samples.failures),
         bookings=len(outcome.ledger),
@@ -86,25 +86,25 @@ def _stock_up(service: Service) -> None:
         load.end()
 
 
-def _strike(
+def _kill_workers(
     service: Service, load: Load, plan: DrillPlan, progress: Progress
-) -> tuple[list[Blow], list[str]]:
+) -> tuple[list[Kill], list[str]]:
     jitter = random.Random(plan.seed)  # noqa: S311
-    blows: list[Blow] = []
+    kills: list[Kill] = []
     for number in range(plan.kills):
         time.sleep(max(SETTLE_SECONDS, plan.every * jitter.uniform(0.7, 1.3)))
         load.check()
         name = plan.signals[number % len(plan.signals)]
         try:
-            blow = _kill(service, name, plan.ready_seconds)
+            kill = _kill_worker(service, name, plan.ready_seconds)
         except ServiceError as error:
-            return blows, [str(error)]
-        blows.append(blow)
-        progress(f"SIG{name} to {blow.pid}: replaced after {blow.ready_ms:.0f} ms")
-    return blows, []
+            return kills, [str(error)]
+        kills.append(kill)
+        progress(f"SIG{name} to {kill.pid}: replaced after {kill.ready_ms:.0f} ms")
+    return kills, []
 
 
-def _kill(service: Service, name: str, ready_seconds: float) -> Blow:
+def _kill_worker(service: Service, name: str, ready_seconds: float) -> Kill:
     workers = children(service.master)
     printed = service.command(
         "kill-worker", "--any", "--signal", name, "--wait", f"{ready_seconds:g}", "--json"
@@ -112,7 +112,7 @@ def _kill(service: Service, name: str, ready_seconds: float) -> Blow:
     facts: dict[str, Any] = json.loads(printed)
     if facts["pid"] not in workers:
         raise ServiceError(f"Process {facts['pid']} was killed and was no worker of the master.")
-    return Blow(**{key: value for key, value in facts.items() if key in Blow.model_fields})
+    return Kill(**{key: value for key, value in facts.items() if key in Kill.model_fields})
 
 
 def _aftermath(

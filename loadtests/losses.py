@@ -15,7 +15,7 @@ MAY_FAIL = ("closed without answer", "reset")  # as a request on a connection wh
 MAY_FAIL_IN_STOP = (*MAY_FAIL, "http 503")
 
 
-class Blow(BaseModel):
+class Kill(BaseModel):
     """One kill, as `coachman kill-worker --json` tells it; times from `killed_at`, on the monotonic clock."""
 
     signal: str
@@ -38,46 +38,46 @@ class Blow(BaseModel):
         return self.killed_at + self.ready_ms / 1000
 
 
-def losses(blows: Sequence[Blow], samples: Samples) -> list[Blow]:
+def losses(kills: Sequence[Kill], samples: Samples) -> list[Kill]:
     """The same, with what was in flight and what of it failed."""
     return [
-        blow.model_copy(
+        kill.model_copy(
             update={
-                "in_flight": in_flight(blow, samples),
-                "lost": int(np.count_nonzero(_of(blow, samples) & (samples.rows["kind"] != 0))),
+                "in_flight": in_flight(kill, samples),
+                "lost": int(np.count_nonzero(_of(kill, samples) & (samples.rows["kind"] != 0))),
             }
         )
-        for blow in blows
+        for kill in kills
     ]
 
 
-def in_flight(blow: Blow, samples: Samples) -> int:
+def in_flight(kill: Kill, samples: Samples) -> int:
     """At the kill for one that dies at once; one that is stopped gathers more until it is ended."""
-    return int(np.count_nonzero(_of(blow, samples)))
+    return int(np.count_nonzero(_of(kill, samples)))
 
 
-def stray_failures(blows: Sequence[Blow], samples: Samples) -> list[str]:
+def stray_failures(kills: Sequence[Kill], samples: Samples) -> list[str]:
     """Sentences about failures that no kill explains, and about steps in an order that cannot be."""
     explained = samples.rows["kind"] == 0
-    for blow in blows:
-        kinds = MAY_FAIL_IN_STOP if blow.signal == "SIGSTOP" else MAY_FAIL
+    for kill in kills:
+        kinds = MAY_FAIL_IN_STOP if kill.signal == "SIGSTOP" else MAY_FAIL
         allowed = [number for number, kind in enumerate(samples.kinds) if kind in kinds]
-        explained |= _of(blow, samples) & np.isin(samples.rows["kind"], allowed)
+        explained |= _of(kill, samples) & np.isin(samples.rows["kind"], allowed)
     unexplained = Counter(samples.kinds[kind] for kind in samples.rows["kind"][~explained])
     found = [
         f"{count} request{'s' * (count > 1)} failed as {kind!r}, which no kill explains."
         for kind, count in unexplained.items()
     ]
     found += [
-        f"Worker {blow.pid} was not reaped, replaced and ready in this order."
-        for blow in blows
-        if not 0 <= blow.reaped_ms <= blow.forked_ms <= blow.ready_ms
+        f"Worker {kill.pid} was not reaped, replaced and ready in this order."
+        for kill in kills
+        if not 0 <= kill.reaped_ms <= kill.forked_ms <= kill.ready_ms
     ]
     return found
 
 
-def _of(blow: Blow, samples: Samples) -> np.ndarray[tuple[int], np.dtype[np.bool_]]:
-    """Which requests were under way when the worker was struck, or were sent before it had ended."""
+def _of(kill: Kill, samples: Samples) -> np.ndarray[tuple[int], np.dtype[np.bool_]]:
+    """Which requests were under way at the moment of the kill, or were sent before it had ended."""
     rows = samples.rows
-    sent: np.ndarray[tuple[int], np.dtype[np.bool_]] = rows["start"] <= blow.reaped_at + SLACK_SECONDS
-    return sent & (rows["end"] >= blow.killed_at)
+    sent: np.ndarray[tuple[int], np.dtype[np.bool_]] = rows["start"] <= kill.reaped_at + SLACK_SECONDS
+    return sent & (rows["end"] >= kill.killed_at)

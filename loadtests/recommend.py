@@ -23,7 +23,9 @@ class Measured:
 
 
 @dataclass(frozen=True)
-class Wishes:
+class Requirements:
+    """What the number of workers has to meet."""
+
     within: float = 0.05  # of the best
     p99_ms: float | None = None
     memory_mib: float | None = None
@@ -37,7 +39,7 @@ class Verdict(Enum):
     SLOWER = "slower"
     LATE = "misses the p99"
     HEAVY = "needs too much memory"
-    BARE = "no margin for a crash"
+    NO_HEADROOM = "no margin for a crash"
 
 
 @dataclass(frozen=True)
@@ -55,12 +57,14 @@ class Answer:
         return self.smallest is not None and self.smallest == self.largest
 
 
-def recommend(by_workers: Mapping[int, Measured], wishes: Wishes) -> Answer:
+def recommend(by_workers: Mapping[int, Measured], required: Requirements) -> Answer:
     if reason := _refusal(by_workers):
         return Answer(None, None, f"No answer: {reason}.")
     best = best_of(by_workers)
     ratios = {n: paired_ratio(one.rates, by_workers[best].rates) for n, one in by_workers.items()}
-    verdicts = {n: _verdict(n, by_workers, ratios[n], wishes, is_best=n == best) for n in sorted(by_workers)}
+    verdicts = {
+        n: _verdict(n, by_workers, ratios[n], required, is_best=n == best) for n in sorted(by_workers)
+    }
     sure = [n for n, verdict in verdicts.items() if verdict is Verdict.FITS]
     unsure = [n for n, verdict in verdicts.items() if verdict is Verdict.UNSURE]
     if not sure and not unsure:
@@ -68,9 +72,9 @@ def recommend(by_workers: Mapping[int, Measured], wishes: Wishes) -> Answer:
     smallest = min(sure + unsure)
     largest = min(sure) if sure else max(unsure)
     if smallest == largest and sure:
-        sentence = _sentence(smallest, by_workers, ratios[smallest], verdicts, wishes, best)
+        sentence = _sentence(smallest, by_workers, ratios[smallest], verdicts, required, best)
     else:
-        sentence = _undecided(smallest, largest, ratios[smallest], wishes)
+        sentence = _undecided(smallest, largest, ratios[smallest], required)
     return Answer(smallest, largest, sentence, verdicts, best)
 
 
@@ -102,41 +106,41 @@ def _refusal(by_workers: Mapping[int, Measured]) -> str | None:
 
 
 def _verdict(
-    n: int, by_workers: Mapping[int, Measured], ratio: Interval, wishes: Wishes, *, is_best: bool
+    n: int, by_workers: Mapping[int, Measured], ratio: Interval, required: Requirements, *, is_best: bool
 ) -> Verdict:
-    one, floor = by_workers[n], 1 - wishes.within
-    if wishes.memory_mib is not None and one.memory_mib > wishes.memory_mib:
+    one, floor = by_workers[n], 1 - required.within
+    if required.memory_mib is not None and one.memory_mib > required.memory_mib:
         return Verdict.HEAVY
     p99 = interval(list(one.p99_ms.values()))
-    if wishes.p99_ms is not None and (one.behind or p99.low > wishes.p99_ms):
+    if required.p99_ms is not None and (one.behind or p99.low > required.p99_ms):
         return Verdict.LATE
     if not is_best and ratio.high < floor:
         return Verdict.SLOWER
-    if wishes.crash_margin and not _has_margin(n, by_workers, wishes):
-        return Verdict.BARE
-    if ratio.low < floor if not is_best else _may_be_beaten(n, by_workers, wishes):
+    if required.crash_margin and not _has_margin(n, by_workers, required):
+        return Verdict.NO_HEADROOM
+    if ratio.low < floor if not is_best else _may_be_beaten(n, by_workers, required):
         return Verdict.UNSURE
-    if wishes.p99_ms is not None and not p99.high <= wishes.p99_ms:
+    if required.p99_ms is not None and not p99.high <= required.p99_ms:
         return Verdict.UNSURE
     return Verdict.FITS
 
 
-def _may_be_beaten(best: int, by_workers: Mapping[int, Measured], wishes: Wishes) -> bool:
+def _may_be_beaten(best: int, by_workers: Mapping[int, Measured], required: Requirements) -> bool:
     """Whether noise leaves room for a larger number that is much better: then a best of medians is luck."""
-    room = 1 - BEATEN * wishes.within
+    room = 1 - BEATEN * required.within
     return any(
         paired_ratio(by_workers[best].rates, by_workers[m].rates).low < room for m in by_workers if m > best
     )
 
 
-def _has_margin(n: int, by_workers: Mapping[int, Measured], wishes: Wishes) -> bool:
+def _has_margin(n: int, by_workers: Mapping[int, Measured], required: Requirements) -> bool:
     """Whether those left carry the load while one is replaced. One alone leaves nobody."""
     if n == 1:
         return max(by_workers) == 1  # then there is nothing to compare it with
     left = by_workers.get(n - 1)
-    if wishes.rate is None or left is None:
+    if required.rate is None or left is None:
         return True
-    return interval(list(left.rates.values())).low >= wishes.rate
+    return interval(list(left.rates.values())).low >= required.rate
 
 
 def _sentence(
@@ -144,7 +148,7 @@ def _sentence(
     by_workers: Mapping[int, Measured],
     ratio: Interval,
     verdicts: Mapping[int, Verdict],
-    wishes: Wishes,
+    required: Requirements,
     best: int,
 ) -> str:
     rate = interval(list(by_workers[n].rates.values())).mid
@@ -153,22 +157,22 @@ def _sentence(
     else:
         share = f"{ratio.mid:.0%} of what {best} workers do, the most measured"
         parts = [f"Run {_workers(n)}: {rate:,.0f} requests/s, {share}"]
-    if wishes.p99_ms is not None:
+    if required.p99_ms is not None:
         p99 = interval(list(by_workers[n].p99_ms.values())).mid
-        parts.append(f"p99 {p99:.0f} ms of {wishes.p99_ms:g} allowed")
+        parts.append(f"p99 {p99:.0f} ms of {required.p99_ms:g} allowed")
     smaller = [(m, verdict) for m, verdict in verdicts.items() if m < n]
     if smaller:
         m, verdict = smaller[-1]
         parts.append(
             f"{_workers(m)}: none or too few left while one is replaced"
-            if verdict is Verdict.BARE
+            if verdict is Verdict.NO_HEADROOM
             else f"{_workers(m)}: {verdict.value}"
         )
     return "; ".join(parts) + "."
 
 
-def _undecided(smallest: int, largest: int, ratio: Interval, wishes: Wishes) -> str:
-    more = more_repeats(ratio, 1 - wishes.within)
+def _undecided(smallest: int, largest: int, ratio: Interval, required: Requirements) -> str:
+    more = more_repeats(ratio, 1 - required.within)
     cure = f"about {more} more repeats would" if more and more <= 50 else "more repeats hardly will"
     if smallest == largest:
         return f"Perhaps {_workers(smallest)}: this run cannot tell yet whether it is enough; {cure}."

@@ -2,13 +2,14 @@
 
 from datetime import datetime
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, NoReturn
 from urllib.parse import urlsplit
 
 import typer
 from rich.console import Console
 
 FAILURE, NO_ANSWER = 1, 3
+MOST_WORKERS = 256  # of a service
 RUNS = Path("var/loadtests")
 
 Attach = Annotated[
@@ -29,16 +30,16 @@ def console() -> Console:
     return Console(highlight=False, markup=False, soft_wrap=True)
 
 
-def refuse(sentence: object, code: int = FAILURE) -> typer.Exit:
-    """To be raised: the command ends with this sentence."""
-    typer.echo(str(sentence), err=True)
-    return typer.Exit(code)
+def fail(message: object, code: int = FAILURE) -> NoReturn:
+    """Ends the command with `message` on standard error."""
+    typer.echo(str(message), err=True)
+    raise typer.Exit(code)
 
 
 def require_this_machine(url: str) -> None:
     """CPU and memory are read from /proc: of a service elsewhere they would be those of nobody."""
     if urlsplit(url).hostname not in ("127.0.0.1", "::1", "localhost"):
-        raise refuse(
+        fail(
             f"--url {url} is refused: it must be on this machine, whose /proc is read. "
             "Load from elsewhere: locust -f loadtests/locustfile.py --host URL"
         )
@@ -49,5 +50,5 @@ def new_folder(kind: str, out: Path | None) -> Path:
     try:
         folder.mkdir(parents=True, exist_ok=True)
     except OSError as error:
-        raise refuse(f"--out {folder} is refused: {error.strerror}; name another folder.") from None
+        fail(f"--out {folder} is refused: {error.strerror}; name another folder.")
     return folder

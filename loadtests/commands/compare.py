@@ -52,16 +52,16 @@ def compare(
 ) -> None:
     """Measure, and say how many workers to run. Exit code: 0 an answer, 3 none, 1 a failure."""
     if resume and (out is None or not (out / "run.json").exists()):
-        raise common.refuse("--resume needs --out with the folder of a run; nothing was measured.")
+        common.fail("--resume needs --out with the folder of a run; nothing was measured.")
     if baseline is not None and not (baseline / "run.json").exists():
-        raise common.refuse(f"--baseline {baseline} is refused: it must be the folder of a run.")
+        common.fail(f"--baseline {baseline} is refused: it must be the folder of a run.")
     common.require_this_machine(url)
     folder = common.new_folder("compare", out)
     if resume:
         plan = Plan.model_validate(read_description(folder)["plan"])
     else:
         if (folder / "cells.jsonl").exists():
-            raise common.refuse(f"--out {folder} holds a run: --resume goes on with it.")
+            common.fail(f"--out {folder} holds a run: --resume goes on with it.")
         plan = Plan(
             profiles=_names(profiles), workers=_counts(workers), repeats=repeats, duration=duration,
             warmup=warmup, users=users, rate=rate, within=within / 100, p99_ms=p99_ms, memory_mib=mem_budget,
@@ -92,7 +92,7 @@ def _run(
     except KeyboardInterrupt:
         return "Stopped by Ctrl-C"
     except (ServiceError, LoadError) as error:
-        raise common.refuse(f"{error}\nWhat was measured is in {folder}; --resume goes on.") from None
+        common.fail(f"{error}\nWhat was measured is in {folder}; --resume goes on.")
 
 
 def _measure(folder: Path, plan: Plan, target: Target, max_minutes: float) -> str | None:
@@ -112,14 +112,15 @@ def _tell(folder: Path, early: str | None, baseline: Path | None) -> None:
 
 
 def _counts(text: str) -> list[int]:
-    counts = [int(part) for part in text.split(",") if part.isdecimal() and 1 <= int(part) <= 256]
-    if len(counts) != len(text.split(",")):
-        raise common.refuse(f"--workers {text} is refused: it must be numbers from 1 to 256, with commas.")
+    most, parts = common.MOST_WORKERS, text.split(",")
+    counts = [int(part) for part in parts if part.isdecimal() and 1 <= int(part) <= most]
+    if len(counts) != len(parts):
+        common.fail(f"--workers {text} is refused: it must be numbers from 1 to {most}, with commas.")
     return sorted(set(counts))
 
 
 def _names(text: str) -> list[str]:
     names = text.split(",")
     if unknown := [name for name in names if name not in PROFILES]:
-        raise common.refuse(f"--profiles {unknown[0]} is refused: there are {', '.join(PROFILES)}.")
+        common.fail(f"--profiles {unknown[0]} is refused: there are {', '.join(PROFILES)}.")
     return list(dict.fromkeys(names))

@@ -21,7 +21,7 @@ SIGNALS = ("KILL", "STOP", "ABRT")
 
 
 def drill(
-    workers: Annotated[int, typer.Option(min=1, max=256, help="Of which one is killed at a time.")] = 2,
+    workers: Annotated[int, typer.Option(min=1, max=common.MOST_WORKERS, help="How many serve.")] = 2,
     rate: Annotated[float, typer.Option(min=1, help="Requests/s of the open loop.")] = 100,
     kills: Annotated[int, typer.Option(min=1, help="How many.")] = 6,
     every: Annotated[float, typer.Option(min=0, help="Seconds between them, give or take a third.")] = 2,
@@ -39,7 +39,7 @@ def drill(
     """Kill workers under load and account for every request. Exit code: 0 passed, 1 failed."""
     names = signals.split(",")
     if unknown := [name for name in names if name not in SIGNALS]:
-        raise common.refuse(f"--signals {unknown[0]} is refused: there are {', '.join(SIGNALS)}.")
+        common.fail(f"--signals {unknown[0]} is refused: there are {', '.join(SIGNALS)}.")
     common.require_this_machine(url)
     plan = DrillPlan(
         workers=workers, rate=rate, kills=kills, every=every, signals=names, ready_seconds=ready_seconds,
@@ -52,14 +52,14 @@ def drill(
     try:
         found, outcome = _run(plan, attach, url, ops_url, coachman, console.print)
     except KeyboardInterrupt:
-        raise common.refuse("Stopped by Ctrl-C; the drill did not come to its end.") from None
+        common.fail("Stopped by Ctrl-C; the drill did not come to its end.")
     except (ServiceError, LoadError) as error:
-        raise common.refuse(error) from None
+        common.fail(error)
     keep(folder, found, outcome)
     write_drill_report(folder)
     lost = sum(found.failures.values())
     console.print(
-        f"{lost} of {found.requests:,} requests lost in {len(found.blows)} kills; "
+        f"{lost} of {found.requests:,} requests lost in {len(found.kills)} kills; "
         f"{found.bookings} bookings compared with the database."
     )
     for problem in found.problems:

@@ -21,7 +21,7 @@ def report(
     else:
         for name in (folder, baseline):
             if name is not None and not (name / "cells.jsonl").exists():
-                raise common.refuse(
+                common.fail(
                     f"{name} is refused: it must be the folder of a comparison, with its cells.jsonl."
                 )
         for summary in write_report(folder, None, baseline):

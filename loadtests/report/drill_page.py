@@ -26,7 +26,7 @@ def write_drill_report(folder: Path) -> Drill:
         facts=facts,
         drill=drill,
         plan=drill.plan,
-        ready=float(np.median([blow.ready_ms for blow in drill.blows])) if drill.blows else 0.0,
+        ready=float(np.median([kill.ready_ms for kill in drill.kills])) if drill.kills else 0.0,
         lost=sum(drill.failures.values()),
         p99=float(np.percentile(samples.latency_ms(), 99)) if len(samples.answered) else None,
         charts=[_timeline(drill, samples), _latency(drill, samples)] if len(samples) else [],
@@ -79,13 +79,13 @@ def _slowest(times: Floats, values: Floats) -> tuple[Floats, Floats]:
 
 
 def _mark(axes: Axes, drill: Drill) -> None:
-    for number, blow in enumerate(drill.blows):
-        at, ready = blow.killed_at - drill.begin, blow.ready_at - drill.begin
+    for number, kill in enumerate(drill.kills):
+        at, ready = kill.killed_at - drill.begin, kill.ready_at - drill.begin
         label = None if number else "until the next is ready"
         axes.axvspan(at, ready, color=TWO, alpha=0.18, lw=0, label=label)
         axes.axvline(at, color=FAINT, ls="--", lw=1)
         axes.annotate(
-            f"{blow.signal.removeprefix('SIG')} {blow.ready_ms:.0f} ms", (at, 1),
+            f"{kill.signal.removeprefix('SIG')} {kill.ready_ms:.0f} ms", (at, 1),
             xycoords=("data", "axes fraction"), xytext=(3, -10),
             textcoords="offset points", fontsize=8,
         )  # fmt: skip

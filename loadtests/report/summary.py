@@ -11,7 +11,7 @@ from loadtests.cells import Cell, Phase
 from loadtests.fits import Ceiling, Scalability, fit_ceiling, fit_scalability
 from loadtests.intervals import Interval, interval, paired_ratio
 from loadtests.plan import PROFILES, Plan
-from loadtests.recommend import Answer, Measured, Wishes, recommend
+from loadtests.recommend import Answer, Measured, Requirements, recommend
 
 
 @dataclass(frozen=True)
@@ -69,7 +69,7 @@ def summarise(plan: Plan, cells: list[Cell]) -> list[Summary]:
 def _summary(name: str, plan: Plan, cells: list[Cell]) -> Summary:
     rows = _rows(cells)
     measured = {row.workers: _measured(row) for row in rows}
-    wishes = Wishes(plan.within, plan.p99_ms, plan.memory_mib, plan.rate, plan.crash_margin)
+    required = Requirements(plan.within, plan.p99_ms, plan.memory_mib, plan.rate, plan.crash_margin)
     clean = [cell for row in rows for cell in row.cells]
     points = [cell.task.workers for cell in clean], [cell.per_second for cell in clean]
     honest = clean and not any(flags.GENERATOR_LIMITED in cell.flags for cell in clean)
@@ -78,7 +78,7 @@ def _summary(name: str, plan: Plan, cells: list[Cell]) -> Summary:
         title=PROFILES[name].title,
         rows=rows,
         rate=next((cell.rate for cell in cells if cell.rate), None),
-        answer=recommend(measured, wishes),
+        answer=recommend(measured, required),
         ceiling=fit_ceiling(*points) if honest else None,
         law=fit_scalability(*points) if honest else None,
     )

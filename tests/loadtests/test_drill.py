@@ -11,7 +11,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from loadtests.losses import Blow, losses, stray_failures
+from loadtests.losses import Kill, losses, stray_failures
 from loadtests.samples import ROW, Samples
 from tests.support.service import REPOSITORY, Service, running, wait_until
 
@@ -59,9 +59,9 @@ def test_killed_workers_cost_what_they_had_in_flight(service: Service, tmp_path:
         assert "The drill passed." in output
         assert service.report()["master"] == master
     found = json.loads((folder / "drill.json").read_text())
-    assert [blow["signal"] for blow in found["blows"]] == ["SIGKILL", "SIGABRT", "SIGSTOP", "SIGKILL"]
+    assert [kill["signal"] for kill in found["kills"]] == ["SIGKILL", "SIGABRT", "SIGSTOP", "SIGKILL"]
     assert sum(found["failures"].values()) == len(_failed(folder))
-    assert all(blow["lost"] <= blow["in_flight"] for blow in found["blows"])
+    assert all(kill["lost"] <= kill["in_flight"] for kill in found["kills"])
     assert found["bookings"] > 10
     page = (folder / "report.html").read_text()
     assert len(page) < 1_000_000
@@ -112,7 +112,7 @@ def test_a_drill_fails_when_an_acknowledged_booking_is_gone(service: Service, tm
 
 
 def test_a_failure_is_laid_to_a_kill_only_when_it_was_in_flight() -> None:
-    blow = Blow(
+    kill = Kill(
         signal="SIGKILL", slot=0, pid=1, successor=2, killed_at=10, reaped_ms=10, forked_ms=12, ready_ms=50
     )
     rows = np.array(
@@ -126,15 +126,15 @@ def test_a_failure_is_laid_to_a_kill_only_when_it_was_in_flight() -> None:
     )
     samples = Samples(rows, ["/"], ["", "closed without answer", "http 500"])
 
-    (found,) = losses([blow], samples)
+    (found,) = losses([kill], samples)
 
     assert (found.in_flight, found.lost) == (2, 2)
-    assert stray_failures([blow], samples) == [
+    assert stray_failures([kill], samples) == [
         "1 request failed as 'closed without answer', which no kill explains.",
         "1 request failed as 'http 500', which no kill explains.",
     ]
-    assert stray_failures([blow], Samples(rows[:2], samples.names, samples.kinds)) == []
-    swapped = blow.model_copy(update={"forked_ms": 5.0})
+    assert stray_failures([kill], Samples(rows[:2], samples.names, samples.kinds)) == []
+    swapped = kill.model_copy(update={"forked_ms": 5.0})
     assert "was not reaped, replaced and ready in this order" in stray_failures([swapped], samples)[-1]
 
 

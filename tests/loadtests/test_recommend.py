@@ -7,9 +7,9 @@ from typing import Any
 import numpy as np
 import pytest
 
-from loadtests.recommend import Measured, Verdict, Wishes, recommend
+from loadtests.recommend import Measured, Requirements, Verdict, recommend
 
-THROUGHPUT_ONLY = Wishes(crash_margin=False)
+THROUGHPUT_ONLY = Requirements(crash_margin=False)
 
 
 def run(
@@ -31,7 +31,7 @@ def changed(run: dict[int, Measured], n: int, **changes: Any) -> dict[int, Measu
 
 
 def test_two_cores_never_ask_for_more_than_two_workers() -> None:
-    answers = [recommend(run(lambda n: 700 * min(n, 2), seed=seed), Wishes()) for seed in range(60)]
+    answers = [recommend(run(lambda n: 700 * min(n, 2), seed=seed), Requirements()) for seed in range(60)]
 
     assert {answer.smallest for answer in answers} == {2}
     assert sum(answer.is_sure for answer in answers) > 20
@@ -41,15 +41,17 @@ def test_a_flat_line_asks_for_one_worker_and_a_second_for_the_crash() -> None:
     flat = run(lambda n: 620, noise=0.005)
 
     assert recommend(flat, THROUGHPUT_ONLY).smallest == 1
-    answer = recommend(flat, Wishes())
+    answer = recommend(flat, Requirements())
 
-    assert (answer.smallest, answer.verdicts[1]) == (2, Verdict.BARE)
+    assert (answer.smallest, answer.verdicts[1]) == (2, Verdict.NO_HEADROOM)
     assert "while one is replaced" in answer.sentence
 
 
 def test_equals_end_in_the_smaller_or_in_a_range_with_the_repeats_it_takes() -> None:
     for seed in range(40):
-        answer = recommend(run(lambda n: 1000 if n > 1 else 500, workers=3, noise=0.06, seed=seed), Wishes())
+        answer = recommend(
+            run(lambda n: 1000 if n > 1 else 500, workers=3, noise=0.06, seed=seed), Requirements()
+        )
 
         assert answer.smallest == 2
         if not answer.is_sure:
@@ -59,13 +61,13 @@ def test_equals_end_in_the_smaller_or_in_a_range_with_the_repeats_it_takes() -> 
 
 
 def test_a_best_that_noise_has_made_is_not_sure() -> None:
-    answers = [recommend(run(lambda n: 300, noise=0.4, seed=seed), Wishes()) for seed in range(30)]
+    answers = [recommend(run(lambda n: 300, noise=0.4, seed=seed), Requirements()) for seed in range(30)]
 
     assert sum(answer.is_sure for answer in answers) <= 3
 
 
 def test_two_repeats_are_too_few() -> None:
-    answer = recommend(run(lambda n: 700 * min(n, 2), repeats=2), Wishes())
+    answer = recommend(run(lambda n: 700 * min(n, 2), repeats=2), Requirements())
 
     assert answer.sentence == "No answer: too few repeats for 1 worker: 2, and 3 are the least."
 
@@ -81,7 +83,7 @@ def test_two_repeats_are_too_few() -> None:
 def test_what_is_not_about_the_server_is_no_answer(changes: dict[str, Any], reason: str) -> None:
     clean = run(lambda n: 700 * n, noise=0.01)
 
-    answer = recommend(changed(clean, 4, **changes), Wishes())
+    answer = recommend(changed(clean, 4, **changes), Requirements())
 
     assert answer.smallest is None
     assert reason in answer.sentence
@@ -90,7 +92,7 @@ def test_what_is_not_about_the_server_is_no_answer(changes: dict[str, Any], reas
 def test_a_limited_generator_elsewhere_than_at_the_best_does_no_harm() -> None:
     clean = run(lambda n: 700 * min(n, 2), noise=0.01)
 
-    assert recommend(changed(clean, 1, generator_limited=True), Wishes()).smallest == 2
+    assert recommend(changed(clean, 1, generator_limited=True), Requirements()).smallest == 2
 
 
 def test_the_p99_asks_for_more_workers_than_the_throughput() -> None:
@@ -98,7 +100,7 @@ def test_the_p99_asks_for_more_workers_than_the_throughput() -> None:
     for n, ms in ((1, 300.0), (2, 240.0), (3, 60.0), (4, 55.0)):
         measured = changed(measured, n, p99_ms={block: ms + block for block in range(5)})
 
-    answer = recommend(measured, Wishes(p99_ms=100))
+    answer = recommend(measured, Requirements(p99_ms=100))
 
     assert answer.smallest == answer.largest == 3
     assert answer.verdicts[2] is Verdict.LATE
@@ -109,13 +111,13 @@ def test_requests_that_pile_up_miss_any_p99() -> None:
     measured = run(lambda n: 620, workers=2, noise=0.005)
     measured = changed(measured, 2, p99_ms=dict.fromkeys(range(5), 50.0), behind=True)
 
-    assert recommend(measured, Wishes(p99_ms=100)).verdicts[2] is Verdict.LATE
+    assert recommend(measured, Requirements(p99_ms=100)).verdicts[2] is Verdict.LATE
 
 
 def test_the_memory_budget_bounds_the_answer() -> None:
     measured = run(lambda n: 700 * n, noise=0.01)
 
-    answer = recommend(measured, Wishes(memory_mib=90))
+    answer = recommend(measured, Requirements(memory_mib=90))
 
     assert answer.smallest is None
     assert answer.verdicts == {
@@ -130,5 +132,5 @@ def test_the_memory_budget_bounds_the_answer() -> None:
 def test_those_left_after_a_crash_have_to_carry_the_stated_rate() -> None:
     measured = run(lambda n: 700 * min(n, 2), noise=0.005)
 
-    assert recommend(measured, Wishes(rate=500)).smallest == 2
-    assert recommend(measured, Wishes(rate=1000)).smallest == 3
+    assert recommend(measured, Requirements(rate=500)).smallest == 2
+    assert recommend(measured, Requirements(rate=1000)).smallest == 3
