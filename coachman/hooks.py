@@ -21,7 +21,7 @@ from coachman.metrics import store
 from coachman.metrics.counters import Metrics
 from coachman.metrics.store import Store
 from coachman.serving.serve import uvicorn_options
-from coachman.settings import MOST_WORKERS, ServerSettings, load_settings
+from coachman.settings import MOST_WORKERS, ServerSettings, load_settings, misspelled_settings
 from coachman.state import runtime_dir
 from coachman.system import app_finder, app_loader, sockets
 from coachman.system.environment_names import EXPOSED, GUNICORN_PID, LISTEN_FDNAMES, WORKER_COUNT
@@ -55,6 +55,8 @@ class Hooks:
         _refuse_options(server, settings)
         if names is None:
             self._require_free(server.cfg.address)
+        for sentence in misspelled_settings():
+            server.log.warning("%s", sentence)
         parent = int(os.environ.get(GUNICORN_PID, "0"))
         takeover = Takeover(settings.runtime_dir, parent)
         scoreboard = runtime_dir.open_scoreboard(settings.runtime_dir, os.getpid(), parent=parent)

@@ -19,6 +19,8 @@ from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 from coachman.system import project_file, setting_values
 from coachman.system.addresses import with_parts
 from coachman.system.cpus import default_workers
+from coachman.system.environment_names import NO_SETTINGS
+from coachman.system.misspelled import misspelled
 
 MOST_WORKERS = 256
 BIND = "127.0.0.1:8000"
@@ -238,3 +240,9 @@ def source_key(name: str, names: Mapping[str, str]) -> str:
     if not os.environ.get(key) and name in project_file.read(Path.cwd()):
         return f"{project_file.NAME}: tool.coachman.{name}"
     return key
+
+
+def misspelled_settings() -> list[str]:
+    """A sentence for each variable that looks like a setting and is none, such as COACHMAN_WORKRES."""
+    known = {f"COACHMAN_{name.upper()}" for name in ServerSettings.model_fields}
+    return misspelled(set(os.environ) - NO_SETTINGS, "COACHMAN_", known)

@@ -20,7 +20,7 @@ from coachman.metrics import store
 from coachman.metrics.counters import Metrics
 from coachman.metrics.store import Store
 from coachman.serving.serve import ProcessContext, limit_uvicorn_logging, serve, uvicorn_options
-from coachman.settings import ServerSettings, load_settings
+from coachman.settings import ServerSettings, load_settings, misspelled_settings
 from coachman.state import runtime_dir
 from coachman.state.events import Events
 from coachman.state.history import History
@@ -42,6 +42,8 @@ def run() -> None:
     settings = load_settings()
     stdio.never_block()
     formatters.write_to_stderr(settings.log_format, settings.log_level)
+    for sentence in misspelled_settings():
+        log.warning("%s", sentence)
     counts_in = store.keep(settings.runtime_dir) if settings.metrics else None
     application = load(settings.app, str(settings.app_dir), factory=settings.factory)
     config = uvicorn.Config(application, log_config=None, **uvicorn_options(settings))

@@ -7,7 +7,7 @@ import typer
 
 from coachman.cli._configuration import Configuration, configure
 from coachman.cli._options import Given, with_options
-from coachman.settings import ServerSettings
+from coachman.settings import ServerSettings, misspelled_settings
 from coachman.state import runtime_dir
 from coachman.system import app_finder, app_loader
 from coachman.system.event_loop import uvicorn_loop
@@ -19,6 +19,8 @@ def check(application: str, given: Given, *, show: Annotated[bool, typer.Option(
     """Read the settings and load the application, as a master would; say what is wrong in one sentence."""
     configuration = configure(application, given)
     settings = configuration.settings
+    for sentence in misspelled_settings():
+        print(sentence)
     if show:
         _show(configuration)
     uvicorn_loop(settings.loop)

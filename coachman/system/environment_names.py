@@ -29,6 +29,16 @@ NOTIFY_SOCKET = "NOTIFY_SOCKET"
 WATCHDOG_PID = "WATCHDOG_PID"
 WATCHDOG_USEC = "WATCHDOG_USEC"
 
+# Names that begin as settings do: of this module, and of the shop's settings until version 0.1.
+NO_SETTINGS = frozenset(
+    {
+        *(EXPOSED, WORKER_COUNT, HANDOVER_LOG),
+        *("COACHMAN_DATABASE_URL", "COACHMAN_DATABASE_CONNECTIONS", "COACHMAN_THREADS", "COACHMAN_DOCS"),
+        *("COACHMAN_KEYS_FILE", "COACHMAN_KEYS_FOR", "COACHMAN_MAX_BODY_BYTES"),
+        "COACHMAN_TEST_CACHE",  # of tests/vm
+    }
+)
+
 # What systemd or Gunicorn says to one process, which a process that starts later must not take for its own.
 OF_ONE_PROCESS = frozenset(
     {

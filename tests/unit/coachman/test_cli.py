@@ -80,3 +80,15 @@ def test_flags_that_cannot_hold_are_refused_in_a_sentence(flags: list[str], sent
 
     assert result.exit_code == 1
     assert sentence in result.output
+
+
+def test_check_names_a_mistyped_key(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("COACHMAN_WORKRES", "4")
+
+    assert "did you mean COACHMAN_WORKERS?" in CliRunner().invoke(cli, ["check"]).stdout
+
+
+def test_the_version_is_told() -> None:
+    result = CliRunner().invoke(cli, ["--version"])
+
+    assert (result.exit_code, result.stdout) == (0, f"Coachman {coachman.__version__}\n")

@@ -1,9 +1,10 @@
+import re
 from pathlib import Path
 
 import pytest
 
 from coachman.serving.serve import uvicorn_options
-from coachman.settings import OTHER_NAMES, ServerSettings, load_settings
+from coachman.settings import OTHER_NAMES, ServerSettings, load_settings, misspelled_settings
 
 
 @pytest.fixture(autouse=True)
@@ -143,3 +144,23 @@ def test_what_is_no_root_path_is_refused(monkeypatch: pytest.MonkeyPatch, path: 
     monkeypatch.setenv("COACHMAN_ROOT_PATH", path)
     with pytest.raises(SystemExit, match=f"COACHMAN_ROOT_PATH={path} is refused: it must be a path"):
         load_settings()
+
+
+def test_a_mistyped_key_is_told_with_the_nearest_there_is(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("COACHMAN_WORKRES", "4")
+    monkeypatch.setenv("COACHMAN_XYZZY", "1")
+    monkeypatch.setenv("COACHMAN_BIND", "127.0.0.1:8000")
+    monkeypatch.setenv("COACHMAN_EXPOSED", "0.0.0.0:8000")  # from a master to the application
+
+    assert misspelled_settings() == [
+        "COACHMAN_WORKRES is not a setting, and has no effect; did you mean COACHMAN_WORKERS?",
+        "COACHMAN_XYZZY is not a setting, and has no effect; docs/settings.md lists all there are.",
+    ]
+
+
+def test_what_the_unit_sets_is_not_taken_for_mistyped(monkeypatch: pytest.MonkeyPatch) -> None:
+    unit = (Path(__file__).parents[3] / "systemd" / "coachman.service").read_text()
+    for name, value in re.findall(r"^Environment=(COACHMAN_\w+)=(.*)$", unit, re.MULTILINE):
+        monkeypatch.setenv(name, value)
+
+    assert misspelled_settings() == []
