@@ -1,4 +1,4 @@
-"""`coachman kill-worker`: ends one worker the hard way, and shows how it is replaced."""
+"""`coachman kill-worker`: kills one worker, and shows how it is replaced."""
 
 import json
 import random
@@ -27,14 +27,17 @@ def kill_worker(
     slot: Annotated[int | None, typer.Argument(help="The slot of the worker to kill.")] = None,
     is_any: Annotated[bool, typer.Option("--any", help="Kill a random one, without asking.")] = False,
     signal: Annotated[
-        Signal, typer.Option(help="KILL as a crash, STOP as a hang, ABRT as a crash with its stacks.")
+        Signal, typer.Option(help="KILL: a crash; STOP: a hang; ABRT: a crash that logs its stacks.")
     ] = Signal.KILL,
-    wait_seconds: Annotated[float, typer.Option("--wait", help="How long it may take, in seconds.")] = 120,
+    wait_seconds: Annotated[
+        float, typer.Option("--wait", help="How long the replacement may take, in seconds.")
+    ] = 120,
     as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object.")] = False,
 ) -> None:
-    """Kill one worker and print when it was reaped, when the next was forked and when that served.
+    """Kill one worker and print how fast it is replaced.
 
-    Without a slot it asks, at a terminal.
+    The times are those of its end (reaped), of the fork of the next one, and of when that serves. Without a
+    slot it picks a random worker and asks first.
     """
     scoreboard = find_master("nobody here would replace it, and nothing was killed")
     victim, before = _choose(scoreboard, slot, is_any=is_any)

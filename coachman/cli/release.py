@@ -18,22 +18,22 @@ from coachman.releases.disk import KEPT
 from coachman.releases.layout import Layout, Release
 
 Restart = Annotated[
-    bool, typer.Option("--restart", help="Restart instead of hand over: clients wait, nobody is refused.")
+    bool, typer.Option("--restart", help="Restart instead of a handover: clients wait, none is refused.")
 ]
 
 
 def release(
     source: Annotated[Path, typer.Argument(metavar="[PATH|TARBALL|WHEEL-DIR]")] = Path(),
     wheels: Annotated[
-        Path | None, typer.Option(help="A folder to install packages from, instead of the index.")
+        Path | None, typer.Option(help="A folder to install packages from, instead of the package index.")
     ] = None,
     keep: Annotated[int, typer.Option(min=2, help="How many releases stay on the disk.")] = KEPT,
     restart: Restart = False,
 ) -> None:
     """Make a release of a project and move the service to it, without losing a request.
 
-    It is built, checked and migrated beside the running one, which serves until the new one does. When
-    anything fails the running one stays.
+    The release is built, checked and migrated while the present one serves. When anything fails, the present
+    one stays. Exit code: 0 the new release serves, 1 it was refused.
     """
     origin = source.resolve()
     _finish(
@@ -42,14 +42,19 @@ def release(
 
 
 def rollback(
-    name: Annotated[str | None, typer.Argument(metavar="[ID]", help="By default the one before.")] = None,
+    name: Annotated[
+        str | None,
+        typer.Argument(metavar="[ID]", help="The release to go back to; by default the one before."),
+    ] = None,
     restart: Restart = False,
 ) -> None:
-    """Move the service back to an earlier release. The database stays as it is."""
+    """Move the service back to an earlier release, without losing a request. The database stays as it is."""
     _finish(lambda layout: deploy.rollback(layout, name, _Steps(), restart=restart))
 
 
-def releases(as_json: Annotated[bool, typer.Option("--json", help="A line for each.")] = False) -> None:
+def releases(
+    as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object per line.")] = False,
+) -> None:
     """List the releases on this machine."""
     layout = Layout()
     serving = layout.serving()

@@ -1,4 +1,4 @@
-"""`coachman scale N`: more workers or fewer, while the service runs."""
+"""`coachman scale N`: changes the number of workers while the service runs."""
 
 import json
 import signal
@@ -17,11 +17,16 @@ STEP_SECONDS = 0.02
 
 
 def scale(
-    workers: Annotated[int, typer.Argument(min=1, max=MOST_WORKERS, help="How many workers are to serve.")],
-    wait_seconds: Annotated[float, typer.Option("--wait", help="How long they may take, in seconds.")] = 90,
-    as_json: Annotated[bool, typer.Option("--json")] = False,
+    workers: Annotated[
+        int, typer.Argument(min=1, max=MOST_WORKERS, help="How many workers serve from now on.")
+    ],
+    wait_seconds: Annotated[float, typer.Option("--wait", help="How long that may take, in seconds.")] = 90,
+    as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object.")] = False,
 ) -> None:
-    """Change the number of workers, until the next start or handover; return when so many serve."""
+    """Change the number of workers until the next start or handover.
+
+    Returns when that many serve, and those that are too many have finished their requests and ended.
+    """
     scoreboard = find_master("whoever started it can start more of them")
     if scoreboard.service.handover in (Phase.UNDER_WAY, Phase.REFUSING):
         fail("A handover is under way; the next generation has its own number. Try again after it.")
@@ -41,7 +46,7 @@ def scale(
 
 
 def _ask(scoreboard: Scoreboard, workers: int) -> None:
-    """One signal at a time: two of a kind that are pending at once are one."""
+    """Signals the master once for each worker, and waits each time: the kernel merges two pending signals."""
     while (now := scoreboard.service.workers) != workers:
         signum = signal.SIGTTIN if now < workers else signal.SIGTTOU
         signal_process(scoreboard.service.pid, signum, "The master")
@@ -55,7 +60,7 @@ def _ask(scoreboard: Scoreboard, workers: int) -> None:
 
 
 def _wait_until_serving(scoreboard: Scoreboard, workers: int, seconds: float) -> bool:
-    """Whether exactly so many serve and those that are too many have ended, in time."""
+    """Whether, in time, exactly `workers` serve and the others have ended."""
     deadline = time.monotonic() + seconds
     while time.monotonic() < deadline:
         if scoreboard.ready() == workers == len(scoreboard.rows()):
