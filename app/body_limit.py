@@ -9,7 +9,7 @@ from app.server import limits_bodies
 
 
 class BodyLimit:
-    """Like FastAPI's `max_body_size`, whose own answer is plain text and cannot be replaced."""
+    """Answers 413 as a problem document; FastAPI's own `max_body_size` answers in plain text."""
 
     def __init__(self, app: ASGIApp, max_body_bytes: int) -> None:
         self.app = app

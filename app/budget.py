@@ -15,7 +15,7 @@ LIMIT = """
 
 
 async def missing_connections(database: Database, connections: int) -> str | None:
-    """Why they cannot be enough, in one sentence; None when they are."""
+    """Returns why the connections cannot be enough, in one sentence; None when they are."""
     workers = worker_count()
     needed = workers * connections * GENERATIONS
     limit: int = await database.fetch_val(LIMIT)

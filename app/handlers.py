@@ -48,7 +48,7 @@ async def handle_problem(request: Request, error: Exception) -> JSONResponse:
 
 
 async def handle_http_exception(request: Request, error: Exception) -> JSONResponse:
-    """What Starlette and FastAPI raise themselves."""
+    """Answers for errors that Starlette and FastAPI raise themselves."""
     assert isinstance(error, HTTPException)
     detail = SENTENCES.get(error.status_code) or error.detail
     if error.status_code == 400 and error.__cause__:
@@ -89,7 +89,7 @@ async def handle_invalid_request(request: Request, error: Exception) -> JSONResp
 
 
 def _field_error(details: dict[str, Any]) -> FieldError:
-    """The field and what is wrong with it, never its value: it may be huge, or not encodable."""
+    """Returns the field and what is wrong with it, never its value: it may be huge, or not encodable."""
     place, *path = details["loc"]
     if details["type"] == "json_invalid":
         return FieldError(field="body", message=f"{details['ctx']['error']} at character {path[0]}")
@@ -101,7 +101,7 @@ def _field_error(details: dict[str, Any]) -> FieldError:
 
 
 def _encodable(text: str) -> str:
-    """`text` with what JSON or a terminal cannot carry escaped, and cut."""
+    """Returns `text`, cut, with everything escaped that JSON or a terminal cannot carry."""
     if len(text) > MAX_FIELD_CHARACTERS:
         text = f"{text[:MAX_FIELD_CHARACTERS]}..."
     return "".join(c if c.isprintable() else ascii(c)[1:-1] for c in text)
@@ -129,5 +129,5 @@ async def handle_unavailable(request: Request, error: Exception) -> JSONResponse
 
 
 async def handle_crash(request: Request, error: Exception) -> JSONResponse:
-    """A fault of ours: the server logs the traceback, the client gets none."""
+    """Answers 500 for a fault of ours: the server logs the traceback, the client gets none."""
     return Problem(500, "The server failed on this request; its log says why.").response()

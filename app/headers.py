@@ -1,4 +1,4 @@
-"""What every answer tells browsers."""
+"""Security headers of every response."""
 
 from starlette.datastructures import MutableHeaders
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
@@ -21,7 +21,7 @@ DOCS = ("/docs", "/redoc")
 
 
 class SecurityHeaders:
-    """ASGI. No CORS header is ever sent: other sites' pages may not read what is served here."""
+    """Adds the headers. No CORS header is ever sent: other sites may not read what is served here."""
 
     def __init__(self, app: ASGIApp) -> None:
         self.app = app

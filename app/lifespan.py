@@ -1,4 +1,4 @@
-"""What a worker opens before its first request and closes after its last."""
+"""Opens the database and reads the keys before a worker's first request, and closes it after the last."""
 
 import contextlib
 import gc
@@ -46,7 +46,7 @@ async def lifespan(app: FastAPI) -> AsyncIterator[dict[str, Any]]:
 
 
 def _require_keys(settings: Settings) -> Keys:
-    """Read by each worker when it starts, so that a reload takes up what has changed."""
+    """Reads the keys; each worker does so when it starts, so that a reload brings in changes."""
     try:
         keys = Keys(load_keys(settings.keys_file), settings.keys_for)
     except KeysError as error:
@@ -62,7 +62,7 @@ def _require_keys(settings: Settings) -> Keys:
 
 @contextlib.asynccontextmanager
 async def open_database(url: str, connections: int = 1) -> AsyncIterator[Database]:
-    """The database, connected and at a revision that this release works with."""
+    """Yields the database, connected and at a revision that this release works with."""
     _require_local_disk(url)
     options: dict[str, Any] = {"size": connections} if is_postgresql(url) else {}
     database = Database(url, observe=metrics.observe, **options)

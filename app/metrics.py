@@ -1,4 +1,4 @@
-"""What the data layer does, for whoever collects Prometheus metrics in this process."""
+"""Prometheus metrics of the data layer."""
 
 from collections.abc import Callable
 
@@ -28,5 +28,5 @@ TAKEN_BY: dict[str, Callable[[float], None]] = {
 
 
 def observe(name: str, value: float) -> None:
-    """What a Database is given as `observe`."""
+    """Records one figure of the data layer; a Database is given this as `observe`."""
     TAKEN_BY[name](value)

@@ -47,7 +47,7 @@ class Comparison:
         self._deadline = time.monotonic() + max_minutes * 60
 
     def run(self) -> str | None:
-        """Why it ended early, or None."""
+        """Runs the plan. Returns why it ended early, or None."""
         done = accepted_tasks(self._cells)
         tasks = [task for task in self._plan.tasks() if task not in done]
         total = len(tasks)
@@ -92,7 +92,7 @@ class Comparison:
         return cell
 
     def _rate(self, profile: str) -> float:
-        """Set once for the whole run, by the first block: the p99 of other rates could not be compared."""
+        """Returns the rate of the whole run, set by its first block, so that p99s can be compared."""
         if self._plan.rate:
             return self._plan.rate
         mine = [cell for cell in self._cells if cell.task.profile == profile]
@@ -104,7 +104,7 @@ class Comparison:
 
 
 def describe(folder: Path, plan: BaseModel, attached: str | None) -> None:
-    """What one has to know to repeat it; written before anything is measured."""
+    """Writes what one has to know to repeat the run, before anything is measured."""
     facts = {
         "plan": plan.model_dump(),
         "command": ["python", "-m", "loadtests", *sys.argv[1:]],
@@ -120,7 +120,7 @@ def describe(folder: Path, plan: BaseModel, attached: str | None) -> None:
 
 
 def read_description(folder: Path) -> dict[str, Any]:
-    """Raises FileNotFoundError where no run was kept."""
+    """Reads what `describe` wrote. Raises FileNotFoundError where there is no run."""
     facts: dict[str, Any] = json.loads((folder / "run.json").read_text())
     return facts
 

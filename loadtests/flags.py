@@ -1,4 +1,4 @@
-"""When a figure is not about the server. Pure."""
+"""Flags measurements whose figure is not about the server. Pure."""
 
 from collections.abc import Sequence
 

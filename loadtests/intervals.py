@@ -34,7 +34,7 @@ class Interval(NamedTuple):
 
 
 def interval(values: Sequence[float]) -> Interval:
-    """Of the repeats of one thing."""
+    """Returns the interval in which the middle of `repeats` lies."""
     if not values:
         return Interval(0, math.nan, math.inf, 0)
     mid = float(np.median(values))
@@ -45,13 +45,13 @@ def interval(values: Sequence[float]) -> Interval:
 
 
 def paired_ratio(of: Mapping[int, float], to: Mapping[int, float]) -> Interval:
-    """`of` / `to`, by block: what a neighbour does to both of a block falls out."""
+    """Returns the ratio `of` / `to`, block by block: what disturbs both of a block cancels out."""
     blocks = sorted(of.keys() & to.keys())
     return interval([of[block] / to[block] for block in blocks])
 
 
 def unpaired_ratio(of: Sequence[float], to: Sequence[float]) -> Interval:
-    """`of` / `to`, for two runs that share no block (Welch)."""
+    """Returns the ratio `of` / `to` for two runs that share no block (Welch)."""
     repeats = min(len(of), len(to))
     if repeats < LEAST_REPEATS:
         mid = float(np.median(of) / np.median(to)) if repeats else math.nan

@@ -1,4 +1,4 @@
-"""A generator process, from the side of the one who measures."""
+"""A generator process, seen by the process that measures."""
 
 import json
 import queue
@@ -85,7 +85,7 @@ class Load:
         return self._process.pid
 
     def begin(self) -> float:
-        """Sends the first requests; returns when."""
+        """Sends the first requests, and returns the time of it."""
         self._expect("ready")
         self._say(json.dumps(self._spec))
         return float(self._expect("started")["at"])
@@ -103,7 +103,7 @@ class Load:
         )
 
     def lag_ms(self, begin: float, end: float) -> float | None:
-        """After `end`: how late the generator itself was in a window."""
+        """Returns how late the generator itself was in a window. To be called after `end`."""
         return read_lag_ms(Path(self._folder.name, "lag.bin"), begin, end)
 
     def check(self) -> None:

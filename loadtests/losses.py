@@ -16,7 +16,7 @@ MAY_FAIL_IN_STOP = (*MAY_FAIL, "http 503")
 
 
 class Kill(BaseModel):
-    """One kill, as `coachman kill-worker --json` tells it; times from `killed_at`, on the monotonic clock."""
+    """One kill, as `coachman kill-worker --json` prints it; `killed_at` is of the monotonic clock."""
 
     signal: str
     slot: int
@@ -39,7 +39,7 @@ class Kill(BaseModel):
 
 
 def losses(kills: Sequence[Kill], samples: Samples) -> list[Kill]:
-    """The same, with what was in flight and what of it failed."""
+    """Returns the kills with the requests that were in flight, and those of them that failed."""
     return [
         kill.model_copy(
             update={
@@ -52,12 +52,12 @@ def losses(kills: Sequence[Kill], samples: Samples) -> list[Kill]:
 
 
 def in_flight(kill: Kill, samples: Samples) -> int:
-    """At the kill for one that dies at once; one that is stopped gathers more until it is ended."""
+    """Returns how many requests were in flight; a stopped worker collects more until it is killed."""
     return int(np.count_nonzero(_of(kill, samples)))
 
 
 def stray_failures(kills: Sequence[Kill], samples: Samples) -> list[str]:
-    """Sentences about failures that no kill explains, and about steps in an order that cannot be."""
+    """Returns sentences about failures that no kill explains, and about steps in an impossible order."""
     explained = samples.rows["kind"] == 0
     for kill in kills:
         kinds = MAY_FAIL_IN_STOP if kill.signal == "SIGSTOP" else MAY_FAIL
@@ -77,7 +77,7 @@ def stray_failures(kills: Sequence[Kill], samples: Samples) -> list[str]:
 
 
 def _of(kill: Kill, samples: Samples) -> np.ndarray[tuple[int], np.dtype[np.bool_]]:
-    """Which requests were under way at the moment of the kill, or were sent before it had ended."""
+    """Marks the requests that were in flight at the kill, or were sent before the worker had ended."""
     rows = samples.rows
     sent: np.ndarray[tuple[int], np.dtype[np.bool_]] = rows["start"] <= kill.reaped_at + SLACK_SECONDS
     return sent & (rows["end"] >= kill.killed_at)

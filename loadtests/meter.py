@@ -56,7 +56,7 @@ class Reading:
 
 
 def wait_for_quiet(cores: float, limit_seconds: float) -> bool:
-    """Whether others came to use less than `cores` in time."""
+    """Waits until other processes use less than `cores`; returns whether they did in time."""
     deadline = time.monotonic() + limit_seconds
     while time.monotonic() < deadline:
         begin = Reading.take(0, 0)

@@ -126,6 +126,6 @@ def free_port() -> int:
 
 
 def untouched_environment() -> dict[str, str]:
-    """The environment without what would change the service."""
+    """Returns the environment without what would change the service."""
     meddling = ("COACHMAN_", "GUNICORN_", "UVICORN_", "WEB_CONCURRENCY")
     return {key: value for key, value in os.environ.items() if not key.startswith(meddling)}

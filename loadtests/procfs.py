@@ -15,7 +15,7 @@ class Machine(NamedTuple):
 
 
 def cpu_seconds(pid: int, *, with_ended_children: bool = False) -> float:
-    """0 for a process that is gone. Ended children count once their parent has reaped them."""
+    """Returns the CPU time of a process, 0 when it is gone. Children count once they are reaped."""
     try:
         fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
     except (FileNotFoundError, ProcessLookupError):
@@ -25,7 +25,7 @@ def cpu_seconds(pid: int, *, with_ended_children: bool = False) -> float:
 
 
 def service_cpu_seconds(master: int) -> float:
-    """Of the master, its workers and those that have ended.
+    """Returns the CPU time of the master, its workers and those that have ended.
 
     Not from the threads: those of a thread pool end when idle, and take their figures with them.
     """
@@ -33,7 +33,7 @@ def service_cpu_seconds(master: int) -> float:
 
 
 def queued_seconds(pid: int) -> float:
-    """How long the process's main thread has waited for a core."""
+    """Returns how long the process's main thread has waited for a core, in seconds."""
     try:
         return int(Path(f"/proc/{pid}/schedstat").read_text().split()[1]) / 1e9
     except (FileNotFoundError, ProcessLookupError):
@@ -54,7 +54,7 @@ def children(pid: int) -> list[int]:
 
 
 def pss_mib(pid: int) -> float:
-    """Memory with shared pages divided among those who share them."""
+    """Returns the proportional set size: shared pages are divided among those that share them."""
     try:
         lines = Path(f"/proc/{pid}/smaps_rollup").read_text().splitlines()
     except (FileNotFoundError, ProcessLookupError):

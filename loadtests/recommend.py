@@ -79,12 +79,12 @@ def recommend(by_workers: Mapping[int, Measured], required: Requirements) -> Ans
 
 
 def best_of(by_workers: Mapping[int, Measured]) -> int:
-    """The number with the highest throughput: a maximum of noisy figures, so a little too good."""
+    """Returns the number with the highest throughput: a maximum of noisy figures, so a little too good."""
     return max(by_workers, key=lambda n: (interval(list(by_workers[n].rates.values())).mid, -n))
 
 
 def _refusal(by_workers: Mapping[int, Measured]) -> str | None:
-    """The dirt first: a neighbour spoils what would be said of failures and of the generator."""
+    """Returns why there is no answer, disturbances first: they spoil all other figures."""
     few = [n for n, one in by_workers.items() if len(one.rates) < LEAST_REPEATS]
     cells = sum(len(one.rates) + one.dirty for one in by_workers.values())
     if not cells:
@@ -134,7 +134,7 @@ def _may_be_beaten(best: int, by_workers: Mapping[int, Measured], required: Requ
 
 
 def _has_margin(n: int, by_workers: Mapping[int, Measured], required: Requirements) -> bool:
-    """Whether those left carry the load while one is replaced. One alone leaves nobody."""
+    """Whether the remaining workers carry the load while one is replaced. A single worker leaves none."""
     if n == 1:
         return max(by_workers) == 1  # then there is nothing to compare it with
     left = by_workers.get(n - 1)

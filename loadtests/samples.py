@@ -30,7 +30,7 @@ class Samples:
         return len(self.rows)
 
     def between(self, begin: float, end: float, *, by: str) -> Self:
-        """Those that fell due (an open loop), or ended (a closed one), in the window."""
+        """Returns the requests that fell due (open loop) or ended (closed loop) in the window."""
         times = self.rows[by]
         return type(self)(self.rows[(times >= begin) & (times < end)], self.names, self.kinds)
 
@@ -45,18 +45,18 @@ class Samples:
         return answered
 
     def latency_ms(self) -> Floats:
-        """Of what was answered, from the moment that it fell due."""
+        """Returns the latencies of answered requests, from the moment that they fell due."""
         latency: Floats = (self.answered["end"] - self.answered["due"]) * 1000
         return latency
 
     def service_ms(self) -> Floats:
-        """Of what was answered, from the moment that it was sent."""
+        """Returns the latencies of answered requests, from the moment that they were sent."""
         service: Floats = (self.answered["end"] - self.answered["start"]) * 1000
         return service
 
 
 def percentile(values: Floats, share: float) -> float | None:
-    """None where there are too few values for it."""
+    """Returns the percentile; None where there are too few values for it."""
     if len(values) < LEAST_REQUESTS[share]:
         return None
     return float(np.percentile(values, share))

@@ -35,7 +35,7 @@ class Service:
         self.url, self._ops_url = url, ops_url
 
     def report(self) -> dict[str, Any]:
-        """What /readyz says. Raises ServiceError where nobody answers."""
+        """Returns what /readyz answers. Raises ServiceError where nobody does."""
         try:
             with urllib.request.urlopen(f"{self._ops_url}/readyz", timeout=10) as answer:  # noqa: S310
                 found: dict[str, Any] = json.load(answer)
@@ -66,7 +66,7 @@ class Service:
         raise ServiceError(f"{workers} workers did not serve within {READY_SECONDS:g} s. {self.log()}")
 
     def command(self, *arguments: str) -> str:
-        """What `coachman` prints for it. Raises ServiceError with its sentence when it fails."""
+        """Runs `coachman` for it and returns what that prints. Raises ServiceError with its sentence."""
         raise NotImplementedError
 
     def check(self) -> None:

@@ -16,7 +16,7 @@ INTEGER = re.compile(r"[+-]?[0-9]{1,30}", re.ASCII)
 
 
 def read_csv(lines: Lines) -> Iterator[Row | Refusal]:
-    """Every row in the order of the file; blank lines are no rows."""
+    """Yields every row in the order of the file; blank lines are no rows."""
     records = _records(lines)
     columns = _columns(next(records, None))
     for record in records:

@@ -25,7 +25,7 @@ class Package(NamedTuple):
 
 
 def packages(count: int) -> Iterator[Row]:
-    """At most `count` packages, each name once."""
+    """Yields at most `count` packages, each name once."""
     if not shutil.which(INSTALLED[0]):
         raise CatalogueError(
             "this machine has no dpkg, and demo-data is made of Debian packages; "
@@ -54,7 +54,7 @@ def _installed() -> Iterator[Package]:
 
 
 def _available() -> Iterator[Package]:
-    """The packages in apt's lists; none where apt is missing or its lists were never fetched."""
+    """Yields the packages in apt's lists; none where apt is missing or its lists were never fetched."""
     if not shutil.which(AVAILABLE[0]):
         return
     with _output_of(AVAILABLE) as lines:
@@ -88,7 +88,7 @@ def _values(package: Package) -> dict[str, object]:
 
 @contextmanager
 def _output_of(command: tuple[str, ...]) -> Iterator[Iterable[str]]:
-    """The lines of its standard output; the program is ended when the reader has had enough."""
+    """Yields the lines of its standard output, and ends the program when the caller stops reading."""
     with subprocess.Popen(
         command, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, encoding="utf-8", errors="replace"
     ) as process:

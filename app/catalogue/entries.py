@@ -50,7 +50,7 @@ class Validator:
 
 
 def why_invalid(error: ValidationError) -> str:
-    """The first fault, with its field, and how many there are besides."""
+    """Returns the first fault, with its field, and how many there are besides."""
     faults = error.errors(include_url=False, include_input=False)
     more = f" (and {len(faults) - 1} more)" if len(faults) > 1 else ""
     return f"{_fault(faults[0])}{more}"

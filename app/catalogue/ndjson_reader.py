@@ -13,7 +13,7 @@ KINDS = {list: "an array", str: "a string", bool: "true or false", int: "a numbe
 
 
 def read_ndjson(lines: Lines) -> Iterator[Row | Refusal]:
-    """Every row in the order of the file; blank lines are no rows."""
+    """Yields every row in the order of the file; blank lines are no rows."""
     empty = True
     for line in lines:
         if line.too_long or line.text.strip():

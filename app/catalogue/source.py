@@ -1,4 +1,4 @@
-"""Where rows come from, and how long the way through them is."""
+"""Where rows come from, and how many there are."""
 
 import os
 import stat
@@ -36,6 +36,6 @@ def package_source(count: int) -> Source:
 
 
 def _size_bytes(content: BinaryIO) -> int | None:
-    """Nobody knows how much a pipe still brings."""
+    """Returns the size of a file; None for a pipe, whose length nobody knows."""
     status = os.fstat(content.fileno())
     return status.st_size if stat.S_ISREG(status.st_mode) else None

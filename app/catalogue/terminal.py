@@ -15,7 +15,7 @@ INTERRUPTED = 130  # as a shell says of a program that Ctrl-C ended
 
 
 def load_and_tell(source: Source, database_url: str) -> int:
-    """The exit code: 0 when every row is loaded, 1 when one is refused or the load is."""
+    """Loads and reports, and returns the exit code: 0 when every row is loaded, else 1."""
     console = Console(stderr=True)
     tally = Tally()
 

@@ -33,7 +33,7 @@ class Change:
 
 
 async def upsert(database: Database, entries: Sequence[Entry]) -> list[Outcome | Refusal]:
-    """What became of each entry. When it raises, nothing of the batch is stored."""
+    """Stores the batch and returns what became of each entry. When it raises, nothing is stored."""
     now = datetime.now(UTC)
     async with database.transaction():
         await lock_items(database)
@@ -63,7 +63,7 @@ def _plan(entry: Entry, stored: dict[str, Any] | None) -> Change | Refusal:
 
 
 def _refusal(change: Change) -> Refusal | None:
-    """Why the stock cannot be brought to where the entry wants it by one movement."""
+    """Returns why one movement cannot bring the stock to what the entry says; None when it can."""
     if not change.delta:
         return None
     try:

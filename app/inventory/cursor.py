@@ -13,7 +13,7 @@ def encode(last_id: int) -> str:
 
 
 def decode(cursor: str) -> int | None:
-    """The id that the cursor stands for; None when `encode` has not made it."""
+    """Returns the id that the cursor stands for; None when `encode` has not made it."""
     try:
         last_id = int(urlsafe_b64decode(cursor + "=" * (-len(cursor) % 4)))
     except ValueError:

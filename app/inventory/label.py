@@ -23,7 +23,7 @@ TEMPLATE = """\
 
 
 def render(sku: str, name: str) -> bytes:
-    """One SVG document."""
+    """Returns the label as an SVG document."""
     code = segno.make(sku, error="m", micro=False)
     lines = [_text(line, 24 + 20 * n, "monospace", 16) for n, line in enumerate(_wrap(sku))]
     name_line = _text(cut(name, NAME_COLUMNS), HEIGHT - 20, "sans-serif", 13)
@@ -38,7 +38,7 @@ def render(sku: str, name: str) -> bytes:
 
 
 def cut(text: str, columns: int) -> str:
-    """`text`, ended by an ellipsis when it is wider than `columns`."""
+    """Returns `text`, ended by an ellipsis when it is wider than `columns`."""
     widths = [2 if unicodedata.east_asian_width(character) in "WF" else 1 for character in text]
     if sum(widths) <= columns:
         return text
@@ -51,7 +51,7 @@ def _wrap(sku: str) -> list[str]:
 
 
 def _modules(code: segno.QRCode) -> str:
-    """The dark modules as one path: a rectangle for each run in a row."""
+    """Returns the dark modules as one path: a rectangle for each run in a row."""
     path = []
     for y, row in enumerate(code.matrix_iter(border=4)):
         x = 0

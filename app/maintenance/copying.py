@@ -18,7 +18,7 @@ CHUNK_ROWS = 1000
 
 
 def copy(source_url: str, target_url: str) -> dict[str, int]:
-    """How many rows of each table there are, on both sides."""
+    """Copies, compares and returns the number of rows of each table."""
     if is_postgresql(source_url) or not is_postgresql(target_url):
         raise MaintenanceError(
             "copy-to goes from SQLite, in SHOP_DATABASE_URL, to its argument, postgresql://..."
@@ -53,7 +53,7 @@ def _copy(table: sa.Table, source: sa.Connection, target: psycopg.Connection) ->
 
 
 def _continue_numbers(table: sa.Table, source: sa.Connection, target: psycopg.Connection) -> None:
-    """Ids go on after the highest that was ever given: that of a deleted item is not given again."""
+    """Lets new ids follow the highest that was ever given: that of a deleted item is not given again."""
     statement = sa.text("SELECT seq FROM sqlite_sequence WHERE name = :name")
     last = source.execute(statement, {"name": table.name}).scalar()
     if last:

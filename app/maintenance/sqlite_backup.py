@@ -1,4 +1,4 @@
-"""Backup and restore of a SQLite file, by SQLite itself: a `cp` would miss what stands in the WAL."""
+"""Backup and restore of a SQLite file, by SQLite itself: a `cp` would miss what is still in the WAL."""
 
 import contextlib
 import os
@@ -32,7 +32,7 @@ def backup(url: str, file: Path) -> None:
 
 
 def restore(url: str, file: Path) -> Path | None:
-    """Where what the database held is kept; None where there was no database."""
+    """Restores, and returns the copy of what the database held before; None where there was no database."""
     target = sqlite_file(url)
     with _errors_of(file), _opened(file) as copy:
         _require_integrity(copy, file)

@@ -28,7 +28,7 @@ def upgrade(database_url: str) -> str | None:
 
 
 def opened(database_url: str) -> AbstractContextManager[sa.Connection]:
-    """A connection that no other migration has beside it. Its errors are MigrationErrors."""
+    """Returns a connection for one migration at a time; its errors are MigrationErrors."""
     if is_postgresql(database_url):
         from app.migrations import postgresql
 

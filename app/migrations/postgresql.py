@@ -1,4 +1,4 @@
-"""A PostgreSQL database to migrate, held by one process on one host at a time."""
+"""Opens a PostgreSQL database to migrate, for one process on one host at a time."""
 
 import contextlib
 from collections.abc import Iterator
@@ -35,7 +35,7 @@ def connect(url: str) -> psycopg.Connection:
 
 
 def _lock(connection: sa.Connection, url: str) -> None:
-    """Taken until the connection ends, be it by a kill."""
+    """Takes a lock that is held until the connection ends, be it by a kill."""
     try:
         with connection.begin():
             connection.exec_driver_sql(f"SET lock_timeout = {int(LOCK_SECONDS * 1000)}")

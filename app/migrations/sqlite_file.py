@@ -1,4 +1,4 @@
-"""A SQLite file to migrate, opened by one process at a time."""
+"""Opens a SQLite file to migrate, for one process at a time."""
 
 import contextlib
 import sqlite3

@@ -24,11 +24,11 @@ class Progress:
         self._rows: dict[int, Row] = {}  # of the old generation, while its workers drain
 
     def begun(self) -> None:
-        """The master has taken the signal."""
+        """Called once the master has begun the handover."""
         self._step("The new release is checked and loaded")
 
     def look(self, new: Scoreboard | None) -> None:
-        """Called again and again. `new` is the next generation's scoreboard, once there is one."""
+        """Prints what is new. `new` is the next generation's scoreboard, once there is one."""
         self._rows |= {number: row for number, row in self._old.rows() if row.pid}
         if new is None:
             return
@@ -48,7 +48,7 @@ class Progress:
             self._step(line)
 
     def ended(self) -> None:
-        """The old generation is gone; what it has left in the shared memory is final."""
+        """Prints the totals, which the old generation has left in the shared memory."""
         passed = View.of(self._old).requests - self._requests_before
         if self._new is not None:
             passed += View.of(self._new).requests

@@ -15,7 +15,7 @@ NO_SERVICE = 3  # as systemctl has it
 
 
 def find_services() -> list[Scoreboard]:
-    """The living generations, newest first: two during a handover. Ends the command when there is none."""
+    """Returns the living generations, newest first. Ends the command when there is none."""
     try:
         found = runtime_dir.scoreboards(folder_of_services())
     except PermissionError as error:
@@ -33,13 +33,13 @@ def find_services() -> list[Scoreboard]:
 
 
 def find_service() -> Scoreboard:
-    """The generation that speaks for the service: the older one, until it has handed over."""
+    """Returns the generation that speaks for the service: the older one, until it has handed over."""
     services = find_services()
     return next((one for one in reversed(services) if one.service.handover != Phase.ACCEPTED), services[0])
 
 
 def find_master(instead: str) -> Scoreboard:
-    """The same, for what a master does. `instead` says who does it where there is no master."""
+    """Returns the same for a command to the master. `instead` says who does it where there is no master."""
     found = find_service()
     if found.is_without_master:
         fail(f"Process {found.service.pid} serves without a master: {instead}.")
@@ -54,7 +54,7 @@ def require_running(master: int, what_stands: str) -> None:
 
 
 def folder_of_services() -> Path:
-    """The first of the folders in which a service lives, else the last."""
+    """Returns the first folder with a service in it, else the last one."""
     *others, last = _folders()
     return next((folder for folder in others if any(folder.glob("scoreboard.*"))), last)
 
@@ -76,6 +76,6 @@ def signal_process(pid: int, signum: int, what: str) -> None:
 
 
 def _folders() -> list[Path]:
-    """What is set, else the folder of a service started here, then that of the installed unit."""
+    """Returns the folder that is set, else those of a service started here and of the installed unit."""
     configured = os.environ.get("COACHMAN_RUNTIME_DIR") or os.environ.get("RUNTIME_DIRECTORY")
     return [Path(configured)] if configured else [Path("var/run"), runtime_dir.INSTALLED]

@@ -26,7 +26,7 @@ LEAST_CROPPED = 12  # characters of it; with less room it is left out
 
 
 class SlotTable:
-    """Of one generation. The last columns give way when the terminal is narrow, never slot, state and pid."""
+    """The slots of one generation. In a narrow terminal the last columns give way, never the first three."""
 
     def __init__(self, view: View) -> None:
         self._rows = [_cells(view, number, row) for number, row in view.rows]
@@ -89,7 +89,7 @@ def _last_exit(row: Row) -> str:
 
 
 def ago(seconds: float) -> str:
-    """A span as people say it, in its one or two largest units: "3 h 12 min"."""
+    """Returns a span as people say it, in its one or two largest units: "3 h 12 min"."""
     whole = max(0, int(seconds))
     for size, unit, smaller_size, smaller in (
         (86400, "d", 3600, "h"),

@@ -71,7 +71,7 @@ def handover(
 
 
 def _wait_for_earlier_handover() -> None:
-    """The generation before may still drain: its master has to end first."""
+    """Waits until an old generation of an earlier handover has drained and its master has ended."""
     deadline = time.monotonic() + DRAIN_SECONDS
     is_said = False
     while len(services := find_services()) > 1:
@@ -180,5 +180,5 @@ def _not_ending(old: Service) -> str:
 
 
 def _lives(folder: Path, master: int) -> bool:
-    """By the lock on its scoreboard: a killed master whose parent does not look keeps its pid."""
+    """Whether the master lives, by the lock on its scoreboard: a zombie still has its pid."""
     return scoreboard_of(folder, master) is not None

@@ -80,6 +80,6 @@ def _page(services: list[Scoreboard]) -> Group:
 
 
 def _console() -> Console:
-    """At a terminal as wide as that; through a pipe nothing is left out."""
+    """Returns a console as wide as the terminal; through a pipe nothing is cropped."""
     is_narrow = sys.stdout.isatty() or "COLUMNS" in os.environ
     return Console() if is_narrow else Console(width=PIPE_WIDTH)

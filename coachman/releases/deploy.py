@@ -59,7 +59,7 @@ def rollback(layout: Layout, name: str | None, report: Report, *, restart: bool)
 
 
 def _finish_what_was_interrupted(layout: Layout, report: Report) -> None:
-    """A release that was killed has not learnt whether `current` serves; systemd may be about to."""
+    """Completes or undoes a release that was killed before it knew whether `current` serves."""
     if not layout.fallback.is_symlink():
         return
     unproven, before = layout.serving(), layout.release(layout.fallback.readlink().name)
@@ -134,7 +134,7 @@ def _put_back(
 
 @contextlib.contextmanager
 def _not_interrupted() -> Iterator[None]:
-    """Between the switch and its outcome: systemd goes on with a reload that nobody waits for."""
+    """Ignores stop signals between the switch and its outcome: systemd would go on with the reload."""
     signals = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
     handlers = [signal.signal(signum, signal.SIG_IGN) for signum in signals]
     try:

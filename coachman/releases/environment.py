@@ -13,7 +13,7 @@ INSTALL_SECONDS = 1800
 
 
 def build(layout: Layout, release: Release, source: Path, wheels: Path | None) -> None:
-    """`wheels`: a folder to install from instead of the package index."""
+    """Makes the virtual environment. `wheels` is a folder to install from, instead of the index."""
     base = getattr(sys, "_base_executable", sys.executable)  # or the environment would stand on ours
     _install_step(base, "-m", "venv", "--without-pip", str(release.folder / ".venv"))
     own = wheels_in(source)
@@ -27,7 +27,7 @@ def build(layout: Layout, release: Release, source: Path, wheels: Path | None) -
 
 
 def _compile(release: Release) -> None:
-    """The service may not write what it has compiled, and would compile at every start.
+    """Compiles the release's files: the service may not write there, and would compile at every start.
 
     A file that does not compile is its own affair: nobody may ever import it.
     """
@@ -36,13 +36,13 @@ def _compile(release: Release) -> None:
 
 
 def _how_locked(release: Release) -> list[str]:
-    """A lock with hashes names all there is to install."""
+    """Returns pip's options for a requirements.txt with hashes, which names all there is to install."""
     is_hashed = "--hash=" in (release.folder / "requirements.txt").read_text(encoding="utf-8")
     return ["--no-deps", "--require-hashes"] if is_hashed else []
 
 
 def _add_coachman(layout: Layout, release: Release, wheels: Path | None) -> None:
-    """To an application that does not bring it. Packages that both need stay as the application has them."""
+    """Adds Coachman where the application does not bring it; packages that both need stay as they are."""
     if not (release.folder / CONFIGURATION).exists():
         shutil.copyfile(_shipped_configuration(), release.folder / CONFIGURATION)
     if (release.folder / "coachman" / "__init__.py").exists() or _has(release, "coachman"):
@@ -54,7 +54,7 @@ def _add_coachman(layout: Layout, release: Release, wheels: Path | None) -> None
 
 
 def _shipped_configuration() -> Path:
-    """Beside the package in a checkout, in the package where it was built."""
+    """Returns the gunicorn.conf.py that ships: in the built package, or beside it in a checkout."""
     package = Path(coachman.__file__).parent
     places = [package / CONFIGURATION, package.parent / CONFIGURATION]
     return next(place for place in places if place.exists())

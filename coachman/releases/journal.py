@@ -42,7 +42,7 @@ def record(path: Path, **facts: Any) -> None:
 
 
 def who() -> str:
-    """The person behind root, where sudo or a login tells."""
+    """Returns the person behind root, where sudo or the login names one."""
     name = os.environ.get("SUDO_USER") or os.environ.get("USER") or f"uid {os.getuid()}"
     origin = os.environ.get("SSH_CONNECTION", "").partition(" ")[0]
     return f"{name} from {origin}" if origin else name

@@ -27,7 +27,7 @@ class Release:
 
     @property
     def record(self) -> Path:
-        """Written last: a folder without it was never completed."""
+        """Who made the release when, of what. Written last: a folder without it was never completed."""
         return self.folder / "release.json"
 
     @property
@@ -79,14 +79,14 @@ class Layout:
         return Release(self.releases / name)
 
     def serving(self) -> Release | None:
-        """The one that `current` points to."""
+        """Returns the release that `current` points to."""
         try:
             return Release(self.releases / self.current.readlink().name)
         except OSError:
             return None
 
     def complete(self) -> list[Release]:
-        """The oldest first."""
+        """Returns the complete releases, the oldest first."""
         return sorted((one for one in self.all() if one.is_complete), key=lambda one: one.id)
 
     def all(self) -> list[Release]:

@@ -23,14 +23,14 @@ UNPACK_SECONDS = 600
 
 
 def wheels_in(source: Path) -> list[Path]:
-    """Not empty for a folder that holds wheels instead of a project."""
+    """Returns the wheels in `source`; none when it is a project or a file."""
     if not source.is_dir() or (source / "requirements.txt").exists():
         return []
     return sorted(source.glob("*.whl"))
 
 
 def copy(source: Path, folder: Path) -> None:
-    """Raises RefusedError when it is nothing to make a release of. `folder` must not exist yet."""
+    """Copies `source` to `folder`, a new one. Raises RefusedError when it is nothing to release."""
     if wheels_in(source):
         folder.mkdir()
     elif source.is_dir():
@@ -63,7 +63,7 @@ def _unpack(tarball: Path, folder: Path) -> None:
 
 
 def _make_readable(folder: Path) -> None:
-    """For the service's user, whatever the umask was where the source was made."""
+    """Lets the service's user read the release, whatever the umask was where the source was made."""
     for path in [folder, *folder.rglob("*")]:
         if path.is_symlink():
             continue

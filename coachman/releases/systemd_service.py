@@ -1,4 +1,4 @@
-"""The service as systemd has it: asked by systemctl, and over its ops listener."""
+"""Asks and moves the installed service: by systemctl, and over its ops listener."""
 
 import contextlib
 import http.client
@@ -56,14 +56,14 @@ def stop() -> None:
 
 
 def generation() -> int:
-    """Of those that serve; 0 when nobody answers."""
+    """Returns the generation that serves; 0 when nobody answers."""
     with contextlib.suppress(OSError, ValueError, http.client.HTTPException):
         return int(_readyz()["generation"])
     return 0
 
 
 def confirm(*, above: int) -> dict[str, Any]:
-    """What /readyz says once all workers of a generation above that one serve."""
+    """Waits until all workers of a later generation serve, and returns what /readyz answers."""
     deadline = time.monotonic() + READY_SECONDS
     answer: Any = "nothing"
     while time.monotonic() < deadline:
@@ -85,7 +85,7 @@ def _move(verb: str, *units: str) -> None:
 
 
 def _said_since(began: float) -> str:
-    """The service's own words, which say more than systemctl does."""
+    """Returns the service's own log lines, which say more than systemctl does."""
     journal = run(
         "journalctl", "--unit", UNIT, "--output=cat", "--no-pager", f"--since=@{int(began)}", "-n", "30"
     )
@@ -102,7 +102,7 @@ def _readyz() -> dict[str, Any]:
 
 
 def _ops_address() -> sockets.Address:
-    """As systemd has it, such as "127.0.0.1:9100 (Stream)": a drop-in may have changed it."""
+    """Asks systemd, which says "127.0.0.1:9100 (Stream)": a drop-in may have changed the address."""
     listen = run("systemctl", "show", "--value", "--property=Listen", SOCKETS[1]).stdout
     address = listen.partition(" ")[0]
     return sockets.parse_address(f"unix:{address}" if address.startswith("/") else address)

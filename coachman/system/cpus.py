@@ -1,4 +1,4 @@
-"""How many workers this machine carries when nobody has said (see docs/settings.md)."""
+"""The default number of workers: as many as this machine has CPUs for the service (see docs/settings.md)."""
 
 import math
 import os

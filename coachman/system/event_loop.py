@@ -6,7 +6,7 @@ ALIASES = {"auto": "auto", "uvloop": "uvloop", "asyncio": "asyncio", "rloop": "r
 
 
 def uvicorn_loop(name: str) -> str:
-    """The name of a loop that can be made here, or the end of the process with one sentence."""
+    """Returns the name of a loop that can be made here, or ends the process with one sentence."""
     loop = ALIASES.get(name, name)
     if loop in ("auto", "asyncio"):
         return loop

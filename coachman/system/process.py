@@ -1,4 +1,4 @@
-"""What a worker asks of the operating system for its own process."""
+"""What the operating system knows about a process, and how a process ends."""
 
 import atexit
 import contextlib
@@ -30,7 +30,7 @@ def end_with_master(master_pid: int) -> None:
 
 
 def leave(end: SystemExit) -> NoReturn:
-    """Ends a fork as multiprocessing ends its own: without taking every module apart.
+    """Ends a forked process without tearing down every module, as multiprocessing does.
 
     That would copy each page that the worker shares with its master, and takes some tenths of a second,
     which a stop of many workers at once has not got. A thread that still works is waited for, as usual.
@@ -45,12 +45,12 @@ def leave(end: SystemExit) -> NoReturn:
 
 
 def release_name() -> str:
-    """The folder that the master was started in: with releases, the release's own."""
+    """Returns the name of the folder that the master was started in: with releases, the release's id."""
     return Path.cwd().name
 
 
 def rss_bytes() -> int:
-    """Memory of this process, 0 where there is no /proc."""
+    """Returns this process's resident memory in bytes, 0 where there is no /proc."""
     try:
         with open("/proc/self/statm") as file:
             return int(file.read().split()[1]) * os.sysconf("SC_PAGE_SIZE")

@@ -18,7 +18,7 @@ Address = str | tuple[str, int]  # the path of a unix socket, or host and port
 
 
 def parse_address(value: str) -> Address:
-    """A path for `unix:/path`, else (host, port). Raises ValueError when it is neither."""
+    """Returns the path of `unix:/path`, else (host, port). Raises ValueError when it is neither."""
     if value.startswith("unix:/"):
         return value.removeprefix("unix:")
     host, colon, port = value.rpartition(":")
@@ -30,7 +30,7 @@ def parse_address(value: str) -> Address:
 
 
 def format_address(address: Address) -> str:
-    """As people write it: /run/x.sock, 127.0.0.1:8000 or [::1]:8000."""
+    """Returns the address as people write it: /run/x.sock, 127.0.0.1:8000 or [::1]:8000."""
     if isinstance(address, str):
         return address
     host, port = address
@@ -38,12 +38,12 @@ def format_address(address: Address) -> str:
 
 
 def are_inherited() -> bool:
-    """Whether systemd or the master before opened them. Asked before Gunicorn takes them over."""
+    """Whether systemd or the old master opened the sockets. To be asked before Gunicorn takes them over."""
     return os.environ.get(LISTEN_PID) == str(os.getpid()) or GUNICORN_PID in os.environ
 
 
 def kinds(addresses: Sequence[Address], ops_bind: str, names: str | None = None) -> list[str]:
-    """PUBLIC or OPS for each socket, in Gunicorn's order.
+    """Returns PUBLIC or OPS for each socket, in Gunicorn's order.
 
     `names` are those of inherited sockets, as in LISTEN_FDNAMES: their order is systemd's choice. Sockets
     that Gunicorn has opened are in the order of its addresses.
@@ -55,7 +55,7 @@ def kinds(addresses: Sequence[Address], ops_bind: str, names: str | None = None)
 
 
 def beyond_loopback(listener: socket.socket) -> str | None:
-    """Its address, such as 0.0.0.0:8000, if other machines can reach it. A unix socket is a proxy's."""
+    """Returns the address if other machines can reach it; None for loopback and unix sockets."""
     if listener.family not in (socket.AF_INET, socket.AF_INET6):
         return None
     host, port, *_ = listener.getsockname()
@@ -65,7 +65,7 @@ def beyond_loopback(listener: socket.socket) -> str | None:
 
 
 def open_socket(key: str, bind: str) -> socket.socket:
-    """A bound socket that does not listen yet. Ends the process with one sentence where it cannot be had.
+    """Returns a bound socket that does not listen yet, or ends the process with one sentence.
 
     `key` is the setting that `bind` is the value of.
     """
@@ -75,7 +75,7 @@ def open_socket(key: str, bind: str) -> socket.socket:
 
 
 def require_free(key: str, address: Address) -> None:
-    """Ends the process with one sentence where `address` could not be opened. It is not opened.
+    """Ends the process with one sentence where `address` could not be opened; opens nothing itself.
 
     For Gunicorn, which opens its sockets itself: it tries five times and says little, and it removes a unix
     socket that another process listens on.
@@ -103,7 +103,7 @@ def are_handed_in() -> bool:
 
 
 def connect(address: Address, seconds: float) -> socket.socket:
-    """A connection to a listening socket; `seconds` is the limit of each step. Raises OSError."""
+    """Returns a connection to a listening socket; `seconds` limits each step. Raises OSError."""
     if not isinstance(address, str):
         return socket.create_connection(address, seconds)
     stream = socket.socket(socket.AF_UNIX)

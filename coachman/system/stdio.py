@@ -17,7 +17,7 @@ _dropped = 0
 
 
 def lines_dropped() -> int:
-    """How many lines of this process nobody took."""
+    """How many log lines were discarded since stdout or stderr was not writable."""
     return _dropped
 
 
@@ -109,7 +109,7 @@ def _open_copy(path: str) -> int | None:
 
 
 def _make_non_blocking(file: int) -> None:
-    """Opened anew where that works, since the flag belongs to all who share the open file: a shell, say."""
+    """Makes writes return at once; opens the file anew where it can, since a shell shares the flag."""
     try:
         own = os.open(f"/proc/self/fd/{file}", os.O_WRONLY | os.O_NONBLOCK | os.O_NOCTTY | os.O_CLOEXEC)
     except OSError:  # a socket (the journal's), or a pipe of another user

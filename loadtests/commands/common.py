@@ -37,7 +37,7 @@ def fail(message: object, code: int = FAILURE) -> NoReturn:
 
 
 def require_this_machine(url: str) -> None:
-    """CPU and memory are read from /proc: of a service elsewhere they would be those of nobody."""
+    """Ends the command for a service on another machine: CPU and memory are read from this one's /proc."""
     if urlsplit(url).hostname not in ("127.0.0.1", "::1", "localhost"):
         fail(
             f"--url {url} is refused: it must be on this machine, whose /proc is read. "

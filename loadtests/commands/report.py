@@ -1,4 +1,4 @@
-"""`report`: the page anew, from what was measured."""
+"""`report`: makes the page again from what was measured."""
 
 from pathlib import Path
 from typing import Annotated

@@ -40,7 +40,7 @@ def cells_of(row: Row) -> list[str]:
 
 
 def notes_of(row: Row) -> str:
-    """What speaks against the line: failures first."""
+    """Returns the reservations about the line, failures first."""
     failures = [f"{count} {kind}" for kind, count in row.failures.most_common()]
     flags = [f"{flag} ({count})" for flag, count in row.flags.most_common() if flag != "failures"]
     return "; ".join(failures + flags)
