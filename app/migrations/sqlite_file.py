@@ -26,7 +26,7 @@ def opened(url: str) -> Iterator[sa.Connection]:
             f"the database {path} is on {kind}, a network file system; put it on a local disk"
         )
     try:
-        path.parent.mkdir(parents=True, exist_ok=True)
+        path.parent.mkdir(exist_ok=True)  # var/, but no folders of a mistyped path
         with (
             _one_at_a_time(path.with_name(f"{path.name}.migrate.lock")),
             closed_gate(path),  # workers that serve meanwhile wait, and are not refused

@@ -151,6 +151,13 @@ def test_file_in_place_of_the_folder_is_one_sentence(tmp_path: Path) -> None:
         upgrade(f"sqlite:///{tmp_path}/var/x.db")
 
 
+def test_a_mistyped_path_makes_no_folders(tmp_path: Path) -> None:
+    with pytest.raises(MigrationError, match=r"x\.db cannot be created: No such file or directory"):
+        upgrade(f"sqlite:///{tmp_path}/vra/lib/x.db")
+
+    assert not list(tmp_path.iterdir())
+
+
 def test_file_that_is_no_database_is_one_sentence(tmp_path: Path) -> None:
     (tmp_path / "x.db").write_text("Not a database at all, although long enough to look at. " * 20)
 
