@@ -12,7 +12,7 @@ from coachman.system.sd_notify import take_notifier
 from coachman.system.sockets import UNIX_SOCKET_UMASK
 
 settings = load_settings()
-stdio.never_block(copy_to=os.environ.pop(HANDOVER_LOG, ""))
+stdio.make_nonblocking(copy_to=os.environ.pop(HANDOVER_LOG, ""))
 hooks = Hooks(settings, store.keep(settings.runtime_dir) if settings.metrics else None, take_notifier())
 
 wsgi_app = (

@@ -40,7 +40,7 @@ def run() -> None:
     """Serves until SIGTERM or Ctrl-C, and drains."""
     _set_signals()
     settings = load_settings()
-    stdio.never_block()
+    stdio.make_nonblocking()
     formatters.write_to_stderr(settings.log_format, settings.log_level)
     for sentence in misspelled_settings():
         log.warning("%s", sentence)

@@ -22,11 +22,11 @@ def lines_dropped() -> int:
 
 
 class _LossyStream(io.RawIOBase):
-    """Writes what is taken at once, and counts what is not."""
+    """Writes as much as the file takes at once, and counts the lines that it does not."""
 
     def __init__(self, file: int, copy: int | None) -> None:
         self._file, self._copy, self._copied = file, copy, 0
-        self._is_cut = False
+        self._last_write_was_partial = False
 
     def writable(self) -> bool:
         return True
@@ -41,25 +41,25 @@ class _LossyStream(io.RawIOBase):
         global _dropped
         rest = bytes(data)  # type: ignore[call-overload]
         size = len(rest)
-        self._copy_out(rest)
-        if self._is_cut:
+        self._tee(rest)
+        if self._last_write_was_partial:
             rest = b"\n" + rest
         try:
             while rest:
                 rest = rest[os.write(self._file, rest) :]
-                self._is_cut = bool(rest)
+                self._last_write_was_partial = bool(rest)
         except OSError:  # full (EAGAIN), closed, or a disk without room: there is nobody to tell
             _dropped += max(rest.count(b"\n"), 1)
         return int(size)
 
-    def _copy_out(self, data: bytes) -> None:
+    def _tee(self, data: bytes) -> None:
         if self._copy is not None and self._copied < COPY_BYTES:
             self._copied += len(data)
             with contextlib.suppress(OSError):
                 os.write(self._copy, data)
 
 
-def never_block(copy_to: str = "") -> None:
+def make_nonblocking(copy_to: str = "") -> None:
     """Makes writes to standard output and error return at once.
 
     To be called before Gunicorn makes its log handlers. A regular file never blocks, but its disk can be
@@ -80,7 +80,7 @@ def never_block(copy_to: str = "") -> None:
 
 
 def lines_writer(stream: Any) -> Callable[[Iterable[str]], None] | None:
-    """Writes many lines at once past the layers of `stream`, which hold nothing back between two of ours.
+    """Returns what writes many lines at once, past the layers of `stream`, which are empty between lines.
 
     None where the stream is not ours.
     """

@@ -103,7 +103,7 @@ from coachman.logs import request_id
 from coachman.logs.formatters import JsonFormatter
 from coachman.serving.requests.access_log import AccessLog
 from coachman.system import stdio
-stdio.never_block()
+stdio.make_nonblocking()
 handler = logging.StreamHandler(sys.stderr)
 handler.setFormatter(JsonFormatter())
 root, access = logging.getLogger(), logging.getLogger("coachman.access")

@@ -6,7 +6,7 @@ import pytest
 FLOOD = """
 import logging, sys
 from coachman.system import stdio
-stdio.never_block()
+stdio.make_nonblocking()
 logging.basicConfig(stream=sys.stderr)
 for number in range(2000):
     logging.error("line %d %s", number, "x" * 100)
@@ -38,7 +38,7 @@ def test_a_full_disk_costs_lines_and_no_traceback(tmp_path) -> None:
 
 @pytest.mark.parametrize("text", ["one\n", "one\ntwo\n", "no end"])
 def test_what_is_read_arrives_whole(tmp_path, text: str) -> None:
-    program = f"from coachman.system import stdio; stdio.never_block(); print({text!r}, end='')"
+    program = f"from coachman.system import stdio; stdio.make_nonblocking(); print({text!r}, end='')"
     ended = subprocess.run([sys.executable, "-c", program], capture_output=True, timeout=20, check=True)
 
     assert ended.stdout.decode() == text
