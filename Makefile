@@ -11,7 +11,7 @@ PARALLEL := -n 4 --dist worksteal
 BULK := --ignore=tests/vm --ignore=tests/container
 
 .DEFAULT_GOAL := help
-.PHONY: help run demo-data wheelhouse test coverage soak test-compiler test-container test-vm test-qemu check lint bench bench-edge bench-fairness bench-abuse bench-reload bench-database bench-http-database bench-processes bench-observability compare drill servers samples lock clean
+.PHONY: help run demo-data wheelhouse test coverage soak test-compiler test-container test-vm test-qemu check lint bench bench-compiler bench-edge bench-fairness bench-abuse bench-reload bench-database bench-http-database bench-processes bench-observability compare drill servers samples lock clean
 
 help: ## List these targets
 	@awk 'BEGIN {FS = ":.*## "} \
@@ -108,6 +108,9 @@ bench-abuse: $(VENV)/development ## Attack Coachman and the usual deployment in 
 
 bench-reload: $(VENV)/development ## Compare waits while a release takes over with waits between
 	@$(BIN)/python benchmarks/reload.py $(ARGS)
+
+bench-compiler: $(VENV)/development ## Compare what a request costs in FastAPI, compiled and not
+	@$(BIN)/python benchmarks/compiler.py $(ARGS)
 
 bench-database: $(VENV)/development ## Compare the data layer with stock databases and aiosqlite
 	@$(BIN)/python benchmarks/database.py $(ARGS)

@@ -12,7 +12,7 @@ from fastapi.routing import APIRoute, APIRouter
 from starlette.middleware.body_limit import RequestBodyLimitMiddleware
 from starlette.routing import Mount, WebSocketRoute
 
-from coachman.compiler import known
+from coachman.compiler import known, stack, telemetry
 from coachman.compiler.dispatch import Dispatcher
 from coachman.compiler.entry import Entry
 from coachman.compiler.errors import NotCompiledError
@@ -76,6 +76,9 @@ def _compile_one(app: FastAPI, prefix: str, report: Report) -> None:
     if any(entry.handler for entry in routes.http):
         dispatcher = Dispatcher(router, router.app, routes, Watch(router, routes, functions.is_unchanged))
         _install(router, chain, dispatcher)
+        if not functions.reason_to_leave([known.LAYERS]):
+            stack.install(app, functions.is_unchanged)
+            telemetry.install(app)
 
 
 def _compile_entry(entry: Entry, functions: known.Functions) -> None:

@@ -26,9 +26,10 @@ from fastapi import concurrency
 EVERY_ROUTE = "every route"
 GENERATORS = "dependencies with yield"
 FORMS = "forms"
+LAYERS = "middleware"
 
 _CONTEXT_MANAGER: CodeType = concurrency.contextmanager_in_threadpool.__code__  # contextlib's wrapper
-_PACKAGES = ("fastapi", "pydantic", "starlette")
+_PACKAGES = ("fastapi", "opentelemetry", "pydantic", "starlette")
 
 FINGERPRINTS = Path(__file__).with_name("fingerprints.json")
 
@@ -80,6 +81,19 @@ _PLACES: dict[str, str] = {
         fastapi.dependencies.utils: _solve_generator contextmanager_in_threadpool
         fastapi.dependencies.utils: _asynccontextmanager_with_shielded_exit
         fastapi.dependencies.utils: _contextmanager_with_concurrency_limit
+    """,
+    LAYERS: """
+        starlette.middleware.errors: ServerErrorMiddleware.__call__
+        starlette.middleware.exceptions: ExceptionMiddleware.__call__
+        starlette.middleware.exceptions: wrap_app_handling_exceptions
+        fastapi.telemetry._asgi: ExceptionTelemetryMiddleware.__call__ NativeTelemetry.enabled
+        fastapi.telemetry._api: _unconfigured
+        fastapi._body_limit: AppBodyLimitMiddleware.__call__
+        fastapi.middleware.asyncexitstack: AsyncExitStackMiddleware.__call__
+        fastapi.applications: FastAPI.__call__ FastAPI.build_middleware_stack
+        opentelemetry.trace: get_tracer_provider
+        opentelemetry.metrics: get_meter_provider
+        opentelemetry._logs: get_logger_provider
     """,
     FORMS: """
         fastapi.dependencies.utils: _extract_form_items _extract_form_body _extract_form_model

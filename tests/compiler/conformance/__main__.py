@@ -92,7 +92,7 @@ def run(suite: Path, tests: list[str], *, is_stock: bool) -> int:
     (suite / "counts").mkdir()
     command = [str(suite / "venv/bin/python"), "-P", "-m", "pytest", *tests, "-q", "-o", "addopts="]
     command += ["-n", os.environ.get("COACHMAN_SUITE_PROCESSES", "2"), "--dist", "loadgroup"]
-    command += ["-p", "no:cacheprovider"]
+    command += ["-p", "no:cacheprovider", "-o", "timeout=300"]  # 20 s are not enough beside other work
     paths = [str(suite / "source" / "docs_src")]
     if not is_stock:
         command += ["-p", "plugin"]

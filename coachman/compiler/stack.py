@@ -1,0 +1,149 @@
+"""Runs the middleware that every FastAPI application has as one, around the application's own.
+
+FastAPI puts three layers around the application's own middleware and two inside it. Each wraps a coroutine
+around the request, three wrap `send`; all of them act only when something is raised. The layers stay where
+they are, for those who look at them, and answer every failure themselves: here is only the way without one.
+"""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Awaitable, Callable
+from contextlib import AsyncExitStack
+from typing import Any
+
+from fastapi import FastAPI
+from fastapi._body_limit import AppBodyLimitMiddleware
+from fastapi.middleware.asyncexitstack import AsyncExitStackMiddleware
+from fastapi.telemetry._asgi import ExceptionTelemetryMiddleware
+from starlette.middleware.body_limit import MAX_BODY_SIZE_SCOPE_KEY
+from starlette.middleware.errors import ServerErrorMiddleware
+from starlette.middleware.exceptions import ExceptionMiddleware
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+_STARTED: Message = {"type": "http.response.start"}  # tells a layer that the head is on its way
+
+
+def install(app: FastAPI, is_known: Callable[[], bool]) -> None:
+    """Makes the application build its layers so. `is_known`: whether they are those that are known."""
+    build = app.build_middleware_stack
+
+    def build_and_join() -> ASGIApp:
+        built = build()
+        return _join(built, app) if is_known() else built
+
+    app.build_middleware_stack = build_and_join  # type: ignore[method-assign]
+
+
+def _join(top: Any, app: FastAPI) -> ASGIApp:
+    """Returns the layers with quicker classes, if they are what FastAPI builds."""
+    outer = [top]
+    for kind in (ServerErrorMiddleware, ExceptionTelemetryMiddleware, AppBodyLimitMiddleware):
+        if type(outer[-1]) is not kind:
+            return top  # type: ignore[no-any-return]
+        outer.append(outer[-1].app)
+    inner = first = outer.pop()
+    while type(inner) is not ExceptionMiddleware:
+        inner = getattr(inner, "app", None)
+        if inner is None:
+            return top  # type: ignore[no-any-return]
+    files = inner.app
+    if type(files) is AsyncExitStackMiddleware and files.app is app.router:
+        inner.__class__ = _JoinedInner
+        if first is inner:
+            top.__class__ = _JoinedAll
+    return top  # type: ignore[no-any-return]
+
+
+class _JoinedInner(ExceptionMiddleware):
+    """The layers inside the application's own middleware: handlers of exceptions, and files of forms."""
+
+    def __call__(self, scope: Scope, receive: Receive, send: Send) -> Any:
+        if scope["type"] != "http":
+            return super().__call__(scope, receive, send)
+        return self._answer(scope, receive, send)
+
+    async def _answer(self, scope: Scope, receive: Receive, send: Send) -> None:
+        is_started = False
+
+        async def noticing(message: Message) -> None:
+            nonlocal is_started
+            if message["type"] == "http.response.start":
+                is_started = True
+            await send(message)
+
+        try:
+            await self.run(scope, receive, noticing)
+        except Exception as error:  # noqa: BLE001 - the layers' own code sorts it out
+            await _fail(error, self, scope, receive, send, is_started=is_started)
+
+    def run(self, scope: Scope, receive: Receive, send: Send) -> Awaitable[None]:
+        """Runs the router with what these layers put into the scope."""
+        scope["starlette.exception_handlers"] = (self._exception_handlers, self._status_handlers)
+        return _run_router(self.app.app.middleware_stack, scope, receive, send)  # type: ignore[attr-defined]
+
+
+class _JoinedAll(ServerErrorMiddleware):
+    """All layers, where the application has no middleware of its own."""
+
+    def __call__(self, scope: Scope, receive: Receive, send: Send) -> Any:
+        if scope["type"] != "http" or MAX_BODY_SIZE_SCOPE_KEY in scope:
+            return super().__call__(scope, receive, send)
+        return self._answer(scope, receive, send)
+
+    async def _answer(self, scope: Scope, receive: Receive, send: Send) -> None:
+        is_started = False
+
+        async def noticing(message: Message) -> None:
+            nonlocal is_started
+            if message["type"] == "http.response.start":
+                is_started = True
+            await send(message)
+
+        exceptions = self.app.app.app  # type: ignore[attr-defined]
+        try:
+            await exceptions.run(scope, receive, noticing)
+        except Exception as error:  # noqa: BLE001 - the layers' own code sorts it out
+            await _fail(error, self, scope, receive, send, is_started=is_started)
+
+
+async def _run_router(router: ASGIApp, scope: Scope, receive: Receive, send: Send) -> None:
+    files = scope["fastapi_middleware_astack"] = AsyncExitStack()
+    try:
+        await router(scope, receive, send)
+    except BaseException as error:
+        if not await files.__aexit__(type(error), error, error.__traceback__):
+            raise
+    else:
+        if files._exit_callbacks:  # type: ignore[attr-defined]
+            await files.__aexit__(None, None, None)
+
+
+async def _fail(
+    error: Exception, layer: Any, scope: Scope, receive: Receive, send: Send, *, is_started: bool
+) -> None:
+    """Lets the layers themselves answer, as if the router had only now raised the exception."""
+
+    async def fail(scope: Scope, receive: Receive, send: Send) -> None:
+        if is_started:
+            await send(_STARTED)
+        raise error
+
+    async def send_all_else(message: Message) -> None:
+        if message is not _STARTED:
+            await send(message)
+
+    await _stock(layer, fail)(scope, receive, send_all_else)
+
+
+def _stock(layer: Any, app: ASGIApp) -> ASGIApp:
+    """Returns the layer and those below it, with FastAPI's and Starlette's own classes, around `app`."""
+    if isinstance(layer, ServerErrorMiddleware):
+        top = copy.copy(layer)
+        top.__class__ = ServerErrorMiddleware
+        top.app = ExceptionTelemetryMiddleware(_stock(layer.app.app.app, app))  # type: ignore[attr-defined]
+        return top
+    exceptions: Any = copy.copy(layer)
+    exceptions.__class__ = ExceptionMiddleware
+    exceptions.app = app
+    return exceptions  # type: ignore[no-any-return]
