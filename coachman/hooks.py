@@ -10,6 +10,8 @@ from typing import Any
 import uvicorn
 from gunicorn.arbiter import Arbiter
 
+from coachman.compilation import announce as announce_compiled
+from coachman.compilation import compile_loaded
 from coachman.logs import formatters
 from coachman.master import reexec, restart_policy
 from coachman.master.announcement import Start, announce, docs_path
@@ -85,6 +87,8 @@ class Hooks:
             )
         _tell_application_of_exposure(server)
         _announce(server)
+        settings = self._settings
+        announce_compiled(compile_loaded(server.app.wsgi(), settings.compile, settings.compile_leave))
         _import_what_workers_need(server)
         # What is loaded by now lives as long as the master. Out of the collector's sight its pages stay
         # shared with the workers: a collection writes into the header of every object that it visits.

@@ -64,6 +64,10 @@ class ServerSettings(BaseSettings):
         description="a path such as /api/v1, without a slash at its end, or nothing",
     )
     preload: bool = Field(True, description="true or false")
+    compile: Literal["auto", "off", "require"] = Field("auto", description="auto, off or require")
+    compile_leave: Annotated[tuple[str, ...], NoDecode, BeforeValidator(setting_values.names)] = Field(
+        (), description="paths or endpoints' names, parted by commas"
+    )
     probe: str = Field("", pattern=r"^(/\S*)?$", description="a path such as /health, or nothing")
     bind: Address = Field(BIND, description="HOST:PORT, [IPV6]:PORT or unix:/PATH")
     host: str | None = Field(None, pattern=r"^[\w.:\[\]%-]+$", description="a host name or an IP address")

@@ -15,6 +15,7 @@ import time
 import uvicorn
 
 from coachman.asgi import Application
+from coachman.compilation import announce, compile_loaded
 from coachman.logs import formatters
 from coachman.metrics import store
 from coachman.metrics.counters import Metrics
@@ -46,6 +47,7 @@ def run() -> None:
         log.warning("%s", sentence)
     counts_in = store.keep(settings.runtime_dir) if settings.metrics else None
     application = load(settings.app, str(settings.app_dir), factory=settings.factory)
+    announce(compile_loaded(application, settings.compile, settings.compile_leave))
     config = uvicorn.Config(application, log_config=None, **uvicorn_options(settings))
     public = open_socket("COACHMAN_BIND", settings.bind)
     ops = open_socket("COACHMAN_OPS_BIND", settings.ops_bind)

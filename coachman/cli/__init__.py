@@ -10,6 +10,7 @@ from coachman.cli.handover import handover
 from coachman.cli.kill_worker import kill_worker
 from coachman.cli.project_scripts import keys, migrate
 from coachman.cli.release import release, releases, rollback
+from coachman.cli.routes import routes
 from coachman.cli.scale import scale
 from coachman.cli.status import status
 
@@ -37,6 +38,7 @@ def main(
 
 
 cli.command()(check)
+cli.command()(routes)
 cli.command()(status)
 cli.command()(handover)
 cli.command()(scale)

@@ -1,17 +1,24 @@
 """`coachman check`: would a master start from here?"""
 
 import os
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from coachman.cli._configuration import Configuration, configure
 from coachman.cli._options import Given, with_options
+from coachman.compilation import compile_loaded
 from coachman.settings import ServerSettings, misspelled_settings
 from coachman.state import runtime_dir
 from coachman.system import app_finder, app_loader
 from coachman.system.event_loop import uvicorn_loop
 from coachman.system.sockets import are_handed_in, parse_address, require_free
+
+if TYPE_CHECKING:
+    from coachman.compiler import Report
+
+if TYPE_CHECKING:
+    from coachman.compiler import Report
 
 
 @with_options
@@ -25,9 +32,12 @@ def check(application: str, given: Given, *, show: Annotated[bool, typer.Option(
         _show(configuration)
     uvicorn_loop(settings.loop)
     refuse_taken(settings)
-    app_loader.load(settings.app, str(settings.app_dir), factory=settings.factory)
+    application = app_loader.load(settings.app, str(settings.app_dir), factory=settings.factory)
+    report = compile_loaded(application, settings.compile, settings.compile_leave)
     name, made_at_import = app_loader.loaded
     print(f"{name} loads; {_workers(settings)}; public {settings.bind}, operations {settings.ops_bind}")
+    if report is not None and report.routes:
+        _print_compiled(report)
     for made in made_at_import if settings.preload else []:
         print(f"Made at import: {made}. Make it in the lifespan, or set COACHMAN_PRELOAD=off.")
     if settings.workers and "WEB_CONCURRENCY" in os.environ and "COACHMAN_WORKERS" in os.environ:
@@ -57,3 +67,13 @@ def _show(configuration: Configuration) -> None:
         print(f"{key:{widths[0]}}  {value:{widths[1]}}  {source}")
     for name in configuration.gunicorn.unused:
         print(f"gunicorn.conf.py: {name} is not used; see docs/migrating.md")
+
+
+def _print_compiled(report: "Report") -> None:
+    print(f"{report.summary()}; `coachman routes` lists them.")
+    for reason, routes in report.reasons().items():
+        paths = [route.path for route in routes if route.kind == "api"]
+        if paths:
+            print(f"  left to FastAPI, {reason}: {', '.join(paths[:5])}{', ...' if len(paths) > 5 else ''}")
+    if report.reason:
+        print(f"  {report.reason}")

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from typing import Any, cast
 
 from fastapi import FastAPI
@@ -17,14 +17,16 @@ from coachman.compiler.dispatch import Dispatcher
 from coachman.compiler.entry import Entry
 from coachman.compiler.errors import NotCompiledError
 from coachman.compiler.function import RouteFunction
-from coachman.compiler.report import Report, RouteReport, name_of
+from coachman.compiler.report import ON_PURPOSE, Report, RouteReport, name_of, names_of
 from coachman.compiler.stock import read_route
 from coachman.compiler.walk import Routes, walk
 from coachman.compiler.watch import Watch
 
 
-def compile_app(app: Any) -> Report:
+def compile_app(app: Any, *, leave: Collection[str] = ()) -> Report:
     """Compiles the routes of a FastAPI application, in place, and returns what has come of it.
+
+    `leave`: routes that FastAPI shall answer, each by its path or by the name of its endpoint.
 
     Call it once, when all routes are declared and before the application serves. An application of
     another kind, or FastAPI's functions in a version or a shape that is not known, are left alone: the
@@ -36,7 +38,7 @@ def compile_app(app: Any) -> Report:
     if not found:
         report.reason = f"{type(app).__module__}.{type(app).__qualname__} is not a FastAPI application"
     for prefix, one in found:
-        _compile_one(one, prefix, report)
+        _compile_one(one, prefix, report, leave)
     report.seconds = time.perf_counter() - began
     return report
 
@@ -59,7 +61,7 @@ def _fastapi_apps(app: Any) -> Iterator[tuple[str, FastAPI]]:
         waiting += [(prefix + route.path, route.app) for route in routes if type(route) is Mount]
 
 
-def _compile_one(app: FastAPI, prefix: str, report: Report) -> None:
+def _compile_one(app: FastAPI, prefix: str, report: Report, leave: Collection[str]) -> None:
     router = app.router
     try:
         chain = _innermost(router)
@@ -69,7 +71,12 @@ def _compile_one(app: FastAPI, prefix: str, report: Report) -> None:
         return
     functions = known.functions()
     for entry in routes.http:
-        _compile_entry(entry, functions)
+        if leave and names_of(_describe(entry, prefix)) & set(leave):
+            entry.reason = ON_PURPOSE
+        else:
+            _compile_entry(entry, functions)
+        if entry.reason in functions.reasons() and entry.reason not in report.notices:
+            report.notices.append(entry.reason)
     report.routes += [_describe(entry, prefix) for entry in _in_order(routes)]
     if routes.stopped_by:
         report.reason = f"routes after one of the class {routes.stopped_by} are left to FastAPI's router"
@@ -130,12 +137,19 @@ def _in_order(routes: Routes) -> list[Entry]:
     return sorted([*routes.http, *sockets], key=lambda entry: entry.position)
 
 
+def _kind(entry: Entry) -> str:
+    if isinstance(entry.route, WebSocketRoute):
+        return "websocket"
+    return "api" if isinstance(entry.route, APIRoute) else "other"
+
+
 def _describe(entry: Entry, prefix: str) -> RouteReport:
     return RouteReport(
         methods=tuple(sorted(entry.methods or ())),
         path=prefix + entry.path,
         endpoint=name_of(entry.endpoint),
         is_compiled=entry.handler is not None,
+        kind=_kind(entry),
         reason=entry.reason,
         source=entry.source,
     )

@@ -19,7 +19,7 @@ from coachman.compiler.answers import Answers, Serialization
 from coachman.compiler.counts import COUNTS
 from coachman.compiler.entry import Handler
 from coachman.compiler.errors import NotCompiledError
-from coachman.compiler.graph import GENERATORS, Arguments, Call, Graph, Kind
+from coachman.compiler.graph import GENERATORS, Arguments, Call, Graph, Kind, Read
 from coachman.compiler.inputs import Inputs
 from coachman.compiler.source import Source
 from coachman.compiler.stock import StockRoute
@@ -138,13 +138,15 @@ class RouteFunction:
     def _write_endpoint(self) -> None:
         source, call = self._source, self._dependant.call
         endpoint, arguments = source.refer(call, "endpoint"), _written(self._plan.arguments)
+        if self._plan.reads:
+            source.add("errors = []")
         if self._may_be_overridden():
-            self._write_overridable_calls()
+            self._write_overridable_steps()
             arguments = "**values"
         else:
-            for dependency in self._plan.calls:
-                self._write_call(dependency)
-            self._write_late_inputs()
+            for step in self._plan.steps:
+                self._write_step(step)
+            self._write_refusal()
         if self._plan.kind is Kind.COROUTINE:
             source.add(f"raw = await {endpoint}({arguments})")
         else:
@@ -161,10 +163,10 @@ class RouteFunction:
         return (
             bool(self._options["dependency_overrides_provider"])
             and len(calls) > 1
-            and all(call.dependant.use_cache for call in calls)
+            and all(call.dependant.use_cache and not call.guards for call in calls)
         )
 
-    def _write_overridable_calls(self) -> None:
+    def _write_overridable_steps(self) -> None:
         """Calls the dependencies; once there is an override, FastAPI solves those that are left."""
         source = self._source
         provider = source.refer(self._options["dependency_overrides_provider"], "provider")
@@ -175,8 +177,8 @@ class RouteFunction:
         dependant = source.refer(self._dependant, "dependant")
         done: list[str] = []
         with source.block("while True:"):  # to be left in the middle
-            for call in self._plan.calls:
-                if done:
+            for step in self._plan.steps:
+                if done and isinstance(step, Call):
                     with source.block(f"if {provider}.dependency_overrides:"):
                         source.add(
                             f"solved = {{{', '.join(done)}}}",
@@ -184,16 +186,25 @@ class RouteFunction:
                             f" {provider}, solved, {self._options['embed_body_fields']})",
                             "break",
                         )
-                self._write_call(call)
-                done.append(f"{source.refer(call.key, 'key')}: {call.result}")
-            self._write_late_inputs()
+                self._write_step(step)
+                if isinstance(step, Call):
+                    done.append(f"{source.refer(step.key, 'key')}: {step.result}")
+            self._write_refusal()
             source.add(f"values = dict({_written(self._plan.arguments)})", "break")
 
-    def _write_late_inputs(self) -> None:
-        if not self._plan.late_inputs:
+    def _write_step(self, step: Read | Call) -> None:
+        if isinstance(step, Read):
+            self._inputs.write_read(step.group, step.variable, step.flag)
+        elif step.guards:
+            with self._source.block(f"if {' and '.join(step.guards)}:"):
+                self._write_call(step)
+        else:
+            self._write_call(step)
+
+    def _write_refusal(self) -> None:
+        if not self._plan.reads:
             return
         source = self._source
-        self._inputs.write_late(self._plan.late_inputs)
         refuse = source.refer(runtime.raise_invalid_request, "raise_invalid_request")
         body = "body" if self._has_body else "None"
         endpoint = source.refer(self._dependant.call, "endpoint")

@@ -18,6 +18,7 @@ _SECURITY_MODULES = tuple(
     f"{security.__name__}.{name}" for name in ("api_key", "http", "oauth2", "open_id_connect_url")
 )
 
+Guards = tuple[str, ...]
 Arguments = list[tuple[str, str]]  # name of the parameter ("**" for a dictionary of them), local variable
 
 
@@ -42,22 +43,41 @@ class Call:
     arguments: Arguments
     result: str
     key: Any  # by which FastAPI would find the result again
+    guards: tuple[str, ...]  # local variables that must be true: inputs below it that may be refused
+
+
+@dataclass(slots=True)
+class Read:
+    """Inputs that the application's own code validates, and the local variable that keeps them."""
+
+    group: Group
+    variable: str
+    flag: str  # the local variable that tells whether they are valid
 
 
 @dataclass(slots=True)
 class Plan:
-    """What the function of one route has to do, in order: read the inputs, then call.
+    """What the function of one route has to do, in order: read the inputs, then take the steps.
 
-    Inputs of the endpoint that the application's own code validates are read where FastAPI reads them,
-    after the dependencies: that code may rely on them, and may not run twice.
+    Inputs that the application's own code validates are read among the calls, where FastAPI reads them:
+    that code may rely on dependencies before it, and may not run twice.
     """
 
     inputs: list[tuple[Group, str]] = field(default_factory=list)  # and the variable of each
-    late_inputs: list[tuple[Group, str]] = field(default_factory=list)  # read after all calls
-    calls: list[Call] = field(default_factory=list)
+    steps: list[Read | Call] = field(default_factory=list)
     arguments: Arguments = field(default_factory=list)  # of the endpoint
     kind: Kind = Kind.COROUTINE
     needs: set[str] = field(default_factory=set)  # request, tasks, solved_response, scope
+
+    @property
+    def calls(self) -> list[Call]:
+        """The calls of dependencies."""
+        return [step for step in self.steps if isinstance(step, Call)]
+
+    @property
+    def reads(self) -> list[Read]:
+        """The inputs that are read among the calls."""
+        return [step for step in self.steps if isinstance(step, Read)]
 
     @property
     def has_exit_stacks(self) -> bool:
@@ -80,54 +100,55 @@ class Graph:
     def __init__(self, constant: Callable[[Any, str], str], variable: Callable[[str], str]) -> None:
         """`constant` names an object in the source, `variable` a new local variable."""
         self._constant, self._variable = constant, variable
-        self._results: dict[Any, str] = {}
+        self._results: dict[Any, Call] = {}
         self._plan = Plan()
-        self._root: Dependant | None = None
 
     def plan(self, dependant: Dependant) -> Plan:
         """Returns what is to be done for an endpoint."""
-        self._root = dependant
-        self._plan.arguments = self._solve(dependant)
+        self._plan.arguments, _ = self._solve(dependant)
         self._plan.kind = kind_of(dependant.call)
         return self._plan
 
-    def _solve(self, dependant: Dependant, *, is_repeated: bool = False) -> Arguments:
-        arguments = [
-            (sub.name, result)
-            for sub in dependant.dependencies
-            for result in [self._depend(sub)]
-            if sub.name is not None
-        ]
-        arguments += [self._read(group, dependant, is_repeated=is_repeated) for group in groups_of(dependant)]
-        return arguments + self._given(dependant)
+    def _solve(self, dependant: Dependant, *, is_repeated: bool = False) -> tuple[Arguments, Guards]:
+        arguments: Arguments = []
+        guards: Guards = ()
+        for sub in dependant.dependencies:
+            call = self._depend(sub)
+            guards += call.guards
+            if sub.name is not None:
+                arguments.append((sub.name, call.result))
+        for group in groups_of(dependant):
+            if is_pure(group):
+                arguments.append((group.parameter, self._read_first(group, is_repeated=is_repeated)))
+            else:
+                read = Read(group, self._variable("input"), self._variable("is_valid"))
+                self._plan.steps.append(read)
+                arguments.append(("**", read.variable))
+                guards += (read.flag,)
+        return arguments + self._given(dependant), guards
 
-    def _depend(self, sub: Dependant) -> str:
+    def _depend(self, sub: Dependant) -> Call:
         key = models._get_cache_key(dependant=sub)
         known = self._results.get(key) if sub.use_cache else None
         # A repeated dependency is not called again, but what it depends on is solved again: its
         # dependencies without a cache are called, and the results thrown away.
-        arguments = self._solve(sub, is_repeated=known is not None)
+        arguments, guards = self._solve(sub, is_repeated=known is not None)
         # It may have become known only now, as a dependency of its own dependencies.
         known = self._results.get(key) if sub.use_cache else None
         if known is not None:
+            if known.guards or guards:  # whether it was called the first time is not known
+                raise NotCompiledError("a repeated dependency's input is validated by the application's code")
             return known
-        result = self._variable("dependency")
-        kind = kind_of(sub.call)
-        self._plan.calls.append(Call(sub, kind, arguments, result, key))
-        self._results.setdefault(key, result)
-        return result
+        call = Call(sub, kind_of(sub.call), arguments, self._variable("dependency"), key, guards)
+        self._plan.steps.append(call)
+        self._results.setdefault(key, call)
+        return call
 
-    def _read(self, group: Group, dependant: Dependant, *, is_repeated: bool) -> tuple[str, str]:
+    def _read_first(self, group: Group, *, is_repeated: bool) -> str:
         variable = self._variable("input")
-        if is_pure(group):
-            if not is_repeated:
-                self._plan.inputs.append((group, variable))
-        elif dependant is self._root:
-            self._plan.late_inputs.append((group, variable))
-            return "**", variable
-        else:
-            raise NotCompiledError("a dependency's input is validated by the application's own code")
-        return group.parameter, variable
+        if not is_repeated:
+            self._plan.inputs.append((group, variable))
+        return variable
 
     def _given(self, dependant: Dependant) -> Arguments:
         """Returns what FastAPI passes of its own objects, in FastAPI's order."""

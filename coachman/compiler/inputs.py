@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from copy import deepcopy
 from dataclasses import dataclass
 from enum import Enum
-from functools import cache
+from functools import cache, partial
 from typing import Any
 
 from fastapi import params
@@ -111,6 +111,8 @@ def _is_schema_pure(schema: Any) -> bool:
         return all(_is_schema_pure(value) for key, value in schema.items() if key not in _NOT_RUN)
     if isinstance(schema, (list, tuple)):
         return all(_is_schema_pure(value) for value in schema)
+    if isinstance(schema, partial):
+        return _is_schema_pure((schema.func, schema.args, schema.keywords))
     if callable(schema) and not isinstance(schema, type):
         return getattr(schema, "__module__", "").partition(".")[0] in ("pydantic", "pydantic_core", "fastapi")
     return True
@@ -148,12 +150,10 @@ class Inputs:
             else:
                 self._write_parameter(group.source, group.fields[0], variable)
 
-    def write_late(self, inputs: list[tuple[Group, str]]) -> None:
-        """Adds the lines for inputs that the application's own code validates; they end in `errors`."""
-        self._source.add("errors = []")
-        for group, variable in inputs:
-            self._call_fastapi(group, variable, "refused")
-            self._source.add("errors += refused")
+    def write_read(self, group: Group, variable: str, flag: str) -> None:
+        """Adds the lines for inputs that the application's own code validates, which may refuse them."""
+        self._call_fastapi(group, variable, "refused")
+        self._source.add("errors += refused", f"{flag} = not refused")
 
     def _write_parameter(self, source: str, field: ModelField, variable: str) -> None:
         ((_, alias),) = utils._get_param_aliases(field)

@@ -15,7 +15,7 @@ import inspect
 import json
 import sys
 import tokenize
-from collections.abc import Iterable, Iterator
+from collections.abc import Collection, Iterable, Iterator
 from functools import cache
 from pathlib import Path
 from types import CodeType, FunctionType
@@ -181,6 +181,10 @@ class Functions:
     def reason_to_leave(self, groups: Iterable[str]) -> str:
         """Returns why routes that use these groups are left to FastAPI; empty if they may be compiled."""
         return next((self._reasons[group] for group in groups if group in self._reasons), "")
+
+    def reasons(self) -> Collection[str]:
+        """Returns what is not known, or replaced."""
+        return self._reasons.values()
 
     def is_unchanged(self) -> bool:
         """Whether nobody has replaced one of them since."""

@@ -5,6 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import Any
 
+ON_PURPOSE = "it is named as one to leave"
+
 
 @dataclass(frozen=True, slots=True)
 class RouteReport:
@@ -14,6 +16,7 @@ class RouteReport:
     path: str
     endpoint: str  # module.name
     is_compiled: bool
+    kind: str = "api"  # api: FastAPI's own kind; websocket; other
     reason: str = ""  # why FastAPI answers it
     source: str = ""  # of the compiled function
 
@@ -23,13 +26,28 @@ class Report:
     """All routes of an application, in the order of declaration."""
 
     routes: list[RouteReport] = field(default_factory=list)
-    reason: str = ""  # why nothing is compiled at all
+    reason: str = ""  # why nothing, or nothing from a route on, is compiled
+    notices: list[str] = field(default_factory=list)  # FastAPI's functions that are not known or replaced
     seconds: float = 0.0  # that the compilation took
 
     @property
     def compiled(self) -> int:
         """The number of routes that are compiled."""
         return sum(route.is_compiled for route in self.routes)
+
+    def summary(self) -> str:
+        """Returns the numbers in one sentence."""
+        routes = [route for route in self.routes if route.kind == "api"]
+        return f"{self.compiled} of {len(routes)} routes of FastAPI's are compiled"
+
+    def why_incomplete(self) -> str:
+        """Returns why a route of FastAPI's is not compiled; empty if all are that are not left on purpose."""
+        if self.reason:
+            return self.reason
+        for route in self.routes:
+            if route.kind == "api" and not route.is_compiled and route.reason != ON_PURPOSE:
+                return f"{' '.join(route.methods)} {route.path} is left to FastAPI: {route.reason}"
+        return "" if self.routes else "there is no route to compile"
 
     def reasons(self) -> dict[str, list[RouteReport]]:
         """Returns the routes that are left to FastAPI, by the reason."""
@@ -45,12 +63,13 @@ class Report:
         `name`: such as `/items/{item_id}`, `GET /items/{item_id}`, `read_item` or `app.items.read_item`.
         """
         for route in self.routes:
-            if route.source and name in _names(route):
+            if route.source and name in names_of(route):
                 return route.source
         return None
 
 
-def _names(route: RouteReport) -> set[str]:
+def names_of(route: RouteReport) -> set[str]:
+    """Returns the names by which a route can be asked for."""
     paths = {route.path, *(f"{method} {route.path}" for method in route.methods)}
     return paths | {route.endpoint, route.endpoint.rpartition(".")[2]}
 

@@ -15,6 +15,11 @@ class Metrics:
     def __init__(self) -> None:
         # Counted by workers.
         self.requests = Counter("coachman_http_requests", "Requests answered.", ["route", "method", "status"])
+        self.answered = Counter(
+            "coachman_application_requests",
+            "Requests that reached FastAPI's router, by who answered: a compiled function, or FastAPI.",
+            ["by"],
+        )
         self.seconds = Histogram(
             "coachman_http_request_duration_seconds",
             "From a request's head to the last piece of its answer.",

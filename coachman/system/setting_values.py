@@ -32,3 +32,10 @@ def proxies(value: str) -> str:
     for proxy in filter(None, value.replace("*", "").split(",")):
         ipaddress.ip_network(proxy.strip())
     return value
+
+
+def names(value: object) -> object:
+    """("a", "b") of "a, b"."""
+    if isinstance(value, str):
+        return tuple(name.strip() for name in value.split(",") if name.strip())
+    return value

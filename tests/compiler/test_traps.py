@@ -299,6 +299,56 @@ def test_validators_of_the_application_run_once_and_where_they_did() -> None:
     assert seen[1].journal.count(("one", "bad")) == 2  # of the two inputs, one each
 
 
+def test_a_dependency_whose_input_the_application_refuses_is_not_called() -> None:
+    def factory(journal: Journal) -> FastAPI:
+        app = FastAPI()
+
+        def check(value: int) -> int:
+            journal.append(("check", value))
+            if value % 2:
+                raise ValueError("odd")
+            return value
+
+        Checked = Annotated[int, AfterValidator(check)]  # noqa: N806
+
+        def first(a: Checked = 0) -> int:
+            journal.append("first")
+            return a
+
+        def second(first: Annotated[int, Depends(first)], b: Checked = 0) -> int:
+            journal.append("second")
+            return b
+
+        async def third(c: Checked = 0) -> AsyncIterator[int]:
+            journal.append("third")
+            yield c
+            journal.append("end of third")
+
+        @app.get("/")
+        async def read(
+            two: Annotated[int, Depends(second)],
+            three: Annotated[int, Depends(third)],
+            d: Checked,
+            plain: int = 0,
+        ) -> list[int]:
+            journal.append("endpoint")
+            return [two, three, d]
+
+        return app
+
+    for query in (
+        b"d=2",
+        b"d=1",
+        b"a=1&d=2",
+        b"b=1&c=1&d=1",
+        b"c=3&d=2",
+        b"",
+        b"d=2&plain=x",
+        b"a=1&plain=x",
+    ):
+        compare(factory, Call(query=query), compiled=None if b"x" in query else True)
+
+
 def test_a_default_is_new_for_each_request() -> None:
     def factory(journal: Journal) -> FastAPI:
         app = FastAPI()

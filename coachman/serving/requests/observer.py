@@ -10,6 +10,7 @@ from coachman.logs import request_id
 from coachman.metrics.counters import Metrics
 from coachman.serving.rebalance import Rebalancer, closing
 from coachman.serving.requests.access_log import AccessLog
+from coachman.serving.requests.compiled_counts import CompiledCounts
 from coachman.serving.requests.counts import RequestCounts
 from coachman.serving.requests.route_template import route_of
 from coachman.settings import ServerSettings
@@ -34,6 +35,7 @@ class Observer:
         self.application, self.rebalancer = application, rebalancer
         self._gives_ids = settings.request_ids
         self._counts = RequestCounts(metrics) if metrics is not None else None
+        self._compiled = CompiledCounts(metrics) if metrics is not None else None
         self._access = None
         if settings.access_log != "off":
             self._access = AccessLog(settings.access_log, settings.slow_seconds)
@@ -51,6 +53,8 @@ class Observer:
     def flush(self) -> None:
         if self._counts is not None:
             self._counts.flush()
+        if self._compiled is not None:
+            self._compiled.flush()
         if self._access is not None:
             self._access.flush()
 
