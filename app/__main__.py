@@ -30,7 +30,7 @@ def migrate() -> None:
     """Bring the database to the schema that this release needs."""
     from app.migrations.migrate import MigrationError, upgrade
     from app.migrations.revision import REVISION, is_newer
-    from durable_database.address import printable
+    from durable_database.location import printable
 
     url = load_settings().database_url
     try:

@@ -7,12 +7,13 @@ from typing import Any
 from fastapi import FastAPI, Request
 from fastapi.exceptions import RequestValidationError
 from fastapi.responses import JSONResponse
+from sqlalchemy.exc import DBAPIError
 from starlette.exceptions import HTTPException
 from starlette.routing import Match
 
 from app.problems import FieldError, InvalidField, Problem, title
 from durable_database import PoolTimeout, TransactionTimeout
-from durable_database.failures import DatabaseUnavailable, is_about_the_disk, is_locked
+from durable_database.errors import DatabaseUnavailable, driver_error, is_about_the_disk, is_locked
 
 log = logging.getLogger("uvicorn.error")  # the server's own log
 
@@ -35,7 +36,8 @@ def add_handlers(app: FastAPI) -> None:
     app.add_exception_handler(Problem, handle_problem)
     app.add_exception_handler(HTTPException, handle_http_exception)
     app.add_exception_handler(RequestValidationError, handle_invalid_request)
-    app.add_exception_handler(sqlite3.OperationalError, handle_sqlite_error)
+    app.add_exception_handler(sqlite3.OperationalError, handle_database_error)
+    app.add_exception_handler(DBAPIError, handle_database_error)
     app.add_exception_handler(PoolTimeout, handle_busy)
     app.add_exception_handler(TransactionTimeout, handle_busy)
     app.add_exception_handler(DatabaseUnavailable, handle_unavailable)
@@ -107,13 +109,13 @@ def _encodable(text: str) -> str:
     return "".join(c if c.isprintable() else ascii(c)[1:-1] for c in text)
 
 
-async def handle_sqlite_error(request: Request, error: Exception) -> JSONResponse:
-    assert isinstance(error, sqlite3.OperationalError)
+async def handle_database_error(request: Request, error: Exception) -> JSONResponse:
+    """The driver's own exceptions, and those of SQLAlchemy around them."""
     if is_locked(error):
         return await handle_busy(request, error)
     if not is_about_the_disk(error):
         raise error
-    log.error("The database refused a request: %s", error)
+    log.error("The database refused a request: %s", driver_error(error))
     sentence = "The database cannot do this just now, which is no fault of the request; try again later."
     return Problem(503, sentence, headers={"Retry-After": "30"}).response()
 

@@ -18,9 +18,8 @@ from app.migrations.revision import REVISION, is_newer, serves
 from app.server import EXPOSED
 from app.settings import Settings
 from durable_database import Database, sqlite_file
-from durable_database.address import is_postgresql, name_of
-from durable_database.failures import from_database, is_damage, lacks_a_table
-from durable_database.filesystem import network_file_system
+from durable_database.errors import from_database, is_damage, lacks_a_table
+from durable_database.location import is_postgresql, name_of, network_file_system
 
 MIGRATE = "run: python -m app migrate"
 RESTORE = "move it away and run: python -m app restore FILE"

@@ -9,7 +9,7 @@ from urllib.parse import urlsplit
 from pydantic import AfterValidator, Field, ValidationError
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
-from durable_database.address import is_postgresql, printable
+from durable_database.location import is_postgresql, printable
 
 PREFIX, OLD_PREFIX = "SHOP_", "COACHMAN_"
 INSTALLED_KEYS = Path("/etc/coachman/keys")

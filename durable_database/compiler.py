@@ -4,7 +4,7 @@ Compiling costs more than running: 20 us for a string, 60 us for a Core statemen
 """
 
 import weakref
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from sqlalchemy import literal, text
@@ -13,7 +13,7 @@ from sqlalchemy.sql.compiler import Compiled, ResultColumnsEntry, SQLCompiler
 from sqlalchemy.sql.ddl import DDLElement
 from sqlalchemy.util import LRUCache
 
-from durable_database.interfaces import Query, Values
+from durable_database.functions import refuse_control
 
 CACHED_STATEMENTS = 1000
 READS = frozenset(("SELECT", "VALUES", "EXPLAIN", "WITH"))
@@ -26,7 +26,7 @@ Arguments = Any  # a mapping or a sequence, as the driver takes it
 class Plan:
     """One statement, compiled, and what was learnt by running it."""
 
-    __slots__ = ("columns", "entries", "inserts", "seconds", "shape", "sql", "writes")
+    __slots__ = ("columns", "entries", "inserts", "over_budget", "shape", "sql", "writes")
 
     def __init__(self, sql: str, entries: tuple[ResultColumnsEntry, ...] = ()) -> None:
         word = sql.lstrip(" \n\t(").partition(" ")[0].split("\n")[0].upper()
@@ -34,7 +34,7 @@ class Plan:
         self.entries = entries
         self.writes = word not in READS
         self.inserts = word in ("INSERT", "REPLACE")
-        self.seconds = 0.0  # the processor time it takes, as a moving average
+        self.over_budget = False  # it was too much for the event loop
         self.shape: Any = None
         self.columns: Any = None  # the driver's description that `shape` was made from
 
@@ -49,18 +49,18 @@ class Compiler:
         self._by_compiled: weakref.WeakKeyDictionary[Compiled, _Statement] = weakref.WeakKeyDictionary()
         self._binders: dict[type, Callable[[Any], Any] | None] = {}
 
-    def plan(self, query: Query, values: Values = None) -> tuple[Any, Arguments]:
+    def plan(self, query: Any, values: Mapping[str, Any] | None = None) -> tuple[Any, Arguments]:
         if type(query) is str:
             plan = self._by_text.get(query)
             if plan is None:
                 compiled: Any = text(query).compile(dialect=self.dialect)
-                plan = self._by_text[query] = self._new_plan(compiled.string, compiled)
+                plan = self._by_text[query] = self._new_plan(compiled.string, compiled, compiled.positiontup)
             return plan, self._arrange(plan, self._bound(values) if values else {})
         if isinstance(query, DDLElement):
-            return self._new_plan(query.compile(dialect=self.dialect).string, None), ()
+            return self._new_plan(query.compile(dialect=self.dialect).string, None, None), ()
         return self._plan_core(query, values)
 
-    def _plan_core(self, query: Any, values: Values) -> tuple[Any, Arguments]:
+    def _plan_core(self, query: Any, values: Mapping[str, Any] | None) -> tuple[Any, Arguments]:
         # SQLAlchemy's own cache of compiled statements, which its engines use; 2.0 returns one value less.
         compiled, extracted, *rest = query._compile_w_cache(
             dialect=self.dialect, compiled_cache=self._cache, column_keys=list(values or ())
@@ -75,7 +75,7 @@ class Compiler:
         for name, process in statement.processors:
             parameters[name] = process(parameters[name])
         if statement.plan is None:
-            statement.plan = self._new_plan(compiled.string, compiled)
+            statement.plan = self._new_plan(compiled.string, compiled, compiled.positiontup)
         return statement.plan, self._arrange(statement.plan, parameters)
 
     def _expand(self, compiled: SQLCompiler, parameters: dict[str, Any]) -> tuple[Any, Arguments]:
@@ -83,7 +83,8 @@ class Compiler:
         state = compiled._process_parameters_for_postcompile(parameters)
         plan = self._by_text.get(state.statement)
         if plan is None:
-            plan = self._by_text[state.statement] = self._new_plan(state.statement, compiled)
+            plan = self._new_plan(state.statement, compiled, state.positiontup)
+            self._by_text[state.statement] = plan
         processors: dict[str, Any] = {**compiled._bind_processors, **state.processors}
         everything = {**parameters, **state.additional_parameters}
         for name in state.parameter_expansion:
@@ -109,7 +110,11 @@ class Compiler:
         process = self._binders[kind]
         return process(value) if process else value
 
-    def _new_plan(self, sql: str, compiled: Any) -> Any:
+    def _new_plan(self, sql: str, compiled: Any, names: Sequence[str] | None) -> Any:
+        refuse_control(sql)
+        return self._plan_of(sql, compiled, names or ())
+
+    def _plan_of(self, sql: str, compiled: Any, names: Sequence[str]) -> Any:
         return Plan(sql, tuple(getattr(compiled, "_result_columns", None) or ()))
 
     def _arrange(self, plan: Any, parameters: Mapping[str, Any]) -> Arguments:
@@ -135,7 +140,7 @@ class _Statement:
         self.keys = [] if escaped else [(name, each.key) for each, name in compiled.bind_names.items()]
         self.slots = _slots(compiled)
 
-    def parameters(self, values: Values, extracted: Any, collected: Any) -> dict[str, Any]:
+    def parameters(self, values: Mapping[str, Any] | None, extracted: Any, collected: Any) -> dict[str, Any]:
         if not collected:
             if values and self.keys and all(key in values for _, key in self.keys):
                 return {name: values[key] for name, key in self.keys}

@@ -2,97 +2,117 @@
 
 import asyncio
 import sqlite3
-from collections.abc import Sequence
+import time
+from collections import deque
+from collections.abc import Callable
 from typing import Any, NamedTuple
 
-from durable_database import statements
-from durable_database.compiler import Arguments, Plan
-from durable_database.interfaces import Want
-from durable_database.lane import Outcome
-
-
-class Statement(NamedTuple):
-    plan: Plan
-    arguments: Arguments
-    want: Want
+from durable_database.gate import QUANTUM_SECONDS
+from durable_database.lane import Lane, Outcome
 
 
 class Job(NamedTuple):
-    """Statements that are written all or not at all."""
+    """A write: all of what it runs is stored, or nothing."""
 
     future: asyncio.Future[Any]
-    statements: Sequence[Statement]
-    single: bool  # its caller wants the result of the one statement, not a list
-
-    def run(self, raw: sqlite3.Connection) -> Any:
-        results = [statements.run(raw, *statement) for statement in self.statements]
-        return results[0] if self.single else results
-
-    @property
-    def atomic(self) -> bool:
-        """Whether SQLite itself undoes the whole of it when it fails."""
-        return len(self.statements) == 1 and self.statements[0].want is not Want.MANY
+    run: Callable[[Lane], Any]
+    undoes_itself: bool  # when it fails, SQLite undoes the whole of it
 
 
 class GroupUndoneError(Exception):
     """The whole group was rolled back on account of one job, which is to be found by running each alone."""
 
 
-def commit(raw: sqlite3.Connection, jobs: Sequence[Job]) -> list[Outcome]:
-    """Runs all jobs in one transaction; a job that fails is undone alone."""
-    if not jobs:
+def commit(lane: Lane, jobs: deque[Job], begin: Callable[[Job], bool]) -> list[Outcome]:
+    """Runs jobs in one transaction, for as long as a process may keep others waiting.
+
+    A job that fails is undone alone. `begin` says of each, just before, whether it is still wanted. What
+    stays in `jobs` was not begun.
+    """
+    begun: list[Job] = []
+    until = time.monotonic() + QUANTUM_SECONDS
+
+    def next_job() -> Job | None:
+        while jobs and (not begun or time.monotonic() < until):
+            if begin(job := jobs.popleft()):
+                begun.append(job)
+                return job
+        return None
+
+    first = next_job()
+    if first is None:
         return []
     try:
-        return _commit_together(raw, jobs)
+        if not jobs:
+            return [(first.future, None, _commit_alone(lane, first))]
+        return _commit_together(lane, first, next_job)
     except (GroupUndoneError, sqlite3.IntegrityError) as error:
-        if len(jobs) == 1:
-            return [(jobs[0].future, error.__cause__ or error, None)]
-        return [outcome for job in jobs for outcome in commit(raw, [job])]
+        if len(begun) == 1:
+            return [(first.future, error.__cause__ or error, None)]
+        return [_outcome_alone(lane, job) for job in begun]
     # Anything else, as a disk that is full, would meet the next attempt too; and after an I/O error
     # in COMMIT nobody knows whether it was written: to repeat it might write it twice.
-    except Exception as error:  # noqa: BLE001 (it is raised where the callers wait)
-        return [(job.future, error, None) for job in jobs]
+    except BaseException as error:  # noqa: BLE001 (it is raised where the callers wait)
+        return [(job.future, error, None) for job in begun]
 
 
-def _commit_together(raw: sqlite3.Connection, jobs: Sequence[Job]) -> list[Outcome]:
-    if len(jobs) == 1:
-        return [(jobs[0].future, None, _commit_alone(raw, jobs[0]))]
-    raw.execute("BEGIN IMMEDIATE")
+def _commit_together(lane: Lane, job: Job | None, next_job: Callable[[], Job | None]) -> list[Outcome]:
+    outcomes = []
+    lane.raw.execute("BEGIN IMMEDIATE")
     try:
-        outcomes = [_run_in_savepoint(raw, job) for job in jobs]
-        raw.execute("COMMIT")
+        while job is not None:
+            outcomes.append(_run_in_savepoint(lane, job))
+            job = next_job()
+        lane.raw.execute("COMMIT")
     finally:
-        _leave_transaction(raw)
+        _leave_transaction(lane.raw)
     return outcomes
 
 
-def _commit_alone(raw: sqlite3.Connection, job: Job) -> Any:
+def _outcome_alone(lane: Lane, job: Job) -> Outcome:
     try:
-        if job.atomic:  # its own transaction
-            return job.run(raw)
-        raw.execute("BEGIN IMMEDIATE")
-        value = job.run(raw)
-        raw.execute("COMMIT")
+        return job.future, None, _commit_alone(lane, job)
+    except BaseException as error:  # noqa: BLE001 (it is raised where the caller waits)
+        return job.future, error, None
+
+
+def _commit_alone(lane: Lane, job: Job) -> Any:
+    try:
+        if job.undoes_itself:  # its own transaction
+            return job.run(lane)
+        lane.raw.execute("BEGIN IMMEDIATE")
+        value = job.run(lane)
+        lane.raw.execute("COMMIT")
         return value
     finally:
-        _leave_transaction(raw)
+        _leave_transaction(lane.raw)
 
 
-def _run_in_savepoint(raw: sqlite3.Connection, job: Job) -> Outcome:
-    if not job.atomic:
-        raw.execute("SAVEPOINT job")
+def _run_in_savepoint(lane: Lane, job: Job) -> Outcome:
     try:
-        value = job.run(raw)
-        if not job.atomic:
-            raw.execute("RELEASE job")
-    except Exception as error:
-        if not raw.in_transaction:  # ON CONFLICT ROLLBACK, or RAISE(ROLLBACK), undid the others' work too
+        if job.undoes_itself:
+            return job.future, None, job.run(lane)
+        return job.future, None, run_in_savepoint(lane.raw, lambda: job.run(lane))
+    except BaseException as error:
+        if (
+            not lane.raw.in_transaction
+        ):  # ON CONFLICT ROLLBACK, or RAISE(ROLLBACK), undid the others' work too
             raise GroupUndoneError from error
-        if not job.atomic:
-            raw.execute("ROLLBACK TO job")
-            raw.execute("RELEASE job")
         return job.future, error, None
-    return job.future, None, value
+
+
+def run_in_savepoint(raw: sqlite3.Connection, function: Callable[[], Any]) -> Any:
+    """What `function` returns; when it raises, what it wrote is undone alone."""
+    raw.execute("SAVEPOINT durable_database_job")
+    try:
+        return function()
+    except BaseException:
+        if raw.in_transaction:
+            raw.execute("ROLLBACK TO durable_database_job")
+        raise
+    finally:
+        if raw.in_transaction:
+            raw.execute("RELEASE durable_database_job")
 
 
 def _leave_transaction(raw: sqlite3.Connection) -> None:

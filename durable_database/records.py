@@ -4,6 +4,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
 from databases.interfaces import Record as RecordInterface
+from sqlalchemy.engine.interfaces import Dialect
 from sqlalchemy.sql.compiler import ResultColumnsEntry, _CompileLabel
 
 Processor = Callable[[Any], Any]
@@ -27,6 +28,16 @@ class Shape:
         # Two tables may have a column of the same name: `str(column)` is "table.name".
         self.by_column = {_column_of(entry): position for position, entry in enumerate(entries)}
         self.processors = processors
+
+    @classmethod
+    def of(cls, entries: Sequence[ResultColumnsEntry], names: Sequence[str], dialect: Dialect) -> "Shape":
+        """That of a statement's rows; `entries` are what its compiler knows of them."""
+        if len(entries) != len(names):
+            return cls(names)
+        found = (
+            (i, e[3].dialect_impl(dialect).result_processor(dialect, None)) for i, e in enumerate(entries)
+        )
+        return cls(names, entries, [(i, process) for i, process in found if process])
 
     def record(self, row: tuple[Any, ...]) -> "Record":
         return self.records((row,))[0]

@@ -2,25 +2,23 @@
 
 import asyncio
 import sqlite3
-from collections.abc import AsyncGenerator, Mapping, Sequence
+from collections.abc import AsyncGenerator, Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
-
-from databases.interfaces import TransactionBackend
 
 from durable_database import statements
 from durable_database.compiler import Arguments, Plan
-from durable_database.errors import PoolTimeout, TransactionTimeout
-from durable_database.group_commit import Statement
-from durable_database.interfaces import Want
+from durable_database.errors import PoolTimeout, TransactionTimeout, rolled_back
+from durable_database.group_commit import run_in_savepoint
 from durable_database.lane import Lane
-from durable_database.stream import Cursor, read
+from durable_database.readers import Cursor, in_chunks
+from durable_database.statements import Statement, Want
 from durable_database.writer import inside, refuse_child_task
 
 if TYPE_CHECKING:
     from durable_database.sqlite import SQLiteBackend, SQLiteSession
 
 
-class SQLiteTransaction(TransactionBackend):
+class SQLiteTransaction:
     """What `databases` calls a transaction: the outermost one, or a savepoint in it."""
 
     def __init__(self, session: "SQLiteSession") -> None:
@@ -84,27 +82,28 @@ class RootTransaction:
         self._cursors: list[Cursor] = []
 
     async def run(self, statement: Statement) -> Any:
-        return await self._in_lane(statements.run, *statement, interrupt=not statement.plan.writes)
+        interrupt = not statement.plan.writes
+        return await self._in_lane(lambda lane: statements.run(lane.raw, *statement), interrupt=interrupt)
 
-    async def run_atomically(self, work: Sequence[Statement]) -> list[Any]:
-        results: list[Any] = await self._in_lane(_run_atomically, work)
-        return results
+    async def atomically(self, function: Callable[[Lane], Any]) -> Any:
+        """What it wrote is undone alone when it fails."""
+        return await self._in_lane(lambda lane: run_in_savepoint(lane.raw, lambda: function(lane)))
 
     async def stream(self, plan: Plan, arguments: Arguments) -> AsyncGenerator[Any, None]:
         cursor = Cursor(plan, arguments)
         self._cursors.append(cursor)
 
         async def more(rows: int) -> Any:
-            return await self._in_lane(cursor.more, rows)
+            return await self._in_lane(lambda lane: cursor.more(lane.raw, rows))
 
-        async for record in read(more):
+        async for record in in_chunks(more):
             yield record
 
-    async def _in_lane(self, function: Any, *arguments: Any, interrupt: bool = False) -> Any:
+    async def _in_lane(self, function: Callable[[Lane], Any], *, interrupt: bool = False) -> Any:
         if self._over:
             raise self._over
         lane = self._lane or await self._take_lane()
-        self._running = lane.call(self._begin_and_run, lane.raw, function, *arguments)
+        self._running = lane.call(self._begin_and_run, lane, function)
         self._under_way += 1
         try:
             return await self._running
@@ -125,15 +124,15 @@ class RootTransaction:
                 self._timer = loop.call_later(wait, self._check_begun)
             return self._lane
 
-    def _begin_and_run(self, raw: sqlite3.Connection, function: Any, *arguments: Any) -> Any:
+    def _begin_and_run(self, lane: Lane, function: Callable[[Lane], Any]) -> Any:
         """Runs in the lane's thread."""
         if not self._begun:
             self._wait_for_turn()
             self._begun = True
-            raw.execute(self.begin)
-        elif not raw.in_transaction:  # the statement would be committed at once, on its own
-            raise sqlite3.OperationalError("the transaction was rolled back by an earlier error in it")
-        return function(raw, *arguments)
+            lane.raw.execute(self.begin)
+        elif not lane.raw.in_transaction:
+            raise rolled_back()
+        return function(lane)
 
     def _check_begun(self) -> None:
         backend = self.backend
@@ -226,19 +225,6 @@ class WriteTransaction(RootTransaction):
         lane.tell(writer.release)
 
 
-def _run_atomically(raw: sqlite3.Connection, work: Sequence[Statement]) -> list[Any]:
-    raw.execute("SAVEPOINT several")
-    try:
-        return [statements.run(raw, *statement) for statement in work]
-    except BaseException:
-        if raw.in_transaction:
-            raw.execute("ROLLBACK TO several")
-        raise
-    finally:
-        if raw.in_transaction:
-            raw.execute("RELEASE several")
-
-
 def _end(raw: sqlite3.Connection, sql: str, cursors: Sequence[Cursor]) -> None:
     """Runs in the lane's thread. However it ends, no transaction and no cursor is left open."""
     try:
@@ -247,7 +233,7 @@ def _end(raw: sqlite3.Connection, sql: str, cursors: Sequence[Cursor]) -> None:
         if raw.in_transaction:
             raw.execute(sql)
         elif sql == "COMMIT":
-            raise sqlite3.OperationalError("the transaction was rolled back by an earlier error in it")
+            raise rolled_back()
     finally:
         if raw.in_transaction:  # a deferred constraint refused the COMMIT
             raw.execute("ROLLBACK")

@@ -1,14 +1,34 @@
-"""Runs one statement on a SQLite connection, in its lane's thread: execute, fetch and reset in one hop."""
+"""Runs one statement on a SQLite connection: execute, fetch and reset without coming back in between."""
 
+import enum
 import sqlite3
-from typing import Any
+from collections.abc import Mapping
+from typing import Any, NamedTuple
 
 from sqlalchemy.dialects.sqlite import pysqlite
 from sqlalchemy.engine.interfaces import Dialect
+from sqlalchemy.sql import ClauseElement
 
 from durable_database.compiler import Arguments, Plan
-from durable_database.interfaces import Want
 from durable_database.records import Shape
+
+Query = ClauseElement | str
+Values = Mapping[str, Any] | None
+
+
+class Want(enum.Enum):
+    """What a statement is run for."""
+
+    ONE = enum.auto()
+    ALL = enum.auto()
+    RESULT = enum.auto()  # the new row's id, or the number of rows changed
+    MANY = enum.auto()  # nothing: one statement, a list of arguments
+
+
+class Statement(NamedTuple):
+    plan: Plan
+    arguments: Arguments
+    want: Want
 
 
 def sqlite_dialect() -> Dialect:
@@ -25,7 +45,7 @@ def run(raw: sqlite3.Connection, plan: Plan, arguments: Arguments, want: Want) -
         raw.executemany(plan.sql, arguments)
         return None
     cursor = raw.execute(plan.sql, arguments)
-    # Closed before the hop ends, always: an open cursor pins the snapshot of its whole connection.
+    # Closed before this ends, always: an open cursor pins the snapshot of its whole connection.
     try:
         if want is Want.ONE:
             return _first(cursor, plan)
@@ -49,19 +69,8 @@ def _first(cursor: sqlite3.Cursor, plan: Plan) -> Any:
 
 def shape_of(plan: Plan, cursor: sqlite3.Cursor) -> Shape:
     if cursor.description != plan.columns:
-        names = [column[0] for column in cursor.description]
-        entries = plan.entries if len(plan.entries) == len(names) else ()
-        # In this order: another lane's thread may be between the comparison above and the last line.
-        plan.shape = Shape(names, entries, _processors(entries))
+        # In this order: another thread may be between the comparison above and the last line.
+        plan.shape = Shape.of(plan.entries, [column[0] for column in cursor.description], DIALECT)
         plan.columns = cursor.description
     shape: Shape = plan.shape
     return shape
-
-
-def _processors(entries: Any) -> list[tuple[int, Any]]:
-    found = []
-    for position, entry in enumerate(entries):
-        process = entry[3].dialect_impl(DIALECT).result_processor(DIALECT, None)
-        if process:
-            found.append((position, process))
-    return found

@@ -1,17 +1,16 @@
-"""Writes: one lane, on which single writes share commits and transactions take turns with them."""
+"""Writes: one lane, on which all that wait share commits, and transactions of tasks take turns with them."""
 
 import asyncio
 import contextvars
 import threading
 from collections import deque
-from collections.abc import Sequence
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any, Protocol
 
 from durable_database.errors import ChildTaskError, PoolTimeout
 from durable_database.gate import Gate
-from durable_database.group_commit import Job, Statement, commit
-from durable_database.interfaces import Observe
+from durable_database.group_commit import Job, commit
 from durable_database.lane import Lane, Outcome, settle
 
 BATCH = 64
@@ -35,14 +34,21 @@ def refuse_child_task() -> None:
 
 
 class Writer:
-    def __init__(self, lane: Lane, gate: Gate, wal: Path, acquire_seconds: float, observe: Observe) -> None:
+    def __init__(
+        self,
+        lane: Lane,
+        gate: Gate,
+        wal: Path,
+        acquire_seconds: float,
+        observe: Callable[[str, float], None],
+    ) -> None:
         self.lane = lane
         self.gate = gate
         self._wal = wal
         self._loop = asyncio.get_running_loop()
         self._acquire_seconds = acquire_seconds
         self._observe = observe
-        self._pending: list[Job] = []
+        self._pending: deque[Job] = deque()
         self._leases: deque[asyncio.Future[None]] = deque()
         self._busy = False
         self._scheduled = False
@@ -52,16 +58,17 @@ class Writer:
         self._sweep_timer: asyncio.TimerHandle | None = None
         # Held while jobs are marked as begun or given up: a job is one or the other.
         self._marking = threading.Lock()
-        self._begun: frozenset[asyncio.Future[Any]] = frozenset()
+        self._begun: set[asyncio.Future[Any]] = set()
 
     @property
     def idle(self) -> bool:
         return not (self._busy or self._pending or self.gate.held)
 
-    def submit(self, statements: Sequence[Statement], *, single: bool) -> asyncio.Future[Any]:
+    def submit(self, run: Callable[[Lane], Any], *, undoes_itself: bool) -> asyncio.Future[Any]:
+        """What `run` returns, once what it wrote is on the disk."""
         refuse_child_task()
         future: asyncio.Future[Any] = self._loop.create_future()
-        self._pending.append(Job(future, statements, single))
+        self._pending.append(Job(future, run, undoes_itself))
         self._wait_for_turn(future)
         return future
 
@@ -117,30 +124,34 @@ class Writer:
             self.lane.post(self.gate.release)
 
     def _send(self) -> None:
-        batch = self._pending[:BATCH]
-        del self._pending[:BATCH]
+        batch = deque(self._pending.popleft() for _ in range(min(BATCH, len(self._pending))))
         self._busy = True
         self._alone = len(batch) == 1
-        self.lane.post(lambda: self.lane.tell(self._done, *self._commit(batch)))
+        self.lane.post(lambda: self.lane.tell(self._done, *self._commit(batch), batch))
 
-    def _commit(self, batch: Sequence[Job]) -> tuple[list[Outcome], int, float]:
-        """Runs in the lane's thread."""
+    def _commit(self, batch: deque[Job]) -> tuple[list[Outcome], float]:
+        """Runs in the lane's thread; takes out of the batch what it has begun."""
         waited = self.gate.acquire()
         try:
-            with self._marking:
-                begun = [job for job in batch if not job.future.done()]
-                self._begun = frozenset(job.future for job in begun)
-            return commit(self.lane.raw, begun), len(begun), waited
+            return commit(self.lane, batch, self._begin), waited
         finally:
             self.gate.release(wanted=self.wanted())
 
-    def _done(self, outcomes: list[Outcome], size: int, waited: float) -> None:
+    def _begin(self, job: Job) -> bool:
+        with self._marking:
+            if job.future.done():  # its caller has gone, or was told that its time is up
+                return False
+            self._begun.add(job.future)
+            return True
+
+    def _done(self, outcomes: list[Outcome], waited: float, left: deque[Job]) -> None:
         self._busy = False
-        self._begun = frozenset()
+        self._begun.clear()
+        self._pending.extendleft(reversed(left))
         self._alone = self._alone and not self._pending
         self._next()
         settle(outcomes)
-        self._observe("batch_size", size)
+        self._observe("batch_size", len(outcomes))
         self._observe("gate_wait_seconds", waited)
 
     def _sweep(self) -> None:

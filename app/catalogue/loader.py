@@ -13,8 +13,8 @@ from app.catalogue.rows import Refusal, Row
 from app.catalogue.upsert import Outcome, upsert
 from app.lifespan import MIGRATE, NotReadyError, open_database
 from durable_database import Database, sqlite_file, uninterrupted
-from durable_database.address import is_postgresql, name_of
-from durable_database.failures import breaks_a_constraint, from_database, is_locked
+from durable_database.errors import breaks_a_constraint, driver_error, from_database, is_locked
+from durable_database.location import is_postgresql, name_of
 
 # A commit is an fsync, so rows share it; but the service waits at most 5 s for its turn to write,
 # and must find the file free between two batches.
@@ -63,7 +63,7 @@ class Loader:
 
     async def _write(self, entries: Sequence[Entry]) -> None:
         try:
-            results = await upsert(self._database, entries)
+            results = await self._database.write(upsert, entries)
         except Exception as error:
             if not breaks_a_constraint(error):
                 raise
@@ -75,7 +75,7 @@ class Loader:
     async def _isolate(self, entries: Sequence[Entry], error: Exception) -> None:
         """Halves the batch until the row that the database refuses is alone."""
         if len(entries) == 1:
-            self._refuse([Refusal(entries[0].line, f"the database refuses it: {error}")])
+            self._refuse([Refusal(entries[0].line, f"the database refuses it: {driver_error(error)}")])
             return
         middle = len(entries) // 2
         for half in (entries[:middle], entries[middle:]):
@@ -134,4 +134,4 @@ def _errors_in_words(database: str) -> Iterator[None]:
             raise LoadError(
                 f"another process keeps the database {database} locked; end it, or try again when it is done"
             ) from None
-        raise LoadError(f"the database {database} cannot be written: {error}") from None
+        raise LoadError(f"the database {database} cannot be written: {driver_error(error)}") from None

@@ -1,9 +1,8 @@
 """The SQL of an import's batch, in each database's own words."""
 
-from sqlalchemy import TextClause, bindparam, text
+from sqlalchemy import Connection, TextClause, bindparam, text
 
 from app.inventory.tables import UtcDateTime
-from durable_database import Database
 
 # The rows travel as one JSON parameter. To compile thousands of parameters took 100 ms a batch, all of
 # it under the write lock: a write of the service then waited up to 1.7 s for its turn.
@@ -44,17 +43,17 @@ POSTGRESQL_MOVEMENTS = text("""
 """).bindparams(bindparam("now", type_=UtcDateTime()))
 
 
-def writes(database: Database) -> tuple[TextClause, TextClause]:
+def writes(connection: Connection) -> tuple[TextClause, TextClause]:
     """The statement for the items and the one for the movements; both take `rows` and `now`."""
-    if database.url.dialect == "postgresql":
+    if connection.dialect.name == "postgresql":
         return POSTGRESQL_ITEMS, POSTGRESQL_MOVEMENTS
     return SQLITE_ITEMS, SQLITE_MOVEMENTS
 
 
-async def lock_items(database: Database) -> None:
+def lock_items(connection: Connection) -> None:
     """Keeps others from changing items until the transaction ends, as SQLite does by itself.
 
     Stock that changed after the batch read it would be overwritten; reads go on.
     """
-    if database.url.dialect == "postgresql":
-        await database.execute("LOCK TABLE items IN EXCLUSIVE MODE")
+    if connection.dialect.name == "postgresql":
+        connection.execute(text("LOCK TABLE items IN EXCLUSIVE MODE"))

@@ -7,7 +7,7 @@ from datetime import UTC, datetime
 from typing import Any, Literal
 
 from pydantic import ValidationError
-from sqlalchemy import select
+from sqlalchemy import Connection, select
 
 from app.catalogue.entries import Entry, why_invalid
 from app.catalogue.rows import FIELDS, Refusal
@@ -15,7 +15,6 @@ from app.catalogue.statements import lock_items, writes
 from app.inventory.schemas import MovementCreate, Reason
 from app.inventory.search import search_text
 from app.inventory.tables import items
-from durable_database import Database
 
 Outcome = Literal["created", "updated", "unchanged"]
 REASONS: dict[Outcome, Reason] = {"created": "receipt", "updated": "correction"}
@@ -32,23 +31,22 @@ class Change:
     delta: int
 
 
-async def upsert(database: Database, entries: Sequence[Entry]) -> list[Outcome | Refusal]:
-    """Stores the batch and returns what became of each entry. When it raises, nothing is stored."""
+def upsert(connection: Connection, entries: Sequence[Entry]) -> list[Outcome | Refusal]:
+    """Returns what became of each entry. When it raises, nothing of the batch is stored."""
     now = datetime.now(UTC)
-    async with database.transaction():
-        await lock_items(database)
-        stored = await _stored(database, entries)
-        plan = [_plan(entry, stored.get(entry.item.sku)) for entry in entries]
-        changes = [step for step in plan if isinstance(step, Change) and step.outcome != "unchanged"]
-        if changes:
-            await _write(database, changes, now)
+    lock_items(connection)
+    stored = _stored(connection, entries)
+    plan = [_plan(entry, stored.get(entry.item.sku)) for entry in entries]
+    changes = [step for step in plan if isinstance(step, Change) and step.outcome != "unchanged"]
+    if changes:
+        _write(connection, changes, now)
     return [step.outcome if isinstance(step, Change) else step for step in plan]
 
 
-async def _stored(database: Database, entries: Sequence[Entry]) -> dict[str, dict[str, Any]]:
+def _stored(connection: Connection, entries: Sequence[Entry]) -> dict[str, dict[str, Any]]:
     columns = [items.c[field] for field in FIELDS]
     query = select(*columns).where(items.c.sku.in_([entry.item.sku for entry in entries]))
-    return {row["sku"]: dict(row._mapping) for row in await database.fetch_all(query)}
+    return {row.sku: dict(row._mapping) for row in connection.execute(query)}
 
 
 def _plan(entry: Entry, stored: dict[str, Any] | None) -> Change | Refusal:
@@ -76,10 +74,10 @@ def _refusal(change: Change) -> Refusal | None:
     return None
 
 
-async def _write(database: Database, changes: Sequence[Change], now: datetime) -> None:
+def _write(connection: Connection, changes: Sequence[Change], now: datetime) -> None:
     rows = json.dumps([_row(change) for change in changes])
-    for statement in writes(database):
-        await database.execute(statement.bindparams(rows=rows, now=now))
+    for statement in writes(connection):
+        connection.execute(statement, {"rows": rows, "now": now})
 
 
 def _row(change: Change) -> dict[str, Any]:

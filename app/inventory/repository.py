@@ -3,7 +3,8 @@
 from datetime import UTC, datetime
 from typing import Any
 
-from sqlalchemy import bindparam, select
+from sqlalchemy import Connection, bindparam, select
+from sqlalchemy.exc import DBAPIError
 
 from app.inventory.errors import (
     DuplicateSku,
@@ -17,8 +18,8 @@ from app.inventory.preconditions import IfMatch
 from app.inventory.schemas import Item, ItemCreate, ItemUpdate, Movement, MovementCreate
 from app.inventory.search import like_pattern, search_text
 from app.inventory.tables import MAX_QUANTITY, items, movements
-from durable_database import Database, uninterrupted
-from durable_database.failures import breaks_unique
+from durable_database import Database
+from durable_database.errors import breaks_unique
 
 ITEM = [column for column in items.c if column.name in Item.model_fields]
 MOVEMENT = [column for column in movements.c if column.name in Movement.model_fields]
@@ -36,7 +37,7 @@ CREATE_MOVEMENT = movements.insert().returning(*MOVEMENT)
 
 
 class Inventory:
-    """Writes run to their end even when the client goes away: see `uninterrupted`."""
+    """What endpoints call. Writes are the functions below, each in one transaction."""
 
     def __init__(self, database: Database) -> None:
         self._database = database
@@ -56,67 +57,6 @@ class Inventory:
             query = query.where(items.c.id > after)
         return [Item(**row._mapping) for row in await self._database.fetch_all(query)]
 
-    @uninterrupted
-    async def create_item(self, new: ItemCreate) -> Item:
-        now = datetime.now(UTC)
-        values = {"search": search_text(new.sku, new.name), "created_at": now, "updated_at": now}
-        return await self._write_item(CREATE_ITEM, new.sku, new.model_dump() | values)
-
-    @uninterrupted
-    async def change_item(self, item_id: int, update: ItemUpdate, if_match: IfMatch) -> Item:
-        async with self._database.transaction():
-            item = await self._matching_item(item_id, if_match)
-            changes = update.changes()
-            sku, name = changes.get("sku", item.sku), changes.get("name", item.name)
-            change = (
-                items.update()
-                .where(items.c.id == item_id, items.c.version == item.version)
-                .values(changes | {"version": items.c.version + 1, "updated_at": datetime.now(UTC)})
-                .values(search=search_text(sku, name))
-                .returning(*ITEM)
-            )
-            return await self._write_item(change, sku)
-
-    @uninterrupted
-    async def delete_item(self, item_id: int, if_match: IfMatch | None) -> None:
-        async with self._database.transaction():
-            await self._matching_item(item_id, if_match)
-            await self._database.execute(items.delete().where(items.c.id == item_id))
-
-    @uninterrupted
-    async def book_movement(
-        self, item_id: int, new: MovementCreate, idempotency_key: str | None
-    ) -> tuple[Movement, bool]:
-        """The movement, and whether it had been booked before, under the same key."""
-        try:
-            return await self._book_movement(item_id, new, idempotency_key)
-        except Exception as error:
-            if not breaks_unique(error, "movements", "idempotency_key"):
-                raise
-            # Two items can be booked at once under one key: the later one finds the other's movement now.
-            return await self._book_movement(item_id, new, idempotency_key)
-
-    async def _book_movement(
-        self, item_id: int, new: MovementCreate, idempotency_key: str | None
-    ) -> tuple[Movement, bool]:
-        async with self._database.transaction():
-            # The item first: whoever books it under the same key has then ended, and the key is found.
-            item = await self._locked_item(item_id)
-            if idempotency_key and (booked := await self._movement_of(idempotency_key)):
-                if booked.item_id != item_id or not new.describes(booked):
-                    raise IdempotencyKeyReused
-                return booked, True
-            if item is None:
-                raise ItemNotFound(item_id)
-            quantity = _stock_after(item, new.delta)
-            now = datetime.now(UTC)
-            stock = {"item_id": item_id, "quantity": quantity}
-            await self._database.execute(CHANGE_STOCK, stock | {"updated_at": now})
-            booked_as = {"created_at": now, "idempotency_key": idempotency_key}
-            row = await self._database.fetch_one(CREATE_MOVEMENT, new.model_dump() | stock | booked_as)
-            assert row is not None
-            return Movement(**row._mapping), False
-
     async def list_movements(self, item_id: int, before: int | None, limit: int) -> list[Movement]:
         """Newest first."""
         query = select(*MOVEMENT).where(movements.c.item_id == item_id)
@@ -127,31 +67,101 @@ class Inventory:
             await self.get_item(item_id)
         return [Movement(**row._mapping) for row in rows]
 
-    async def _matching_item(self, item_id: int, if_match: IfMatch | None) -> Item:
-        item = await self._locked_item(item_id)
-        if item is None:
-            raise ItemNotFound(item_id)
-        if if_match is not None and not if_match.matches(item.version):
-            raise StaleItem(item_id, item.version)
-        return item
+    async def create_item(self, new: ItemCreate) -> Item:
+        return await self._database.write(create_item, new)
 
-    async def _locked_item(self, item_id: int) -> Item | None:
-        row = await self._database.fetch_one(LOCKED_ITEM, {"item_id": item_id})
-        return Item(**row._mapping) if row else None
+    async def change_item(self, item_id: int, update: ItemUpdate, if_match: IfMatch) -> Item:
+        return await self._database.write(change_item, item_id, update, if_match)
 
-    async def _movement_of(self, idempotency_key: str) -> Movement | None:
-        row = await self._database.fetch_one(MOVEMENT_BY_KEY, {"key": idempotency_key})
-        return Movement(**row._mapping) if row else None
+    async def delete_item(self, item_id: int, if_match: IfMatch | None) -> None:
+        await self._database.write(delete_item, item_id, if_match)
 
-    async def _write_item(self, statement: Any, sku: str, values: dict[str, Any] | None = None) -> Item:
+    async def book_movement(
+        self, item_id: int, new: MovementCreate, idempotency_key: str | None
+    ) -> tuple[Movement, bool]:
+        """The movement, and whether it had been booked before, under the same key."""
         try:
-            row = await self._database.fetch_one(statement, values)
+            return await self._database.write(book_movement, item_id, new, idempotency_key)
         except Exception as error:
-            if breaks_unique(error, "items", "sku"):
-                raise DuplicateSku(sku) from None
-            raise
-        assert row is not None
-        return Item(**row._mapping)
+            if not breaks_unique(error, "movements", "idempotency_key"):
+                raise
+            # Two items can be booked at once under one key: the later one finds the other's movement now.
+            return await self._database.write(book_movement, item_id, new, idempotency_key)
+
+
+def create_item(connection: Connection, new: ItemCreate) -> Item:
+    now = datetime.now(UTC)
+    values = {"search": search_text(new.sku, new.name), "created_at": now, "updated_at": now}
+    return _write_item(connection, CREATE_ITEM, new.sku, new.model_dump() | values)
+
+
+def change_item(connection: Connection, item_id: int, update: ItemUpdate, if_match: IfMatch) -> Item:
+    item = _matching_item(connection, item_id, if_match)
+    changes = update.changes()
+    sku, name = changes.get("sku", item.sku), changes.get("name", item.name)
+    change = (
+        items.update()
+        .where(items.c.id == item_id, items.c.version == item.version)
+        .values(changes | {"version": items.c.version + 1, "updated_at": datetime.now(UTC)})
+        .values(search=search_text(sku, name))
+        .returning(*ITEM)
+    )
+    return _write_item(connection, change, sku)
+
+
+def delete_item(connection: Connection, item_id: int, if_match: IfMatch | None) -> None:
+    _matching_item(connection, item_id, if_match)
+    connection.execute(items.delete().where(items.c.id == item_id))
+
+
+def book_movement(
+    connection: Connection, item_id: int, new: MovementCreate, idempotency_key: str | None
+) -> tuple[Movement, bool]:
+    # The item first: whoever books it under the same key has then ended, and the key is found.
+    item = _locked_item(connection, item_id)
+    if idempotency_key and (booked := _movement_of(connection, idempotency_key)):
+        if booked.item_id != item_id or not new.describes(booked):
+            raise IdempotencyKeyReused
+        return booked, True
+    if item is None:
+        raise ItemNotFound(item_id)
+    now = datetime.now(UTC)
+    stock = {"item_id": item_id, "quantity": _stock_after(item, new.delta)}
+    connection.execute(CHANGE_STOCK, stock | {"updated_at": now})
+    booked_as = {"created_at": now, "idempotency_key": idempotency_key}
+    row = connection.execute(CREATE_MOVEMENT, new.model_dump() | stock | booked_as).one()
+    return Movement(**row._mapping), False
+
+
+def _matching_item(connection: Connection, item_id: int, if_match: IfMatch | None) -> Item:
+    item = _locked_item(connection, item_id)
+    if item is None:
+        raise ItemNotFound(item_id)
+    if if_match is not None and not if_match.matches(item.version):
+        raise StaleItem(item_id, item.version)
+    return item
+
+
+def _locked_item(connection: Connection, item_id: int) -> Item | None:
+    row = connection.execute(LOCKED_ITEM, {"item_id": item_id}).one_or_none()
+    return Item(**row._mapping) if row else None
+
+
+def _movement_of(connection: Connection, idempotency_key: str) -> Movement | None:
+    row = connection.execute(MOVEMENT_BY_KEY, {"key": idempotency_key}).one_or_none()
+    return Movement(**row._mapping) if row else None
+
+
+def _write_item(
+    connection: Connection, statement: Any, sku: str, values: dict[str, Any] | None = None
+) -> Item:
+    try:
+        row = connection.execute(statement, values).one()
+    except DBAPIError as error:
+        if breaks_unique(error, "items", "sku"):
+            raise DuplicateSku(sku) from None
+        raise
+    return Item(**row._mapping)
 
 
 def _stock_after(item: Item, delta: int) -> int:

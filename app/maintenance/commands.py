@@ -8,7 +8,7 @@ from typing import Annotated
 import typer
 
 from app.settings import load_settings
-from durable_database.address import is_postgresql, name_of
+from durable_database.location import is_postgresql, name_of
 
 File = Annotated[Path, typer.Argument(help="The backup.")]
 

@@ -12,7 +12,7 @@ from app.maintenance import MaintenanceError
 from app.migrations import postgresql
 from app.migrations.migrate import opened, upgrade
 from durable_database import sqlite_file
-from durable_database.address import is_postgresql, name_of
+from durable_database.location import is_postgresql, name_of
 
 CHUNK_ROWS = 1000
 

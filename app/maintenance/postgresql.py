@@ -8,7 +8,7 @@ from typing import Any
 from psycopg.conninfo import conninfo_to_dict, make_conninfo
 
 from app.maintenance import MaintenanceError
-from durable_database.address import name_of
+from durable_database.location import name_of
 
 
 def backup(url: str, file: Path) -> None:

@@ -10,7 +10,7 @@ from alembic.migration import MigrationContext
 
 from app.migrations import MigrationError
 from app.migrations.revision import REVISION, is_newer, serves
-from durable_database.address import is_postgresql, name_of
+from durable_database.location import is_postgresql, name_of
 
 __all__ = ["MigrationError", "alembic_config", "opened", "upgrade"]
 

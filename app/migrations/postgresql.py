@@ -8,8 +8,8 @@ import sqlalchemy as sa
 from sqlalchemy.exc import DatabaseError
 
 from app.migrations import MigrationError
-from durable_database.address import name_of
-from durable_database.failures import sqlstate
+from durable_database.errors import sqlstate
+from durable_database.location import name_of
 
 LOCK_SECONDS = 60
 # A statement that waits for a table makes everyone wait behind it: better to fail, and to be run again.

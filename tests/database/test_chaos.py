@@ -8,7 +8,7 @@ from collections import Counter
 import pytest
 
 from durable_database import Database
-from durable_database.address import is_postgresql
+from durable_database.location import is_postgresql
 from tests.support.databases import query
 from tests.support.volume import seed, volume
 

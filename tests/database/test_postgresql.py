@@ -11,8 +11,7 @@ import pytest
 import sqlalchemy as sa
 
 from durable_database import Database, PoolTimeout
-from durable_database.errors import ForkedError
-from durable_database.failures import DatabaseUnavailable
+from durable_database.errors import DatabaseUnavailable, ForkedError
 from tests.support.databases import query
 from tests.support.postgresql import Server
 
@@ -62,7 +61,7 @@ async def database(url: str) -> AsyncIterator[Database]:
 async def all_is_free(database: Database) -> None:
     pool = pool_of(database)
     async with asyncio.timeout(10):
-        while pool.get_idle_size() < pool.get_size():
+        while pool.checkedout():
             await asyncio.sleep(0.001)
     assert not database._connection_map
     idle = "SELECT count(*) FROM pg_stat_activity WHERE state LIKE 'idle in transaction%'"
@@ -70,7 +69,7 @@ async def all_is_free(database: Database) -> None:
 
 
 def pool_of(database: Database) -> Any:
-    return database._backend._pool  # type: ignore[attr-defined]
+    return database._backend._engine.pool
 
 
 async def insert(database: Database, n: int) -> Any:
@@ -195,7 +194,8 @@ async def test_iteration_that_is_left_holds_nothing(database: Database) -> None:
 
 async def test_transaction_may_end_in_another_task(database: Database, url: str) -> None:
     transaction = await asyncio.create_task(database.transaction().start())
-    await transaction._held.execute(INSERT, {"n": 5})  # type: ignore[attr-defined]
+    assert transaction.connection is not None
+    await transaction.connection.execute(INSERT, {"n": 5})
 
     await asyncio.create_task(transaction.commit())
 
@@ -248,7 +248,7 @@ async def test_process_forked_after_connecting_is_refused(database: Database) ->
     pid = os.fork()
     if pid == 0:
         try:
-            database._backend.compiler.plan("SELECT 1")  # type: ignore[attr-defined]
+            database._backend.compiler.plan("SELECT 1")
         except ForkedError as error:
             os.write(write, str(error).encode())
         finally:
@@ -263,7 +263,7 @@ async def test_process_forked_after_connecting_is_refused(database: Database) ->
 
 async def test_connections_that_the_server_ended_are_replaced(database: Database, url: str) -> None:
     await asyncio.gather(*(database.fetch_val("SELECT 1") for _ in range(SIZE)))
-    end = "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE application_name = 'coachman'"
+    end = "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE application_name = 'durable_database'"
     slow = asyncio.create_task(database.fetch_val("SELECT pg_sleep(30)"))
     async with asyncio.timeout(10):
         while query(url, "SELECT count(*) FROM pg_stat_activity WHERE query LIKE '%pg_sleep(30)'") != [(1,)]:

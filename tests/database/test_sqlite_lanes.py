@@ -179,8 +179,10 @@ async def test_statement_after_the_transaction_was_rolled_back_is_refused(lanes:
     assert await ns(lanes) == []
 
 
-async def test_begin_of_ones_own_swallows_no_later_write(lanes: Database, file: Path) -> None:
-    await lanes.execute("BEGIN")
+async def test_begin_of_ones_own_is_refused_and_swallows_no_later_write(lanes: Database, file: Path) -> None:
+    for sql in ("BEGIN", " -- end it\n COMMIT", "ROLLBACK", "END"):
+        with pytest.raises(RuntimeError, match="is not to be called here, where writes share a commit"):
+            await lanes.execute(sql)
     await lanes.execute(INSERT, {"n": 1})
 
     with contextlib.closing(sqlite3.connect(file)) as other:

@@ -7,7 +7,7 @@ from typing import Any
 import psycopg
 
 from durable_database import sqlite_file
-from durable_database.address import is_postgresql
+from durable_database.location import is_postgresql
 
 
 def query(url: str, sql: str) -> list[tuple[Any, ...]]:

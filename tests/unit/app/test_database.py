@@ -13,7 +13,7 @@ from typing import Any
 import pytest
 
 from durable_database import Database, PoolTimeout, sqlite_file, uninterrupted
-from durable_database.sqlite import SPARE_READERS, SQLiteBackend
+from durable_database.sqlite import READERS, SQLiteBackend
 
 pytestmark = pytest.mark.anyio
 
@@ -52,7 +52,7 @@ def backend_of(database: Database) -> SQLiteBackend:
 async def all_is_free(database: Database) -> None:
     backend = backend_of(database)
     async with asyncio.timeout(5):
-        while not (backend.readers.free == SPARE_READERS and backend.readers.idle and backend.writer.idle):
+        while not (backend.readers.free == READERS and backend.writer.idle):
             await asyncio.sleep(0.001)
     assert not any(lane.raw.in_transaction for lane in backend._lanes)
     assert not database._connection_map
@@ -147,7 +147,7 @@ async def test_read_then_write_transactions_do_not_collide(database: Database) -
 
 async def test_waiting_for_a_connection_has_a_limit(database: Database) -> None:
     readers = backend_of(database).readers
-    held = [await readers.lease() for _ in range(SPARE_READERS)]
+    held = [await readers.lease() for _ in range(READERS)]
 
     with pytest.raises(PoolTimeout, match=r"no database connection became free in 0\.5 s"):
         async for _ in database.iterate("SELECT 1"):
@@ -171,7 +171,7 @@ async def test_waiting_for_the_writer_has_a_limit(database: Database) -> None:
 
 async def test_cancelled_waiter_takes_no_connection_along(database: Database) -> None:
     readers = backend_of(database).readers
-    held = [await readers.lease() for _ in range(SPARE_READERS)]
+    held = [await readers.lease() for _ in range(READERS)]
     waiters = [asyncio.create_task(readers.lease()) for _ in range(8)]
     await asyncio.sleep(0)
     for waiter in waiters[::2]:

@@ -10,7 +10,7 @@ from app.lifespan import NotReadyError
 from app.main import create_app
 from app.migrations.migrate import MigrationError, upgrade
 from app.settings import Settings
-from durable_database import filesystem
+from durable_database import location
 from tests.support.databases import query
 from tests.support.postgresql import Server
 
@@ -102,7 +102,7 @@ def test_file_on_a_network_file_system_is_refused(
         "22 1 8:1 / / rw,relatime shared:1 - ext4 /dev/sda1 rw\n"
         f"99 22 0:50 / {place} rw,relatime shared:2 - {kind} host:/export rw\n"
     )
-    monkeypatch.setattr(filesystem, "MOUNTS", mounts)
+    monkeypatch.setattr(location, "MOUNTS", mounts)
     url = f"sqlite:///{migrated_file}"
 
     if not refused:

@@ -12,7 +12,7 @@ import pytest
 from fastapi.testclient import TestClient
 
 from app.migrations.migrate import upgrade
-from durable_database.address import is_postgresql
+from durable_database.location import is_postgresql
 from tests.support.databases import query
 from tests.support.postgresql import Server
 

@@ -1,14 +1,52 @@
-"""Which file system a path is on, and whether it still names the same file."""
+"""Where a database is: what its URL says, what of it may be shown, and which file system its file is on."""
 
 import re
 import sqlite3
 from pathlib import Path
+
+from databases import DatabaseURL
 
 MOUNTS = Path("/proc/self/mountinfo")
 # Their locks and shared memory do not hold between hosts, some not even on one.
 NETWORK = re.compile(
     r"nfs\d?|cifs|smb\w*|9p|afs|ceph|gfs2?|lustre|beegfs|ocfs2|fuse\.(sshfs|s3fs|rclone|glusterfs|ceph.*)"
 )
+
+
+def is_postgresql(url: str) -> bool:
+    return url.startswith("postgresql://")
+
+
+def sqlite_file(url: str) -> Path:
+    """The file that a sqlite:/// URL names."""
+    return Path(DatabaseURL(url).database)
+
+
+def name_of(url: str) -> str:
+    """What messages call the database."""
+    return printable(url) if is_postgresql(url) else DatabaseURL(url).database
+
+
+def printable(url: str) -> str:
+    """`url` without its password."""
+    url = re.sub(r"(//[^/@:]*:).*@", r"\1***@", url)
+    return re.sub(r"([?&]password=)[^&]*", r"\1***", url)
+
+
+def require_file_url(url: DatabaseURL) -> str:
+    """The path that a SQLite URL names; ValueError, in words, for what only one connection could have."""
+    if url.options:
+        raise ValueError(
+            f"{url} has a query ({', '.join(url.options)}), which SQLite's file has not; "
+            "give options as keywords"
+        )
+    path = url.database
+    if not path or path.startswith((":memory:", "file:")):
+        raise ValueError(
+            f"{url} names no file of its own: reads and writes have a connection each, which a database in "
+            "memory would not join; use a file, in tests one in a temporary folder"
+        )
+    return path
 
 
 def network_file_system(path: Path) -> str | None:
