@@ -28,12 +28,13 @@ MOVEMENT = [column for column in movements.c if column.name in Movement.model_fi
 ITEM_BY_ID = select(*ITEM).where(items.c.id == bindparam("item_id"))
 # On SQLite the transaction has locked all there is, and nothing comes of FOR UPDATE.
 LOCKED_ITEM = ITEM_BY_ID.with_for_update()
+LOCKED_STOCK = select(items.c.quantity).where(items.c.id == bindparam("item_id")).with_for_update()
 CREATE_ITEM = items.insert().returning(*ITEM)
 CHANGE_STOCK = (
     items.update().where(items.c.id == bindparam("item_id")).values({"version": items.c.version + 1})
 )
 MOVEMENT_BY_KEY = select(*MOVEMENT).where(movements.c.idempotency_key == bindparam("key"))
-CREATE_MOVEMENT = movements.insert().returning(*MOVEMENT)
+CREATE_MOVEMENT = movements.insert().returning(movements.c.id)
 
 
 class Inventory:
@@ -118,19 +119,19 @@ def book_movement(
     connection: Connection, item_id: int, new: MovementCreate, idempotency_key: str | None
 ) -> tuple[Movement, bool]:
     # The item first: whoever books it under the same key has then ended, and the key is found.
-    item = _locked_item(connection, item_id)
+    quantity = connection.execute(LOCKED_STOCK, {"item_id": item_id}).scalar_one_or_none()
     if idempotency_key and (booked := _movement_of(connection, idempotency_key)):
         if booked.item_id != item_id or not new.describes(booked):
             raise IdempotencyKeyReused
         return booked, True
-    if item is None:
+    if quantity is None:
         raise ItemNotFound(item_id)
     now = datetime.now(UTC)
-    stock = {"item_id": item_id, "quantity": _stock_after(item, new.delta)}
+    stock = {"item_id": item_id, "quantity": _stock_after(item_id, quantity, new.delta)}
     connection.execute(CHANGE_STOCK, stock | {"updated_at": now})
-    booked_as = {"created_at": now, "idempotency_key": idempotency_key}
-    row = connection.execute(CREATE_MOVEMENT, new.model_dump() | stock | booked_as).one()
-    return Movement(**row._mapping), False
+    values = {"delta": new.delta, "reason": new.reason, "note": new.note, "created_at": now} | stock
+    created = connection.execute(CREATE_MOVEMENT, values | {"idempotency_key": idempotency_key})
+    return Movement(id=created.scalar_one(), **values), False
 
 
 def _matching_item(connection: Connection, item_id: int, if_match: IfMatch | None) -> Item:
@@ -164,10 +165,9 @@ def _write_item(
     return Item(**row._mapping)
 
 
-def _stock_after(item: Item, delta: int) -> int:
-    quantity = item.quantity + delta
-    if quantity < 0:
-        raise NotEnoughStock(item.id, item.quantity, delta)
-    if quantity > MAX_QUANTITY:
-        raise TooMuchStock(item.id, item.quantity, delta)
-    return quantity
+def _stock_after(item_id: int, quantity: int, delta: int) -> int:
+    if quantity + delta < 0:
+        raise NotEnoughStock(item_id, quantity, delta)
+    if quantity + delta > MAX_QUANTITY:
+        raise TooMuchStock(item_id, quantity, delta)
+    return quantity + delta

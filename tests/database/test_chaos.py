@@ -6,6 +6,7 @@ import random
 from collections import Counter
 
 import pytest
+import sqlalchemy as sa
 
 from durable_database import Database
 from durable_database.location import is_postgresql
@@ -32,6 +33,7 @@ KINDS = {
     "transaction": ["transaction"],
     "many": ["many 1", "many 2"],
     "batch": ["batch"],
+    "function": ["function"],
 }
 
 
@@ -47,7 +49,7 @@ class Chaos:
     async def client(self, numbers: range) -> None:
         # One task does many, as a connection's does: a leak in one operation would spoil the next.
         for seq in numbers:
-            name = self._dice.choices([*KINDS, "read", "slow"], [4, 4, 2, 2, 1, 0.2])[0]
+            name = self._dice.choices([*KINDS, "read", "slow"], [4, 4, 2, 2, 4, 1, 0.2])[0]
             limit = self._dice.choice([None, self._dice.uniform(0, 0.02)])
             try:
                 async with asyncio.timeout(limit):
@@ -81,6 +83,20 @@ class Chaos:
         await self._database.batch(
             [("UPDATE counter SET n = n + 1", None), (WRITE, {"seq": seq, "kind": "batch"})]
         )
+
+    async def function(self, seq: int) -> None:
+        fails = self._dice.random() < 0.2
+        await self._database.write(self.add, seq, fails)
+
+    def add(self, connection: sa.Connection, seq: int, fails: bool) -> None:
+        n = connection.execute(sa.text(self._counter)).scalar_one()
+        connection.execute(sa.text(WRITE), {"seq": seq, "kind": "function"})
+        with contextlib.suppress(ValueError), connection.begin_nested():
+            connection.execute(sa.text(WRITE), {"seq": seq, "kind": "undone"})
+            raise ValueError
+        connection.execute(sa.text("UPDATE counter SET n = :n"), {"n": n + 1})
+        if fails:
+            raise KeyError
 
     async def read(self, seq: int) -> None:
         async for _ in self._database.iterate("SELECT * FROM log LIMIT 300"):
@@ -119,7 +135,7 @@ async def test_operations_cancelled_at_random_keep_every_promise(url: str) -> No
     assert [row for row, times in rows.items() if times > 1] == []
     assert [seq for seq, kind in rows if kind == "many 1" and (seq, "many 2") not in rows] == []
     assert not [row for row in rows if row[1] == "undone"]
-    counted = sum(1 for _, kind in rows if kind in ("transaction", "batch"))
+    counted = sum(1 for _, kind in rows if kind in ("transaction", "batch", "function"))
     assert query(url, "SELECT n FROM counter") == [(counted,)]
     if not is_postgresql(url):
         assert query(url, "PRAGMA integrity_check") == [("ok",)]

@@ -316,7 +316,7 @@ class TestOnSQLite:
             result.fetchone()
             kept.append(result)
 
-        await lanes.write(insert, *range(500))
+        await lanes.execute_many(numbers.insert(), [{"n": n} for n in range(500)])
         for _ in range(3):
             await lanes.read(leave_open)
         await lanes.write(insert, 1000)

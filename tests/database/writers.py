@@ -8,6 +8,8 @@ import itertools
 import os
 import sys
 
+import sqlalchemy as sa
+
 from durable_database import Database
 
 MOVE = "INSERT INTO movements (key, delta) VALUES (:key, :delta)"
@@ -31,8 +33,18 @@ async def transaction(database: Database, key: str) -> None:
         await database.execute("UPDATE stock SET quantity = :quantity", {"quantity": quantity + 3})
 
 
+def move(connection: sa.Connection, key: str) -> None:
+    quantity = connection.execute(sa.text("SELECT quantity FROM stock")).scalar_one()
+    connection.execute(sa.text(MOVE), {"key": key, "delta": 4})
+    connection.execute(sa.text("UPDATE stock SET quantity = :quantity"), {"quantity": quantity + 4})
+
+
+async def function(database: Database, key: str) -> None:
+    await database.write(move, key)
+
+
 async def client(database: Database, name: str) -> None:
-    for n, write in enumerate(itertools.cycle((single, batch, transaction))):
+    for n, write in enumerate(itertools.cycle((single, batch, transaction, function))):
         key = f"{name}-{n}"
         await write(database, key)
         os.write(1, f"{key}\n".encode())  # unbuffered: what was reported survives the kill
