@@ -11,7 +11,7 @@ PARALLEL := -n 4 --dist worksteal
 BULK := --ignore=tests/vm --ignore=tests/container
 
 .DEFAULT_GOAL := help
-.PHONY: help run demo-data wheelhouse test coverage soak test-compiler test-container test-vm test-qemu check lint bench bench-compiler bench-edge bench-fairness bench-abuse bench-reload bench-database bench-http-database bench-processes bench-observability compare drill servers samples lock clean
+.PHONY: $(shell sed -n 's/^\([a-z-]*\):.*/\1/p' $(firstword $(MAKEFILE_LIST)))
 
 help: ## List these targets
 	@awk 'BEGIN {FS = ":.*## "} \
@@ -27,12 +27,17 @@ run: $(VENV)/runtime ## Migrate the database and serve on 127.0.0.1:8000; Ctrl-C
 demo-data: $(VENV)/runtime ## Fill the database with thousands of real items
 	@$(BIN)/python -m app demo-data
 
+dist: $(VENV)/development ## Build the package: a wheel and an sdist in dist/
+	@rm -rf dist
+	@$(BIN)/uv build --quiet --out-dir dist .
+	@ls dist
+
 wheelhouse: $(VENV)/development ## Collect in build/wheels what install.sh needs without a network
 	@scripts/wheelhouse build/wheels
 
 ##@ Work on it
 environment: $(VENV)/development $(VENV)/loadtests
-.PHONY: environment test-parallel test-timing
+.PHONY: $(shell sed -n 's/^\([a-z-]*\):.*/\1/p' $(firstword $(MAKEFILE_LIST)))
 
 ifdef ARGS
 test: environment ## Run all tests but those of whole machines; with ARGS a part, one by one

@@ -134,7 +134,7 @@ def test_values_of_a_gunicorn_conf_py_hold_and_its_hooks_run_after_ours(tmp_path
             print("theirs: when_ready", flush=True)
 
         def post_fork(server, worker):
-            print("theirs: post_fork", worker.slot is not None, flush=True)
+            print("theirs: post_fork", worker.context is not None, flush=True)
     """
     files = {"main.py": MAIN, "gunicorn.conf.py": config}
     with running(Foreground(tmp_path, **files)) as service:

@@ -1,0 +1,100 @@
+"""The built wheel in a virtual environment that has nothing else of ours, beside other people's packages."""
+
+import os
+import shutil
+import signal
+import subprocess
+from collections.abc import Iterator
+from pathlib import Path
+
+import httpx2
+import pytest
+
+from tests.process.foreground import Foreground
+from tests.process.load import Load
+from tests.process.service import running, wait_until
+from tests.support import package
+
+
+@pytest.fixture(scope="module")
+def wheel(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return package.build_wheel(tmp_path_factory.mktemp("dist"))
+
+
+class Installed(Foreground):
+    """`coachman run` by the command that the wheel has installed; the repository is nowhere on its path."""
+
+    def __init__(self, folder: Path, python: Path) -> None:
+        super().__init__(folder, python=str(python))
+        self.command = str(python.with_name("coachman"))
+        self._command_line = [self.command, "run"]
+        kept = ("HOME", "LANG", "PATH", "TMPDIR")
+        self.environment = {key: os.environ[key] for key in kept if key in os.environ}
+        self.environment["COACHMAN_LOG_FORMAT"] = "text"
+
+    def ask(self, *arguments: str) -> subprocess.CompletedProcess[str]:
+        return subprocess.run(
+            [self.command, *arguments],
+            cwd=self.folder,
+            env=self.environment,
+            capture_output=True,
+            text=True,
+            timeout=120,
+        )
+
+
+@pytest.fixture(params=["newest", "oldest"])
+def service(request: pytest.FixtureRequest, wheel: Path, tmp_path: Path) -> Iterator[Installed]:
+    """The newest of each package, or the oldest of each range beside a FastAPI of its time."""
+    is_oldest = request.param == "oldest"
+    constraints = [*package.oldest(), "fastapi==0.115.12", "click<8.2"] if is_oldest else []
+    python = package.environment(tmp_path / "venv", ["fastapi", str(wheel)], constraints)
+    with running(Installed(tmp_path, python)) as service:
+        yield service
+    shutil.rmtree(tmp_path / "venv")
+
+
+def test_a_folder_with_a_main_py_starts_respawns_hands_over_and_stops(service: Installed) -> None:
+    assert service.ask("--version").stdout.startswith("Coachman ")
+    assert "serves main:app\n" in service.log()
+
+    service.wait_settled()
+    before = service.worker_pids()
+    killed = min(before)
+    os.kill(killed, signal.SIGKILL)
+    assert wait_until(lambda: len(service.worker_pids() - {killed}) == len(before)), service.log()
+
+    service.wait_settled()
+    with Load(service.port, "/", clients=2, pause=0.01) as load:
+        done = service.ask("handover")
+    assert "Generation 2 serves" in done.stdout, done.stderr + service.log()
+    assert set(load.outcomes) == {"success"}, f"{load.outcomes}\n{service.log()}"
+
+    os.killpg(service.process.pid, signal.SIGTERM)
+    assert wait_until(lambda: not _answers(service.url)), service.log()
+    assert "Traceback" not in service.log()
+
+
+def _answers(url: str) -> bool:
+    try:
+        httpx2.get(url)
+    except httpx2.TransportError:
+        return False
+    return True
+
+
+def test_a_projects_own_pins_stay_as_they_are(wheel: Path, tmp_path: Path) -> None:
+    pins = {
+        "fastapi": "0.115.12",
+        "gunicorn": "26.2.0",  # MLflow needs one below 27
+        "prometheus-client": "0.21.1",
+        "pydantic-settings": "2.9.1",
+        "rich": "13.9.4",
+        "typer": "0.15.3",
+        "uvicorn": "0.46.0",
+        "websockets": "13.1",
+    }
+    python = package.environment(tmp_path / "venv", [f"{name}=={version}" for name, version in pins.items()])
+    package.install(python, str(wheel))
+
+    assert {name: package.installed(python)[name] for name in pins} == pins
