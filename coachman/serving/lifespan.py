@@ -6,6 +6,7 @@ Uvicorn's own server goes on serving an application whose lifespan has died, or 
 import asyncio
 import copy
 import logging
+import re
 import sys
 import traceback
 from collections.abc import Callable, Iterator
@@ -18,6 +19,7 @@ from coachman.asgi import Application, Message, Receive, Send
 
 log = logging.getLogger("coachman.serving")
 
+_WRONG_CALL = re.compile(r"takes .* positional arguments? but 3 were given|missing \d+ required positional")
 _MOST_LEAVES = 3  # of an exception group, in the one sentence
 _DEEPEST_WRAP = 20  # of middleware around an application
 
@@ -75,13 +77,21 @@ class _Guard:
             else:
                 self._has_ended(cause)
             return False
-        if not self._must_work:
+        if not self._must_work and not _cannot_be_called(error):
             log.warning("The application is served without its lifespan, which raised: %s", cause)
             return True
         _log_failure(cause, error)
         if not self._has_failed:
             await send({"type": "lifespan.startup.failed", "message": ""})
         return False
+
+
+def _cannot_be_called(error: BaseException) -> bool:
+    """Whether something did not take ASGI's three arguments: no request would reach it, either.
+
+    What is loaded is looked at before (app_finder.py), but not what middleware stands in front of.
+    """
+    return isinstance(error, TypeError) and bool(_WRONG_CALL.search(str(error)))
 
 
 def _log_failure(cause: str, error: BaseException) -> None:

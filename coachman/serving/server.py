@@ -5,6 +5,7 @@ import contextlib
 import logging
 import signal
 import socket
+import sys
 import time
 from collections.abc import Generator
 from typing import Any
@@ -15,6 +16,7 @@ from coachman.serving import accept
 from coachman.serving.balance import ConnectionShare
 from coachman.serving.drain import QUICK_STOP_SECONDS, Drain
 from coachman.serving.ops_server import OpsServer
+from coachman.serving.probe import fault_of_probe
 from coachman.settings import ServerSettings
 from coachman.state.scoreboard import Slot
 from coachman.state.states import LIFESPAN_ENDED_EXIT_CODE, State
@@ -22,6 +24,7 @@ from coachman.state.states import LIFESPAN_ENDED_EXIT_CODE, State
 log = logging.getLogger("coachman.serving")
 
 TASK_DIED_EXIT_CODE = 1
+START_FAILED_EXIT_CODE = 3  # as Uvicorn's
 
 
 class Server(uvicorn.Server):
@@ -98,6 +101,7 @@ class Server(uvicorn.Server):
         await asyncio.sleep(self._hold_seconds)
         if self.should_exit:  # the lifespan has ended meanwhile
             return
+        await self._prove_itself()
         for listener in sockets or []:
             self.servers.append(await self._listen(listener))
         if self._share is not None:
@@ -108,6 +112,15 @@ class Server(uvicorn.Server):
         loop.add_signal_handler(signal.SIGQUIT, self.stop_quickly)
         self._record(State.READY)
         log.info("Worker %s is ready after %.2f s", self._name(), time.monotonic() - begun)
+
+    async def _prove_itself(self) -> None:
+        """Answers the probe, where there is one, or ends as a start-up that has failed."""
+        if path := self._settings.probe:
+            fault = await fault_of_probe(self._protocol, path, self._settings.boot_seconds)
+            if fault:
+                log.error("The application failed its probe (COACHMAN_PROBE): %s", fault)
+                await self.lifespan.shutdown()
+                sys.exit(START_FAILED_EXIT_CODE)
 
     async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
         self._record(State.DRAINING)

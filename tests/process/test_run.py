@@ -124,6 +124,69 @@ def test_an_ops_port_that_nobody_chose_moves_on_and_says_so(tmp_path: Path) -> N
             assert "Generation 2 serves" in done.stdout, done.stderr + service.log()
 
 
+PROBED = (
+    MAIN
+    + """
+    from fastapi import Response
+    from pathlib import Path
+
+    @app.get("/health")
+    def health():
+        return Response(status_code=int(Path("status").read_text()))
+"""
+)
+
+
+def test_a_generation_that_does_not_answer_its_probe_is_refused(tmp_path: Path) -> None:
+    service = Foreground(tmp_path, "-w", "2", "--probe", "/health", **{"main.py": PROBED, "status": "204"})
+    with running(service):
+        (service.folder / "status").write_text("503")
+        done = service.ask("handover")
+
+        assert done.returncode == 1, service.log()
+        assert "The application failed its probe (COACHMAN_PROBE): it answered GET /health with 503" in (
+            done.stderr + service.log()
+        )
+        assert httpx2.get(service.url).status_code == 200
+
+
+def test_middleware_around_a_factory_is_refused_instead_of_answering_500_to_everything(
+    tmp_path: Path,
+) -> None:
+    main = MAIN.replace(
+        "app = FastAPI()", "from starlette.middleware.cors import CORSMiddleware\n    app = FastAPI()"
+    )
+    main += "\n    def create_app():\n        return app\n\n    broken = CORSMiddleware(create_app)\n"
+    service = Foreground(tmp_path, "main:broken", **{"main.py": main})
+    with running(service, ready=False):
+        assert service.wait_end() == 3, service.log()
+    assert "create_app() takes 0 positional arguments but 3 were given" in service.log()
+
+
+def test_without_preload_the_application_is_loaded_in_each_worker_and_all_else_holds(tmp_path: Path) -> None:
+    main = (
+        MAIN
+        + "\n    import threading\n    threading.Thread(target=lambda: None, name='made-at-import').start()\n"
+    )
+    main = main.replace('{"pid": os.getpid()}', '{"pid": os.getpid(), "loaded_in": LOADED_IN}')
+    main = main.replace("app = FastAPI()", "app = FastAPI()\n    LOADED_IN = os.getpid()")
+    with running(Foreground(tmp_path, "-w", "2", "--no-preload", **{"main.py": main})) as service:
+        answer = httpx2.get(service.url).json()
+        assert answer["loaded_in"] == answer["pid"]
+
+        service.wait_settled()
+        killed = min(service.worker_pids())
+        os.kill(killed, signal.SIGKILL)
+        assert wait_until(lambda: len(service.worker_pids() - {killed}) == 2), service.log()
+
+        service.wait_settled()
+        (service.folder / "main.py").write_text("raise RuntimeError('half written')\n")
+        done = service.ask("handover")
+        assert "importing main failed: RuntimeError: half written" in done.stderr, service.log()
+        assert len(service.worker_pids()) == 2
+    assert "made at import" not in service.log()
+
+
 def test_values_of_a_gunicorn_conf_py_hold_and_its_hooks_run_after_ours(tmp_path: Path) -> None:
     config = """
         workers = 3
