@@ -8,7 +8,7 @@ PIP_FLAGS := --quiet --disable-pip-version-check --no-deps --require-hashes
 
 # Most of a test is waiting for what it has started.
 PARALLEL := -n 4 --dist worksteal
-BULK := --ignore=tests/vm --ignore=tests/container
+BULK := --ignore=tests/vm --ignore=tests/container --ignore=tests/foreign
 
 .DEFAULT_GOAL := help
 .PHONY: $(shell sed -n 's/^\([a-z-]*\):.*/\1/p' $(firstword $(MAKEFILE_LIST)))
@@ -61,6 +61,9 @@ coverage: environment ## Run the tests with coverage of app/ and coachman/, whic
 
 test-compiler: $(VENV)/development ## Run FastAPI's own tests with every application compiled; 5 minutes
 	@$(BIN)/python -m tests.compiler.conformance $(ARGS)
+
+test-foreign: $(VENV)/development ## Run published applications, each in an environment of its own; needs a registry
+	@$(BIN)/python -m pytest tests/foreign $(ARGS)
 
 test-container: $(VENV)/development ## Build the image and run the Deployment with Podman; as root
 	@$(BIN)/python -m pytest tests/container $(ARGS)

@@ -3,6 +3,7 @@
 from coachman.cli import cli
 from coachman.cli._configuration import configure
 from coachman.cli._options import Given, with_options
+from coachman.cli.dev import watch_and_serve
 from coachman.cli.run import prepare
 
 
@@ -21,6 +22,13 @@ def run(application: str, given: Given) -> None:
     from coachman.gunicorn_app import run_master
 
     run_master(*prepared)
+
+
+@cli.command()
+@with_options
+def dev(application: str, given: Given) -> None:
+    """Serve in one process, with a line for each request, and start anew when a Python file changes."""
+    watch_and_serve(application, given)
 
 
 @cli.command()

@@ -10,8 +10,8 @@ from typing import Any
 import uvicorn
 from gunicorn.arbiter import Arbiter
 
-from coachman.compilation import announce as announce_compiled
-from coachman.compilation import compile_loaded
+from coachman.compiler.loading import announce as announce_compiled
+from coachman.compiler.loading import compile_loaded
 from coachman.logs import formatters
 from coachman.master import reexec, restart_policy
 from coachman.master.announcement import Start, announce, docs_path

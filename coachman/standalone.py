@@ -15,7 +15,7 @@ import time
 import uvicorn
 
 from coachman.asgi import Application
-from coachman.compilation import announce, compile_loaded
+from coachman.compiler.loading import announce, compile_loaded
 from coachman.logs import formatters
 from coachman.metrics import store
 from coachman.metrics.counters import Metrics

@@ -7,7 +7,7 @@ import typer
 
 from coachman.cli._configuration import Configuration, configure
 from coachman.cli._options import Given, with_options
-from coachman.compilation import compile_loaded
+from coachman.compiler.loading import compile_loaded
 from coachman.settings import ServerSettings, misspelled_settings
 from coachman.state import runtime_dir
 from coachman.system import app_finder, app_loader

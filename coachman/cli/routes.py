@@ -6,7 +6,7 @@ from typing import Annotated
 
 import typer
 
-from coachman.compilation import compile_loaded
+from coachman.compiler.loading import compile_loaded
 from coachman.settings import load_settings
 from coachman.system.app_loader import load
 

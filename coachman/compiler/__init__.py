@@ -1,7 +1,22 @@
-"""Does once, when an application is loaded, what FastAPI repeats for each request."""
+"""Does once, when an application is loaded, what FastAPI repeats for each request.
 
-from coachman.compiler.application import compile_app
-from coachman.compiler.counts import COUNTS, Counts
-from coachman.compiler.report import Report, RouteReport
+The names are imported at their first use: who asks for `compiler.loading` alone may have no FastAPI.
+"""
+
+import importlib
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from coachman.compiler.application import compile_app
+    from coachman.compiler.counts import COUNTS, Counts
+    from coachman.compiler.report import Report, RouteReport
 
 __all__ = ["COUNTS", "Counts", "Report", "RouteReport", "compile_app"]
+
+_MODULES = {"COUNTS": "counts", "Counts": "counts", "Report": "report", "RouteReport": "report"}
+
+
+def __getattr__(name: str) -> Any:
+    if name not in __all__:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    return getattr(importlib.import_module(f"{__name__}.{_MODULES.get(name, 'application')}"), name)

@@ -44,14 +44,14 @@ def block(start: Start, *, bold: bool) -> str:
     def strong(text: str) -> str:
         return f"{_BOLD}{text}{_PLAIN}" if bold else text
 
-    docs = [f"  docs         (interactive docs: {at}{start.docs})" for at in start.public if start.docs]
+    docs = [f"  interactive docs  {at}{start.docs}" for at in start.public if start.docs]
     return "\n".join(
         [
             f"Coachman {__version__} serves {strong(start.application)}",
-            *(f"  application  {strong(address)}" for address in start.public),
+            *(f"  application       {strong(address)}" for address in start.public),
             *docs[:1],
-            *(f"  status page  {address}/ (also /readyz, /metrics)" for address in start.ops),
-            f"  processes    {start.workers}, master pid {start.master_pid}",
+            *(f"  status page       {address}/ (also /readyz, /metrics)" for address in start.ops),
+            f"  processes         {start.workers}, master pid {start.master_pid}",
             "  Ctrl-C stops it; `coachman status` shows the workers",
         ]
     )

@@ -26,6 +26,7 @@ class Installed(Foreground):
 
     def __init__(self, folder: Path, python: Path) -> None:
         super().__init__(folder, python=str(python))
+        self.versions: dict[str, str] = {}  # of the packages there
         self.command = str(python.with_name("coachman"))
         self._command_line = [self.command, "run"]
         kept = ("HOME", "LANG", "PATH", "TMPDIR")
@@ -98,3 +99,33 @@ def test_a_projects_own_pins_stay_as_they_are(wheel: Path, tmp_path: Path) -> No
     package.install(python, str(wheel))
 
     assert {name: package.installed(python)[name] for name in pins} == pins
+
+
+def test_dev_starts_anew_on_a_change_and_survives_a_broken_one(wheel: Path, tmp_path: Path) -> None:
+    python = package.environment(tmp_path / "venv", ["fastapi", "watchfiles", str(wheel)])
+    service = Installed(tmp_path, python)
+    service._command_line = [service.command, "dev"]
+    main = service.folder / "main.py"
+
+    def says(word: str) -> bool:
+        return wait_until(lambda: word in httpx2.get(service.url).text, seconds=60)
+
+    with running(service, ready=False):
+        assert says("pid"), service.log()
+        assert "GET / " in service.log()  # a line for each request
+        first = main.read_text()
+
+        main.write_text(first.replace('"pid"', '"changed"'))
+        assert says("changed"), service.log()
+
+        main.write_text("import nowhere_to_be_found\n")
+        assert wait_until(lambda: "the next change starts it anew" in service.log(), seconds=60), (
+            service.log()
+        )
+        assert "main.py:1 needs the module nowhere_to_be_found" in service.log()
+
+        main.write_text(first)
+        assert says("pid"), service.log()
+        os.killpg(service.process.pid, signal.SIGINT)
+        assert service.wait_end() == 0
+    assert "Traceback" not in service.log()

@@ -22,9 +22,9 @@ def test_a_folder_with_nothing_but_a_main_py_is_served_with_all_that_follows(tmp
         assert service.worker_pids() == {slot["pid"] for slot in service.slots()}
         log = service.log()
         assert "serves main:app\n" in log
-        assert f"application  {service.url}\n" in log
-        assert f"(interactive docs: {service.url}/docs)" in log
-        assert f"status page  {service.ops_url}/" in log
+        assert f"application       {service.url}\n" in log
+        assert f"interactive docs  {service.url}/docs\n" in log
+        assert f"status page       {service.ops_url}/" in log
         assert "2 workers (as told)" in log
 
         service.wait_settled()

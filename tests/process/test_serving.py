@@ -171,6 +171,6 @@ def test_the_documentation_page_is_announced_where_there_is_one(tmp_path: Path) 
     announcements = []
     for folder, app in ((tmp_path, "probe"), (tmp_path / "without", "undocumented")):
         with running(Service(folder, app=app, COACHMAN_WORKERS="1")) as service:
-            announcements.append(f"(interactive docs: {service.url}/docs)" in service.log())
+            announcements.append(f"interactive docs  {service.url}/docs\n" in service.log())
 
     assert announcements == [True, False]
