@@ -11,10 +11,10 @@ import httpx2
 import pytest
 
 from tests.foreign.applications import APPLICATIONS, Application
-from tests.process.load import Load
-from tests.process.service import is_alive, running, wait_until
-from tests.process.test_installed import Installed
 from tests.support import package
+from tests.support.foreground import Installed
+from tests.support.load import Load
+from tests.support.service import is_alive, running, wait_until
 
 FILES = {"litellm": {"config.yaml": "model_list: []\n"}}
 TABLE = Path(os.environ.get("COACHMAN_FOREIGN_TABLE", "build/foreign.md"))

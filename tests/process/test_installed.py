@@ -3,45 +3,21 @@
 import os
 import shutil
 import signal
-import subprocess
 from collections.abc import Iterator
 from pathlib import Path
 
 import httpx2
 import pytest
 
-from tests.process.foreground import Foreground
-from tests.process.load import Load
-from tests.process.service import running, wait_until
 from tests.support import package
+from tests.support.foreground import Installed
+from tests.support.load import Load
+from tests.support.service import running, wait_until
 
 
 @pytest.fixture(scope="module")
 def wheel(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return package.build_wheel(tmp_path_factory.mktemp("dist"))
-
-
-class Installed(Foreground):
-    """`coachman run` by the command that the wheel has installed; the repository is nowhere on its path."""
-
-    def __init__(self, folder: Path, python: Path) -> None:
-        super().__init__(folder, python=str(python))
-        self.versions: dict[str, str] = {}  # of the packages there
-        self.command = str(python.with_name("coachman"))
-        self._command_line = [self.command, "run"]
-        kept = ("HOME", "LANG", "PATH", "TMPDIR")
-        self.environment = {key: os.environ[key] for key in kept if key in os.environ}
-        self.environment["COACHMAN_LOG_FORMAT"] = "text"
-
-    def ask(self, *arguments: str) -> subprocess.CompletedProcess[str]:
-        return subprocess.run(
-            [self.command, *arguments],
-            cwd=self.folder,
-            env=self.environment,
-            capture_output=True,
-            text=True,
-            timeout=120,
-        )
 
 
 @pytest.fixture(params=["newest", "oldest"])

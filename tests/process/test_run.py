@@ -8,8 +8,8 @@ from pathlib import Path
 import httpx2
 import pytest
 
-from tests.process.foreground import MAIN, Foreground
-from tests.process.service import running, wait_until
+from tests.support.foreground import MAIN, Foreground
+from tests.support.service import running, wait_until
 
 FACTORY = MAIN.replace(
     "    app = FastAPI()", "    def create_app():\n        return app\n\n    app = FastAPI()"

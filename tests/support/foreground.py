@@ -6,7 +6,7 @@ import sys
 import textwrap
 from pathlib import Path
 
-from tests.process.service import REPOSITORY, Service
+from tests.support.service import REPOSITORY, Service
 
 MAIN = """
     import os
@@ -50,6 +50,29 @@ class Foreground(Service):
         """Another command in the same folder."""
         return subprocess.run(
             [*self._command_line[:3], *arguments],
+            cwd=self.folder,
+            env=self.environment,
+            capture_output=True,
+            text=True,
+            timeout=120,
+        )
+
+
+class Installed(Foreground):
+    """`coachman run` by the command that the wheel has installed; the repository is nowhere on its path."""
+
+    def __init__(self, folder: Path, python: Path) -> None:
+        super().__init__(folder, python=str(python))
+        self.versions: dict[str, str] = {}  # of the packages there
+        self.command = str(python.with_name("coachman"))
+        self._command_line = [self.command, "run"]
+        kept = ("HOME", "LANG", "PATH", "TMPDIR")
+        self.environment = {key: os.environ[key] for key in kept if key in os.environ}
+        self.environment["COACHMAN_LOG_FORMAT"] = "text"
+
+    def ask(self, *arguments: str) -> subprocess.CompletedProcess[str]:
+        return subprocess.run(
+            [self.command, *arguments],
             cwd=self.folder,
             env=self.environment,
             capture_output=True,
