@@ -32,6 +32,9 @@ class OpsServer(uvicorn.Server):
                 timeout_keep_alive=self.KEEPALIVE_SECONDS,
             )
         )
+        # A generation on trial serves it later; until then NiceGUI, which looks at every uvicorn.Server
+        # of the process for the application that it serves, would fail at a configuration without one.
+        self.config.load()
         self._application, self._scoreboard = application, scoreboard
         self._is_expedited = False
 

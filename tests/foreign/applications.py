@@ -29,7 +29,7 @@ APPLICATIONS = [
     Application("starlette", ["starlette"], "/", "hello from starlette"),
     Application("litestar", ["litestar"], "/", "hello from litestar"),
     Application("quart", ["quart"], "/", "hello from quart"),
-    Application("sqladmin", ["fastapi", "sqladmin", "sqlalchemy"], "/admin/item/list", "Items"),
+    Application("sqladmin", ["fastapi", "sqladmin", "sqlalchemy[asyncio]"], "/admin/item/list", "Items"),
     Application(
         "strawberry", ["fastapi", "strawberry-graphql"], "/graphql?query=%7Bhello%7D", "hello from strawberry"
     ),
