@@ -9,6 +9,7 @@ import typer
 
 from coachman.cli._configuration import Configuration, configure
 from coachman.cli._options import Given
+from coachman.system import gunicorn_file
 from coachman.system.gunicorn_file import GunicornFile
 from coachman.system.sockets import are_handed_in, is_free, parse_address
 
@@ -29,6 +30,8 @@ def prepare(application: str, given: Given) -> Prepared:
     if "GUNICORN_PID" not in os.environ and not are_handed_in():
         _move_ops_listener(configuration)
     _keep_out_of_git(configuration.settings.runtime_dir)
+    for sentence in _not_used(configuration.gunicorn):
+        typer.echo(sentence, err=True)
     return Prepared(original, configuration.gunicorn)
 
 
@@ -46,6 +49,18 @@ def _move_ops_listener(configuration: Configuration) -> None:
             os.environ["COACHMAN_OPS_BIND"] = f"{host}:{port}"
             typer.echo(f"{host}:{first} is in use: the status page is on {host}:{port}.", err=True)
             return
+
+
+def _not_used(file: GunicornFile) -> list[str]:
+    """What somebody who comes from Gunicorn has set and has no effect here, a sentence each."""
+    sentences = []
+    if file.unused:
+        sentences.append(
+            f"{gunicorn_file.NAME}: {', '.join(file.unused)} not used here: see docs/migrating.md."
+        )
+    if os.environ.get("GUNICORN_CMD_ARGS"):
+        sentences.append("GUNICORN_CMD_ARGS is not used here: give the flags to coachman instead.")
+    return sentences
 
 
 def _keep_out_of_git(folder: Path) -> None:

@@ -202,5 +202,6 @@ def test_values_of_a_gunicorn_conf_py_hold_and_its_hooks_run_after_ours(tmp_path
     files = {"main.py": MAIN, "gunicorn.conf.py": config}
     with running(Foreground(tmp_path, **files)) as service:
         assert len(service.worker_pids()) == 3
+        assert "gunicorn.conf.py: worker_class not used here" in service.log()
         assert "theirs: when_ready" in service.log()
         assert service.log().count("theirs: post_fork True") == 3

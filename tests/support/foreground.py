@@ -25,6 +25,7 @@ class Foreground(Service):
 
     def __init__(self, folder: Path, *arguments: str, python: str = sys.executable, **files: str) -> None:
         super().__init__(folder)
+        self.config = None  # its constants are those that ship
         self.folder = folder / "project"
         for name, text in (files or {"main.py": MAIN}).items():
             path = self.folder / name
