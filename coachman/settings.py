@@ -199,16 +199,13 @@ def _of_project_file(values: Mapping[str, Any]) -> dict[str, Any]:
         found = {name: value for name, value in found.items() if name not in _PARTS_OF_BIND}
     if any(name in values or _key(name) in values for name in (*_PARTS_OF_BIND, "PORT")):
         found.pop("uds", None)
-    return {name: _plain(value) for name, value in found.items() if not _is_given(name, values)}
+    return {
+        name: setting_values.of_toml(value) for name, value in found.items() if not _is_given(name, values)
+    }
 
 
 def _is_given(name: str, values: Mapping[str, Any]) -> bool:
     return any(key in values for key in (name, _key(name), OTHER_NAMES.get(name, name)))
-
-
-def _plain(value: Any) -> Any:
-    """TOML has numbers and truths of its own; a list is parted by commas."""
-    return ",".join(map(str, value)) if isinstance(value, list) else value
 
 
 def load_settings(names: Mapping[str, str] | None = None) -> ServerSettings:

@@ -2,6 +2,7 @@
 
 import ipaddress
 import re
+from typing import Any
 
 from coachman.system.event_loop import ALIASES
 from coachman.system.sockets import parse_address
@@ -39,3 +40,8 @@ def names(value: object) -> object:
     if isinstance(value, str):
         return tuple(name.strip() for name in value.split(",") if name.strip())
     return value
+
+
+def of_toml(value: Any) -> Any:
+    """As the environment would have it: TOML has numbers and truths of its own, and lists."""
+    return ",".join(map(str, value)) if isinstance(value, list) else value
