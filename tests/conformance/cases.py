@@ -165,7 +165,7 @@ LENGTHS = [
             (b"Content-Length: 5", b"Transfer-Encoding: chunked"), (b"Transfer-Encoding: chunked", b"Content-Length: 5"),
         )
     ),
-    refused("9110 15.5.14", post(b"Content-Length: 99999999"), 413),
+    refused("9110 15.5.14", post(b"Content-Length: 999999999"), 413),
 ]  # fmt: skip
 
 TRANSFER_CODINGS = [
@@ -240,7 +240,7 @@ EXPECTATIONS = [
         b'"body": "hello"', lacks=b" 100 ", keeps=False,
     ),
     refused("9112 7.1", CHUNKED + b"Expect: 100-continue\r\n\r\nX"),
-    refused("9110 10.1.1", post(b"Expect: 100-continue", b"Content-Length: 99999999"), 413),
+    refused("9110 10.1.1", post(b"Expect: 100-continue", b"Content-Length: 999999999"), 413),
 ]  # fmt: skip
 
 RESPONSES = [

@@ -87,12 +87,18 @@ def judge(case: Case, received: bytes, *, has_ended: bool) -> str:
 
 async def converse(port: int, case: Case, manner: Manner) -> str:
     """What is wrong with one conversation."""
+    received, has_ended = await conversation(port, case, manner)
+    return judge(case, received, has_ended=has_ended)
+
+
+async def conversation(port: int, case: Case, manner: Manner, seconds: float = SECONDS) -> tuple[bytes, bool]:
+    """All that is received, and whether the server has ended the connection in time."""
     loop = asyncio.get_running_loop()
     transport, client = await loop.create_connection(Client, "127.0.0.1", port)
     # A HEAD is known to be answered by the end of the head alone.
     is_head_all = case.status == 101 or case.request.startswith(b"HEAD")
     try:
-        async with asyncio.timeout(SECONDS):
+        async with asyncio.timeout(seconds):
             await _send(client, case, manner)
             if manner is Manner.WHOLE and case.keeps:
                 await client.wait(for_response=not is_head_all, for_head=is_head_all)
@@ -102,7 +108,7 @@ async def converse(port: int, case: Case, manner: Manner) -> str:
         pass
     finally:
         transport.close()
-    return judge(case, bytes(client.received), has_ended=client.has_ended)
+    return bytes(client.received), client.has_ended
 
 
 async def _send(client: Client, case: Case, manner: Manner) -> None:

@@ -17,7 +17,7 @@ DELIBERATE = "an error of the application, for a test"
 
 
 @contextlib.contextmanager
-def serving_echo(folder: Path, loop: str) -> Iterator[Service]:
+def serving_echo(folder: Path, loop: str, **settings: str) -> Iterator[Service]:
     """One worker, which must be the same at the end, and have nothing to report but what was asked for."""
     service = Service(
         folder,
@@ -26,6 +26,7 @@ def serving_echo(folder: Path, loop: str) -> Iterator[Service]:
         COACHMAN_LOOP=loop,
         COACHMAN_BODY_SECONDS=str(BODY_SECONDS),
         PYTHONPATH=APPS,
+        **settings,
     )
     with running(service):
         pids = service.worker_pids()
