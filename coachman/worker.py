@@ -13,6 +13,7 @@ from typing import Any, NamedTuple, NoReturn
 from gunicorn.arbiter import Arbiter
 from uvicorn_worker import UvicornWorker
 
+from coachman.logs import gunicorn_logger
 from coachman.metrics.counters import Metrics
 from coachman.metrics.store import Store
 from coachman.serving import forked_child
@@ -78,6 +79,7 @@ class Worker(UvicornWorker):
         os._exit(0)
 
     def run(self) -> None:
+        gunicorn_logger.attach(self.log.error_log)  # a plain Gunicorn's logger has not
         limit_uvicorn_logging(self.settings)
         try:
             with asyncio.Runner(loop_factory=self.config.get_loop_factory()) as runner:

@@ -11,6 +11,7 @@ import pytest
 
 from coachman.logs import formatters, request_id
 from coachman.logs.formatters import FIELDS, JsonFormatter, TextFormatter, readable
+from coachman.logs.gunicorn_logger import attach
 from coachman.serving.requests.access_log import AccessLog
 
 
@@ -139,3 +140,19 @@ def test_an_access_line_is_the_same_whichever_way_it_goes(way: str) -> None:
         "duration": 0.123457,
         "bytes": 12,
     }
+
+
+def test_coachmans_loggers_write_where_gunicorns_error_log_does_unless_they_have_own_handlers(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    ours, gunicorns = logging.getLogger("coachman"), logging.Logger("gunicorn.error", logging.DEBUG)
+    gunicorns.addHandler(logging.NullHandler())
+    for name, value in (("handlers", []), ("propagate", True), ("level", ours.level)):
+        monkeypatch.setattr(ours, name, value)
+
+    attach(gunicorns)
+    assert (ours.handlers, ours.propagate, ours.level) == (gunicorns.handlers, False, logging.DEBUG)
+    own = [logging.NullHandler()]
+    ours.handlers, ours.propagate = own, True
+    attach(gunicorns)
+    assert (ours.handlers, ours.propagate) == (own, True)

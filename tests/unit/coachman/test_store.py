@@ -146,3 +146,7 @@ def test_prometheus_client_asks_for_its_identity_at_each_change_of_a_value(
     assert {path.name for path in tmp_path.iterdir()} == {"counter_one.db", "counter_two.db"}
     # Which is replaced by one that has its room beforehand.
     assert "MmapedDict" in vars(prometheus_client.values)
+
+
+def test_without_a_folder_there_are_no_counts_and_no_error(tmp_path: Path) -> None:
+    assert samples(tmp_path / "removed") == {}
