@@ -19,7 +19,6 @@ from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 from coachman.system import project_file, setting_values
 from coachman.system.addresses import with_parts
 from coachman.system.cpus import default_workers
-from coachman.system.environment_names import NO_SETTINGS
 from coachman.system.misspelled import misspelled
 
 MOST_WORKERS = 256
@@ -245,5 +244,4 @@ def source_key(name: str, names: Mapping[str, str]) -> str:
 
 def misspelled_settings() -> list[str]:
     """A sentence for each variable that looks like a setting and is none, such as COACHMAN_WORKRES."""
-    known = {f"COACHMAN_{name.upper()}" for name in ServerSettings.model_fields}
-    return misspelled(set(os.environ) - NO_SETTINGS, "COACHMAN_", known)
+    return misspelled(os.environ, "COACHMAN_", ServerSettings.model_fields)
