@@ -99,7 +99,7 @@ class Answers:
                 source.add(f"content = {refer(_NO_RESPONSE.render, 'render')}(content)")
             return
         refuse = refer(runtime.raise_invalid_response, "raise_invalid_response")
-        refuse = f"{refuse}(invalid, raw, {endpoint}, {path!r}, scope)"
+        refuse = f"{refuse}(invalid, raw, {endpoint}, {refer(path, 'path')}, scope)"
         if self._plan.kind is Kind.COROUTINE:
             check = refer(field._type_adapter.validator.validate_python, "check")
             with source.block("try:"):

@@ -99,7 +99,7 @@ def _compile_entry(entry: Entry, functions: known.Functions) -> None:
         if reason := functions.reason_to_leave(function.groups()):
             raise NotCompiledError(reason)
         entry.source = function.text()
-        handler = function.build(entry.path)
+        handler = function.build()
         entry.handler = wrap_app_with_body_limit(handler, stock.max_body_bytes)
     except NotCompiledError as error:
         entry.reason = str(error)

@@ -54,9 +54,9 @@ class RouteFunction:
         """Returns the source."""
         return self._source.text()
 
-    def build(self, label: str) -> Handler:
-        """Compiles the source. `label` names the route in tracebacks."""
-        return self._source.build("handler", label)
+    def build(self) -> Handler:
+        """Compiles the source."""
+        return self._source.build("handler")
 
     def _write(self) -> None:
         source = self._source
@@ -208,7 +208,8 @@ class RouteFunction:
         refuse = source.refer(runtime.raise_invalid_request, "raise_invalid_request")
         body = "body" if self._has_body else "None"
         endpoint = source.refer(self._dependant.call, "endpoint")
-        source.add(f"if errors: {refuse}(errors, {body}, {endpoint}, {self._dependant.path!r}, scope)")
+        path = source.refer(self._dependant.path, "path")
+        source.add(f"if errors: {refuse}(errors, {body}, {endpoint}, {path}, scope)")
 
     def _write_call(self, call: Call) -> None:
         source, dependant = self._source, call.dependant

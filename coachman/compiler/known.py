@@ -92,8 +92,8 @@ _PLACES: dict[str, str] = {
         fastapi.middleware.asyncexitstack: AsyncExitStackMiddleware.__call__
         fastapi.applications: FastAPI.__call__ FastAPI.build_middleware_stack
         opentelemetry.trace: get_tracer_provider
-        opentelemetry.metrics: get_meter_provider
-        opentelemetry._logs: get_logger_provider
+        opentelemetry.metrics._internal: get_meter_provider
+        opentelemetry._logs._internal: get_logger_provider
     """,
     FORMS: """
         fastapi.dependencies.utils: _extract_form_items _extract_form_body _extract_form_model
@@ -167,8 +167,8 @@ class Functions:
             return f"{module}.{name} is replaced by {type(function).__module__}.{type(function).__qualname__}"
         code = function.__code__
         self._kept.append((vars(holder), last, value, function, code))
-        home = getattr(sys.modules.get(function.__module__), "__file__", None)
-        if home != code.co_filename or function.__module__.partition(".")[0] not in _PACKAGES:
+        homes = [getattr(sys.modules.get(name), "__file__", None) for name in (function.__module__, module)]
+        if code.co_filename not in homes or function.__module__.partition(".")[0] not in _PACKAGES:
             where = f"{function.__module__}.{function.__qualname__} ({code.co_filename})"
             return f"{module}.{name} is replaced by {where}"
         try:

@@ -65,7 +65,7 @@ async def read_body(request: Request, is_strict: bool) -> Any:
     body = await request.body()
     if not body:
         return Undefined
-    content_type = request.headers.get("content-type")
+    content_type = read_header(read_headers(request.scope), b"content-type")
     if _is_json(content_type) if content_type else not is_strict:
         return await request.json()
     return body

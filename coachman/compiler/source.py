@@ -1,8 +1,19 @@
 """Writes the source of one function, line by line, and turns it into a function."""
 
+import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from functools import lru_cache
+from types import CodeType
 from typing import Any
+
+_FILENAME = "<compiled route>"
+
+
+@lru_cache(maxsize=4096)
+def _compiled(text: str) -> tuple[str, CodeType]:
+    """Compiles a source once: routes that are alike differ in what they refer to, not in the text."""
+    return text, compile(text, _FILENAME, "exec")
 
 
 class _Loader:
@@ -57,15 +68,12 @@ class Source:
 
     def text(self) -> str:
         """Returns the source as it stands."""
-        return "\n".join(self._lines) + "\n"
+        return sys.intern("\n".join(self._lines) + "\n")
 
-    def build(self, name: str, label: str) -> Callable[..., Any]:
-        """Compiles the lines and returns the function `name` that they define.
-
-        `label` stands in tracebacks where the name of a file would.
-        """
-        text, filename = self.text(), f"<compiled {label}>"
-        space = {**self.objects, "__name__": filename, "__loader__": _Loader(text)}
-        exec(compile(text, filename, "exec"), space)  # noqa: S102 - the source is this package's own
+    def build(self, name: str) -> Callable[..., Any]:
+        """Compiles the lines and returns the function `name` that they define."""
+        text, code = _compiled(self.text())
+        space = {**self.objects, "__name__": _FILENAME, "__loader__": _Loader(text)}
+        exec(code, space)  # noqa: S102 - the source is this package's own
         function: Callable[..., Any] = space[name]
         return function

@@ -1,0 +1,175 @@
+"""What FastAPI, Starlette and pydantic are known by, and what happens when they are not."""
+
+import functools
+import json
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import fastapi.dependencies.utils
+import fastapi.routing
+import pytest
+import starlette.middleware.errors
+from fastapi import APIRouter, Depends, FastAPI
+
+from coachman.compiler import COUNTS, compile_app, known
+from tests.compiler.exchange import Call, exchange
+
+
+def simple_app() -> FastAPI:
+    app, router = FastAPI(), APIRouter()
+
+    @app.get("/plain")
+    async def plain() -> str:
+        return "plain"
+
+    async def session() -> Any:
+        yield 1
+
+    @router.get("/session")
+    async def with_session(one: int = Depends(session)) -> int:
+        return one
+
+    app.include_router(router)
+    return app
+
+
+def compiled_requests(app: FastAPI, path: str) -> int:
+    before = COUNTS.compiled
+    assert exchange(app, Call(path=path), []).messages[0]["status"] == 200
+    return COUNTS.compiled - before
+
+
+@pytest.fixture
+def unpatched() -> Iterator[None]:
+    yield
+    known.functions()  # forgets what a test has patched
+
+
+def test_the_locked_versions_are_known() -> None:
+    functions = known.Functions()
+
+    assert not functions.reasons(), "run make test-compiler, and with ARGS=--learn once it passes"
+
+
+def test_a_version_that_is_not_known_is_left_alone(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    fingerprints = json.loads(known.FINGERPRINTS.read_text())
+    fingerprints["fastapi.dependencies.utils:_solve_generator"] = ["another"]
+    changed = tmp_path / "fingerprints.json"
+    changed.write_text(json.dumps(fingerprints))
+    monkeypatch.setattr(known, "FINGERPRINTS", changed)
+    monkeypatch.setattr(known, "_functions", None)
+
+    app = simple_app()
+    report = compile_app(app)
+    monkeypatch.setattr(known, "_functions", None)
+
+    assert {route.path: route.is_compiled for route in report.routes if route.kind == "api"} == {
+        "/plain": True,
+        "/session": False,
+    }
+    assert report.notices == ["fastapi.dependencies.utils._solve_generator is of a version that is not known"]
+
+
+@pytest.mark.usefixtures("unpatched")
+def test_a_function_that_a_tool_has_replaced_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
+    original = fastapi.routing.run_endpoint_function
+
+    @functools.wraps(original)
+    async def traced(**options: Any) -> Any:
+        return await original(**options)
+
+    monkeypatch.setattr(fastapi.routing, "run_endpoint_function", traced)
+    report = compile_app(simple_app())
+
+    assert report.compiled == 0
+    assert len(report.notices) == 1
+    assert "fastapi.routing.run_endpoint_function is replaced by" in report.notices[0]
+    assert __file__ in report.notices[0]
+
+
+@pytest.mark.usefixtures("unpatched")
+def test_a_function_that_is_replaced_before_the_first_request_counts(monkeypatch: pytest.MonkeyPatch) -> None:
+    app = simple_app()
+    compile_app(app)
+    original = fastapi.routing.get_request_handler
+    seen = []
+
+    def traced(**options: Any) -> Any:
+        handler = original(**options)
+
+        async def handle(request: Any) -> Any:
+            seen.append(request.url.path)
+            return await handler(request)
+
+        return handle
+
+    monkeypatch.setattr(fastapi.routing, "get_request_handler", traced)
+
+    assert compiled_requests(app, "/session") == 0
+    assert seen == ["/session"]
+
+
+@pytest.mark.usefixtures("unpatched")
+def test_a_function_that_is_replaced_while_requests_come_is_noticed(monkeypatch: pytest.MonkeyPatch) -> None:
+    app = simple_app()
+    compile_app(app)
+    assert compiled_requests(app, "/plain") == 1
+
+    original = fastapi.dependencies.utils._solve_generator
+    monkeypatch.setattr(fastapi.dependencies.utils, "_solve_generator", functools.partial(original))
+
+    assert sum(compiled_requests(app, "/plain") for _ in range(200)) < 130
+    assert compiled_requests(app, "/plain") == 0
+
+
+@pytest.mark.usefixtures("unpatched")
+def test_middleware_that_a_tool_has_replaced_runs(monkeypatch: pytest.MonkeyPatch) -> None:
+    original = starlette.middleware.errors.ServerErrorMiddleware.__call__
+    seen = []
+
+    async def traced(self: Any, scope: Any, receive: Any, send: Any) -> None:
+        seen.append(scope["path"])
+        await original(self, scope, receive, send)
+
+    monkeypatch.setattr(starlette.middleware.errors.ServerErrorMiddleware, "__call__", traced)
+    app = simple_app()
+    compile_app(app)
+
+    assert compiled_requests(app, "/plain") == 1
+    assert seen == ["/plain"]
+
+
+def test_routes_can_be_left_to_fastapi_by_name() -> None:
+    app = simple_app()
+    report = compile_app(app, leave=["/plain", "with_session"])
+
+    assert report.compiled == 0
+    assert not report.why_incomplete()
+    assert compiled_requests(app, "/plain") == 0
+
+
+def test_what_is_not_fastapi_is_left_alone() -> None:
+    async def raw(scope: Any, receive: Any, send: Any) -> None: ...
+
+    report = compile_app(raw)
+
+    assert "is not a FastAPI application" in report.reason
+    assert report.why_incomplete()
+
+
+def test_an_application_is_compiled_once() -> None:
+    app = simple_app()
+    compile_app(app)
+    report = compile_app(app)
+
+    assert report.reason == "the application is compiled already"
+    assert compiled_requests(app, "/plain") == 1
+
+
+def test_the_source_of_a_route_is_found_by_path_and_by_name() -> None:
+    report = compile_app(simple_app())
+
+    for name in ("/plain", "GET /plain", "plain"):
+        assert "async def handler(" in (report.source_of(name) or "")
+    assert report.source_of("none") is None
