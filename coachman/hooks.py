@@ -13,7 +13,7 @@ from gunicorn.arbiter import Arbiter
 from coachman.compiler.loading import announce as announce_compiled
 from coachman.compiler.loading import compile_loaded
 from coachman.logs import formatters
-from coachman.master import reexec, restart_policy
+from coachman.master import gunicorn_options, reexec, restart_policy
 from coachman.master.announcement import Start, announce, docs_path
 from coachman.master.counts import Counts
 from coachman.master.reexec import ReexecContext
@@ -23,7 +23,7 @@ from coachman.metrics import store
 from coachman.metrics.counters import Metrics
 from coachman.metrics.store import Store
 from coachman.serving.serve import uvicorn_options
-from coachman.settings import MOST_WORKERS, ServerSettings, load_settings, misspelled_settings
+from coachman.settings import ServerSettings, load_settings, misspelled_settings
 from coachman.state import runtime_dir
 from coachman.system import app_finder, app_loader, sockets
 from coachman.system.environment_names import EXPOSED, GUNICORN_PID, LISTEN_FDNAMES, WORKER_COUNT
@@ -56,6 +56,7 @@ class Hooks:
         names = os.environ.get(LISTEN_FDNAMES, "") if sockets.are_inherited() else None
         _refuse_options(server, settings)
         if names is None:
+            _add_ops_address(server, settings.ops_bind)
             self._require_free(server.cfg.address)
         for sentence in misspelled_settings():
             server.log.warning("%s", sentence)
@@ -158,20 +159,22 @@ def _hooks_of_a_copy() -> Hooks:
     return Hooks(settings, store.keep(settings.runtime_dir) if settings.metrics else None, take_notifier())
 
 
-def _refuse_options(server: Arbiter, settings: ServerSettings) -> None:
-    """Ends the start with one sentence where an option of Gunicorn's contradicts a setting."""
+def _refuse_options(server: Any, settings: ServerSettings) -> None:
+    """Ends the start with one sentence where an option of Gunicorn's cannot be as it is."""
     if not issubclass(server.worker_class, Worker):
         raise SystemExit(
             f"--worker-class {server.cfg.worker_class_str} is refused: gunicorn.conf.py is Coachman's, which"
             " supervises coachman.worker.Worker alone."
         )
-    if server.num_workers > MOST_WORKERS:
-        raise SystemExit(f"--workers {server.num_workers} is refused: it must be at most {MOST_WORKERS}.")
-    if server.cfg.graceful_timeout <= settings.drain_seconds:
-        raise SystemExit(
-            f"--graceful-timeout {server.cfg.graceful_timeout} is refused: it must be above"
-            f" COACHMAN_DRAIN_SECONDS={settings.drain_seconds}, or workers are killed while they drain."
-        )
+    if sentence := gunicorn_options.refusal(server.cfg, settings):
+        raise SystemExit(sentence)
+
+
+def _add_ops_address(server: Any, ops_bind: str) -> None:
+    """Gunicorn's --bind replaces both addresses of the configuration: it is meant for the public one."""
+    if sockets.parse_address(ops_bind) not in server.cfg.address:
+        server.cfg.set("bind", [*server.cfg.bind, ops_bind])
+        server.address = server.cfg.address
 
 
 def _make_metrics(counts_in: Store | None, generation: int) -> Metrics | None:

@@ -112,6 +112,10 @@ def test_the_plain_gunicorn_command_serves_with_our_worker(tmp_path: Path, extra
     with running(service, ready=False):
         assert wait_until(lambda: httpx2.get(f"{service.url}/items").status_code == 200), service.log()
         assert wait_until(lambda: len(children(service.process.pid)) == 4), service.log()
+        if not extra:  # --bind is the application's address, and takes nothing from the operations listener
+            assert wait_until(lambda: httpx2.get(f"{service.ops_url}/readyz").status_code == 200), (
+                service.log()
+            )
 
 
 def test_equal_idempotency_keys_at_once_on_several_workers_book_once(service: Service) -> None:

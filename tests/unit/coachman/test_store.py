@@ -20,6 +20,9 @@ import os, sys
 from pathlib import Path
 from coachman.metrics import store
 kept = store.keep(Path(sys.argv[1]))
+if "daemon" in sys.argv and os.fork():  # as gunicorn --daemon, once it has read its configuration
+    os.wait()
+    os._exit(0)
 from prometheus_client import Counter, Gauge
 hits = Counter("hits", "Hits.", ["of"])
 once = Counter("once", "Without labels: there from the start.")
@@ -38,6 +41,7 @@ for slot, generation in ((0, 1), (1, 1), (0, 2), (0, 3)):
             os.waitpid(grandchild, 0)
         os._exit(0)
     os.waitpid(child, 0)
+hits.labels("master").inc()
 if "worker" in sys.argv:
     kept.forget(1, 1)
 if "generation" in sys.argv:
@@ -75,7 +79,7 @@ def test_a_fork_of_the_application_writes_no_file_of_its_worker_and_leaves_none(
     files = run(tmp_path)
 
     assert {name for name in files if name.startswith("counter")} == {
-        *("counter_0-0.db", "counter_0-1.db", "counter_1-1.db")
+        *("counter_0-0.db", "counter_0-1.db", "counter_1-1.db", "counter_master-1.db")
     }
     assert "hits_total,not counted" not in samples(tmp_path)
 
@@ -93,6 +97,15 @@ def test_what_was_true_of_a_generation_that_has_ended_is_forgotten(tmp_path: Pat
 
     assert {name for name in files if name.startswith("gauge")} == {"gauge_livesum_0-0.db"}
     assert samples(tmp_path)["hits_total,a"] == 4
+
+
+@pytest.mark.parametrize("arguments", [(), ("daemon",)])
+def test_the_master_counts_too_also_where_it_has_become_a_daemon(
+    tmp_path: Path, arguments: tuple[str, ...]
+) -> None:
+    run(tmp_path, *arguments)
+
+    assert samples(tmp_path)["hits_total,master"] == 1
 
 
 def test_a_first_generation_begins_at_zero(tmp_path: Path) -> None:
