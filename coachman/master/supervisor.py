@@ -17,6 +17,7 @@ from coachman.master import handover, shutdown
 from coachman.master.counts import Counts
 from coachman.master.forking import ForkControl
 from coachman.master.handover_control import HandoverControl
+from coachman.master.runtime_dir_watch import RuntimeDirWatch
 from coachman.master.status_reporter import StatusReporter
 from coachman.master.takeover import Takeover
 from coachman.master.worker_pool import WorkerPool
@@ -64,6 +65,7 @@ class Supervisor(Arbiter):
         self.settings, self.scoreboard, self._counts = settings, scoreboard, counts
         self.events = Events(settings.runtime_dir, takeover.generation)
         self._history = History(settings.runtime_dir, takeover.generation)
+        self._runtime_dir = RuntimeDirWatch(settings.runtime_dir, os.getpid(), self.events)
         self._handover = HandoverControl(settings, scoreboard, self.events, counts, systemd)
         self._is_stopping = False
         self._reporter = StatusReporter(
@@ -91,6 +93,7 @@ class Supervisor(Arbiter):
             self.scoreboard.update_service(workers=self.num_workers)
         self.scoreboard.record_master_heartbeat(self.settings.hang_seconds)
         self.scoreboard.record_readiness()
+        self._runtime_dir.check()
         self.pool.manage(int(self.num_workers))
         self._reporter.notify_systemd(self.settings.hang_seconds)
         self.events.poll(self.scoreboard)

@@ -27,6 +27,9 @@ class Ring:
         if line is None:
             return
         with contextlib.suppress(OSError):
+            if self._file is not None and not os.fstat(self._file).st_nlink:  # somebody has removed it
+                os.close(self._file)
+                self._file = None
             if self._file is None:
                 self._path.parent.mkdir(exist_ok=True)
                 self._file = os.open(self._path, os.O_WRONLY | os.O_CREAT | os.O_CLOEXEC, 0o644)

@@ -1,6 +1,7 @@
 """Where a master leaves its scoreboard, so that the operator's command reads it without asking anyone."""
 
 import contextlib
+import errno
 import fcntl
 import logging
 import mmap
@@ -69,6 +70,22 @@ def publish(folder: Path, pid: int, *, parent: int = 0) -> Scoreboard:
     scoreboard = Scoreboard.create(mmap.mmap(file, MEMORY_BYTES))
     draft.rename(path_of(folder, pid))
     return scoreboard
+
+
+def republish(folder: Path, pid: int) -> None:
+    """Runs in the master, when somebody has removed `folder`: makes it, and the scoreboard's name, again.
+
+    The name is a link to the file, which has none any more and which the master has open: its workers go on
+    writing to it. Raises OSError.
+    """
+    path = path_of(folder, pid)
+    for file in Path("/proc/self/fd").iterdir():
+        with contextlib.suppress(FileNotFoundError):  # the one that this reads the folder with
+            if file.readlink().name.removesuffix(" (deleted)") == path.name:
+                ops_folder(folder).mkdir(parents=True, exist_ok=True)
+                path.symlink_to(f"/proc/{pid}/fd/{file.name}")
+                return
+    raise FileNotFoundError(errno.ENOENT, "the scoreboard is not open any more")
 
 
 def withdraw(folder: Path, pid: int) -> None:
