@@ -26,10 +26,10 @@ class RuntimeDirWatch:
                 " `coachman status` and handovers do not see it until it is restarted"
             )
             reason = (error.strerror or str(error)).lower()
-            self._events.tell(logging.ERROR, "runtime-dir-removed", message, self._folder, reason)
+            self._events.emit(logging.ERROR, "runtime-dir-removed", message, self._folder, reason)
             return
         message = (
             "COACHMAN_RUNTIME_DIR=%s was removed, and has been made again; /metrics counts anew for each"
             " worker that starts from here on"
         )
-        self._events.tell(logging.WARNING, "runtime-dir-removed", message, self._folder)
+        self._events.emit(logging.WARNING, "runtime-dir-removed", message, self._folder)
