@@ -68,6 +68,8 @@ def test_the_words_of_the_glossary_are_there() -> None:
         assert f"\n| {word} | " in text, word
 
 
-def test_the_version_is_the_same_everywhere() -> None:
-    project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
-    assert coachman.__version__ == project["version"]
+def test_the_version_stands_in_one_place() -> None:
+    configuration = tomllib.loads((ROOT / "pyproject.toml").read_text())
+    assert configuration["project"]["dynamic"] == ["version"]
+    assert configuration["tool"]["hatch"]["version"]["path"] == "coachman/__init__.py"
+    assert re.fullmatch(r"\d+\.\d+\.\d+", coachman.__version__)
