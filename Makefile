@@ -37,7 +37,6 @@ wheelhouse: $(VENV)/development ## Collect in build/wheels what install.sh needs
 
 ##@ Work on it
 environment: $(VENV)/development $(VENV)/loadtests
-.PHONY: $(shell sed -n 's/^\([a-z-]*\):.*/\1/p' $(firstword $(MAKEFILE_LIST)))
 
 ifdef ARGS
 test: environment ## Run all tests but those of whole machines; with ARGS a part, one by one

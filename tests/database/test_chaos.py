@@ -13,10 +13,11 @@ from durable_database.location import is_postgresql
 from tests.support.databases import query
 from tests.support.volume import seed, volume
 
-pytestmark = pytest.mark.anyio
+# On a busy machine fewer operations end within their time.
+pytestmark = [pytest.mark.anyio, pytest.mark.timing]
 
 OPERATIONS = volume(10_000, 2_000)
-ACKNOWLEDGED = OPERATIONS // 4  # on a busy machine fewer end within their time
+ACKNOWLEDGED = OPERATIONS // 2
 CLIENTS = 24
 TABLES = """
     CREATE TABLE log (seq INTEGER, kind VARCHAR(20));
