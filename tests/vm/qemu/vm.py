@@ -155,8 +155,8 @@ class VM:
         self._forwards.clear()
 
     def _has_sshd(self) -> bool:
-        # QEMU's network accepts at once, before anybody listens in the machine. Patient: each attempt is one of
-        # the ten clients that sshd takes before they have a name.
+        # QEMU's network accepts at once, before anybody listens in the machine. Patient: each attempt is one
+        # of the ten clients that sshd takes before they have a name.
         with contextlib.suppress(OSError), socket.create_connection(("127.0.0.1", self._port), 10) as stream:
             return stream.recv(4) == b"SSH-"
         return False
