@@ -3,25 +3,42 @@
 import asyncio
 import sqlite3
 from collections.abc import AsyncGenerator, Callable, Mapping, Sequence
-from typing import TYPE_CHECKING, Any
+from typing import Any, Protocol
 
 from durable_database import statements
 from durable_database.compiler import Arguments, Plan
 from durable_database.errors import PoolTimeout, TransactionTimeout, rolled_back
 from durable_database.group_commit import run_in_savepoint
 from durable_database.lane import Lane
-from durable_database.readers import Cursor, in_chunks
+from durable_database.readers import Cursor, Readers, in_chunks
 from durable_database.statements import Statement, Want
-from durable_database.writer import inside, refuse_child_task
+from durable_database.writer import Writer, inside, refuse_child_task
 
-if TYPE_CHECKING:
-    from durable_database.sqlite import SQLiteBackend, SQLiteSession
+
+class Backend(Protocol):
+    """What a transaction uses of the SQLiteBackend."""
+
+    readers: Readers
+    writer: Writer
+    acquire_seconds: float
+    transaction_seconds: float
+
+    def require_file(self) -> None: ...
+
+
+class Session(Protocol):
+    """What a transaction uses of the SQLiteSession that it belongs to."""
+
+    root: "RootTransaction | None"
+
+    @property
+    def backend(self) -> Backend: ...
 
 
 class SQLiteTransaction:
     """What `databases` calls a transaction: the outermost one, or a savepoint in it."""
 
-    def __init__(self, session: "SQLiteSession") -> None:
+    def __init__(self, session: Session) -> None:
         self._session = session
         self._savepoint: str | None = None
 
@@ -67,7 +84,7 @@ class RootTransaction:
 
     begin: str
 
-    def __init__(self, backend: "SQLiteBackend") -> None:
+    def __init__(self, backend: Backend) -> None:
         self.backend = backend
         self.depth = 0
         self.open = True
@@ -206,7 +223,7 @@ class WriteTransaction(RootTransaction):
     # A deferred one that reads and then writes fails at once when another process wrote in between.
     begin = "BEGIN IMMEDIATE"
 
-    def __init__(self, backend: "SQLiteBackend") -> None:
+    def __init__(self, backend: Backend) -> None:
         refuse_child_task()
         super().__init__(backend)
         inside.set(self)
