@@ -73,10 +73,11 @@ class StatusReporter:
             self._scoreboard.update_service(lines_dropped=service.lines_dropped + new)
 
 
-def exit_line(worker: ManagedWorker, row: Row, code: int, exit_: Exit) -> tuple[Any, ...]:
+def exit_line(worker: ManagedWorker, row: Row, code: int, exit_: Exit, most_lost: int) -> tuple[Any, ...]:
     """Level, message and arguments of the log line about an end: what was asked for is info, else an error.
 
     `row` is the worker's as it left it, `code` its exit code or minus the signal that killed it.
+    `most_lost` is how many requests can have ended with it.
     """
     how = f"was killed by {signal_name(code)}" if code < 0 else f"exited with code {code}"
     if worker.stop_reason is not None and worker.kill_reason is None:
@@ -86,7 +87,7 @@ def exit_line(worker: ManagedWorker, row: Row, code: int, exit_: Exit) -> tuple[
         why = "right after it was ready" if row.ready_at else "before it was ready"
         message = "%s %s %s, %s in a row; the next one starts in %.2f s"
         return logging.ERROR, message, worker.name, how, why, exit_.failures, exit_.delay
-    message = "%s %s with %s requests in flight"
+    message = "%s %s with at most %s requests in flight"
     if code == -signal.SIGKILL and worker.kill_reason is None:
         message += "; unless somebody did it, memory ran out"
-    return logging.ERROR, message, worker.name, how, row.in_flight
+    return logging.ERROR, message, worker.name, how, most_lost

@@ -15,7 +15,7 @@ from coachman.master.restart_policy import Exit
 from coachman.master.status_reporter import exit_line
 from coachman.settings import ServerSettings
 from coachman.state.events import Events
-from coachman.state.scoreboard import Scoreboard, Slot
+from coachman.state.scoreboard import Row, Scoreboard, Slot
 from coachman.state.states import Reason, State, words
 
 LAST_WORD_SECONDS = 1.0  # from SIGABRT, which writes the stacks, to SIGKILL
@@ -95,6 +95,8 @@ class WorkerPool:
         if slot.number >= self._scoreboard.service.slots:
             self._scoreboard.update_service(slots=slot.number + 1)
         slot.write(slot.read().at_fork(time.time()))
+        if self._scoreboard.loads is not None:
+            self._scoreboard.loads.withdraw(slot.number)  # what the worker before has left there
         return slot
 
     def note_stop(self) -> None:
@@ -123,9 +125,17 @@ class WorkerPool:
         self._recycling.has_ended(worker)
         if worker.is_active:
             self._due[slot.number] = time.monotonic() + exit_.delay
-        level, *line = exit_line(worker, row, code, exit_)
+        level, *line = exit_line(worker, row, code, exit_, self._most_lost(slot, row))
         self._events.emit(level, words(exit_.reason), *line, slot=slot.number)
         return exit_
+
+    def _most_lost(self, slot: Slot, row: Row) -> int:
+        """A bound of the requests that ended with a worker: one on each connection that it had.
+
+        Its row is as old as its last heartbeat, and a request that blocked the event loop is not in it.
+        """
+        loads = self._scoreboard.loads
+        return max(row.in_flight, row.connections, loads.connections(slot.number) if loads else 0)
 
     def _count_ended(self, slot: Slot, requests: int, lines_dropped: int, reason: Reason) -> None:
         service = self._scoreboard.service

@@ -28,6 +28,10 @@ class LoadTable:
         """The worker in `slot` takes no connection: it starts, or drains."""
         self.write(slot, _TAKES_NOTHING)
 
+    def connections(self, slot: int) -> int:
+        """How many connections the worker in `slot` has open, or had at its end; 0 if it has not said."""
+        return max(0, int(self._values[2 * slot + 1]))
+
     def others(self, slot: int, slots: int) -> list[float]:
         """The loads of the other workers that take connections, of the first `slots` slots."""
         values, oldest = self._values[: 2 * slots].tolist(), time.monotonic() - STALE_SECONDS

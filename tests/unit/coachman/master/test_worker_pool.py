@@ -148,6 +148,27 @@ def test_a_worker_without_a_heartbeat_is_aborted_once(master: Master) -> None:
     assert master.pool.has_ended(101, -6).reason == Reason.BLOCKED_LOOP
 
 
+@pytest.mark.parametrize(
+    ("row", "connections", "lost"),
+    [
+        ({"in_flight": 2, "connections": 3}, 3, 3),
+        ({"in_flight": 0, "connections": 0}, 1, 1),  # the request that blocked the loop: no heartbeat since
+        ({"in_flight": 2, "connections": 2}, -1, 2),  # it drains, and tells the others nothing
+    ],
+)
+def test_what_is_said_to_be_lost_is_a_bound(
+    master: Master, caplog: pytest.LogCaptureFixture, row: dict[str, int], connections: int, lost: int
+) -> None:
+    manage(master, 1)
+    master.make_ready()
+    master.board.slots[0].update(**row)
+    assert master.board.loads is not None
+    master.board.loads.write(0, connections + 0.4)
+    master.pool.has_ended(101, -9)
+
+    assert f"with at most {lost} requests in flight" in caplog.text
+
+
 def test_the_counts_of_those_that_have_ended_are_kept(master: Master) -> None:
     manage(master, 1)
     master.make_ready()
