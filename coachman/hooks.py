@@ -89,7 +89,8 @@ class Hooks:
         _tell_application_of_exposure(server)
         _announce(server)
         settings = self._settings
-        announce_compiled(compile_loaded(server.app.wsgi(), settings.compile, settings.compile_leave))
+        if settings.preload:  # else each worker compiles what it loads
+            announce_compiled(compile_loaded(server.app.wsgi(), settings.compile, settings.compile_leave))
         _import_what_workers_need(server)
         # What is loaded by now lives as long as the master. Out of the collector's sight its pages stay
         # shared with the workers: a collection writes into the header of every object that it visits.
@@ -131,6 +132,7 @@ class Hooks:
                 listener_kinds=server.listener_kinds,
                 activated_files=[each.fileno() for each in server.LISTENERS] if server.systemd else [],
                 signals=server.SIGNALS,
+                load_seconds=self._settings.boot_seconds,
             )
         )
 

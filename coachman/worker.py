@@ -13,6 +13,7 @@ from typing import Any, NamedTuple, NoReturn
 from gunicorn.arbiter import Arbiter
 from uvicorn_worker import UvicornWorker
 
+from coachman.compiler.loading import announce, compile_loaded
 from coachman.logs import gunicorn_logger
 from coachman.metrics.counters import Metrics
 from coachman.metrics.store import Store
@@ -101,6 +102,9 @@ class Worker(UvicornWorker):
                 context.scoreboard, context.slot, context.metrics, self.ppid, context.store
             )
             hold_seconds = context.hold_seconds
+            if not self.cfg.preload_app:
+                settings = self.settings
+                announce(compile_loaded(self.wsgi, settings.compile, settings.compile_leave))
         public, ops = self._listeners()
         return await serve(
             self.wsgi, self.config, self.settings, process, public=public, ops=ops, hold_seconds=hold_seconds

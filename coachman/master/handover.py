@@ -7,14 +7,12 @@ from enum import Enum, auto
 from pathlib import Path
 from typing import NamedTuple, Self
 
-from coachman.master.reexec import CHECK_SECONDS
 from coachman.state import runtime_dir
 from coachman.state.scoreboard import Row, Scoreboard
 from coachman.state.states import FIRST_PROCESS, FIRST_PROCESS_SENTENCE, Reason
 
 PROBATION_SECONDS = 1.5  # above the second within which an end counts as a failure
 MARGIN_SECONDS = 5.0  # for what the new master's own limits do not count: its start, its last word
-LOAD_SECONDS = 2 * CHECK_SECONDS + MARGIN_SECONDS  # the check loads the application, the new master again
 EXPECTED_EXITS = (
     *(Reason.RECYCLED_REQUESTS, Reason.RECYCLED_AGE, Reason.RECYCLED_MEMORY),
     *(Reason.SCALED_DOWN, Reason.STOPPED),
@@ -52,6 +50,11 @@ class Progress(NamedTuple):
         )
 
 
+def load_seconds(boot_seconds: float) -> float:
+    """How long a new master may take to load the application: its check loads it, and then it does again."""
+    return 2 * boot_seconds + MARGIN_SECONDS
+
+
 def _has_failed(row: Row) -> bool:
     return bool(row.restarts) and row.exit_reason not in EXPECTED_EXITS
 
@@ -62,7 +65,8 @@ class Handover:
     def __init__(self, now: float, *, boot_seconds: float, kill_seconds: float) -> None:
         self._boot_seconds, self._kill_seconds = boot_seconds, kill_seconds
         self._is_loaded = False
-        self._deadline = now + LOAD_SECONDS
+        self._load_seconds = load_seconds(boot_seconds)
+        self._deadline = now + self._load_seconds
         self._ready_since: float | None = None
         self._kill_at: float | None = None  # once it has been rejected
 
@@ -88,7 +92,7 @@ class Handover:
         if self._ready_since is not None or now <= self._deadline:
             return ""
         if progress is None:
-            return f"the new master has not loaded the application within {LOAD_SECONDS:g} s"
+            return f"the new master has not loaded the application within {self._load_seconds:g} s"
         return "the new release was not ready in time (COACHMAN_BOOT_SECONDS)"
 
     def _passed_probation(self, progress: Progress | None, now: float) -> bool:

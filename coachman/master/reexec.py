@@ -23,7 +23,6 @@ from coachman.system.environment_names import (
 )
 from coachman.system.process import end_with_master
 
-CHECK_SECONDS = 30.0
 FIRST_ACTIVATED = 3  # SD_LISTEN_FDS_START
 
 
@@ -38,6 +37,7 @@ class ReexecContext(NamedTuple):
     listener_kinds: Sequence[str]
     activated_files: Sequence[int]  # the listeners' descriptors where systemd has opened them, else none
     signals: Sequence[signal.Signals]  # those that the master handles
+    load_seconds: float  # the limit of loading the application once
 
 
 def prepare(context: ReexecContext) -> None:
@@ -57,7 +57,12 @@ def prepare(context: ReexecContext) -> None:
     if WATCHDOG_PID in environment:
         environment[WATCHDOG_PID] = str(os.getpid())
     os.chdir(context.cwd)
-    _check([context.python, "-m", "coachman", "check", *_flags(context.arguments)], environment, folder)
+    _check(
+        [context.python, "-m", "coachman", "check", *_flags(context.arguments)],
+        environment,
+        folder,
+        context.load_seconds,
+    )
     _restore_activated(context.activated_files)
 
 
@@ -66,7 +71,7 @@ def _flags(arguments: Sequence[str]) -> Sequence[str]:
     return arguments[3:] if list(arguments[:3]) == ["-m", "coachman", "run"] else ()
 
 
-def _check(command: list[str], environment: dict[str, str], folder: Path) -> None:
+def _check(command: list[str], environment: dict[str, str], folder: Path, load_seconds: float) -> None:
     """Runs `coachman check` of the new release, which is how releases of any version ask each other."""
     ours = os.getpid()
     try:
@@ -76,11 +81,11 @@ def _check(command: list[str], environment: dict[str, str], folder: Path) -> Non
             stdin=subprocess.DEVNULL,
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,
-            timeout=CHECK_SECONDS,
+            timeout=load_seconds,
             preexec_fn=lambda: end_with_master(ours),  # or an import that hangs would outlive us
         )
     except subprocess.TimeoutExpired:
-        fail(f"The application was not loaded within {CHECK_SECONDS:g} s.", folder)
+        fail(f"The application was not loaded within {load_seconds:g} s (COACHMAN_BOOT_SECONDS).", folder)
     except OSError as error:
         fail(f"{command[0]}: {error.strerror}. The release has no virtual environment.", folder)
     if checked.returncode:

@@ -3,6 +3,7 @@
 import os
 import stat
 import threading
+from collections import Counter
 from pathlib import Path
 from typing import NamedTuple
 
@@ -29,13 +30,17 @@ def since(before: Snapshot) -> list[str]:
     """A sentence's end for each thing made since: "the thread scheduler, which no worker will have"."""
     threads = sorted(one.name for one in threading.enumerate() if one.ident not in before.threads)
     found = [f"the thread {name}, which no worker will have" for name in threads]
-    kinds = [_kind(file) for file in sorted(set(_open_files()) - before.files)]
-    found += [f"{kind}, which all workers would share" for kind in kinds if kind]
+    kinds = Counter(_kind(file) for file in sorted(set(_open_files()) - before.files))
+    found += [f"{_counted(kind, n)}, which all workers would share" for kind, n in kinds.items() if kind]
     found += [
         f"the process {pid}, which is not a worker's child"
         for pid in sorted(set(_children()) - before.children)
     ]
     return found
+
+
+def _counted(kind: str, number: int) -> str:
+    return kind if number == 1 else f"{kind} ({number} times)"
 
 
 def _open_files() -> list[int]:

@@ -16,7 +16,6 @@ from tests.support.foreground import Installed
 from tests.support.load import Load
 from tests.support.service import is_alive, running, wait_until
 
-FILES = {"litellm": {"config.yaml": "model_list: []\n"}}
 TABLE = Path(os.environ.get("COACHMAN_FOREIGN_TABLE", "build/foreign.md"))
 
 
@@ -36,12 +35,7 @@ def service(application: Application, wheel: Path, tmp_path: Path) -> Iterator[I
     replaced = {name: (old, after.get(name)) for name, old in before.items() if after.get(name) != old}
     assert not replaced, f"installing Coachman has replaced packages of the application: {replaced}"
     service = Installed(tmp_path, python)
-    files = {"main.py": application.main, **FILES.get(application.name, {})}
-    for name, text in files.items():
-        (service.folder / name).write_text(text)
-    if not application.main:
-        (service.folder / "main.py").unlink()
-    service.environment |= application.environment
+    (service.folder / "main.py").write_text(application.main)
     service._command_line += [*application.arguments, "--workers", "2"]
     service.versions = after
     return service

@@ -3,7 +3,7 @@
 import re
 from pathlib import Path
 
-from coachman.master.handover import LOAD_SECONDS, MARGIN_SECONDS, PROBATION_SECONDS
+from coachman.master.handover import MARGIN_SECONDS, PROBATION_SECONDS, load_seconds
 from coachman.master.restart_policy import MIN_UPTIME_SECONDS
 from coachman.releases import systemd_service as systemd_service
 from coachman.settings import ServerSettings
@@ -30,7 +30,8 @@ def test_systemd_waits_longer_than_the_service_takes() -> None:
     start, stop = int(service["TimeoutStartSec"]), int(service["TimeoutStopSec"])
     # A handover first waits for the drain of the one before; a refused one ends with a drain of its own.
     drains = 2 * (settings.kill_seconds + MARGIN_SECONDS)
-    handover = LOAD_SECONDS + settings.boot_seconds + MARGIN_SECONDS + PROBATION_SECONDS + MIN_UPTIME_SECONDS
+    starts = load_seconds(settings.boot_seconds) + settings.boot_seconds + MARGIN_SECONDS
+    handover = starts + PROBATION_SECONDS + MIN_UPTIME_SECONDS
 
     assert settings.drain_seconds < settings.kill_seconds < stop
     assert drains + handover < start

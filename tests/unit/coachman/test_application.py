@@ -181,8 +181,7 @@ def test_what_the_import_has_made_is_named(modules: Path) -> None:
 
     assert made == [
         "the thread scheduler, which no worker will have",
-        "an open socket, which all workers would share",
-        "an open socket, which all workers would share",
+        "an open socket (2 times), which all workers would share",
         f"a connection to the SQLite database {modules}/stock.db, which all workers would share",
     ]
 

@@ -5,13 +5,13 @@ from pathlib import Path
 import pytest
 
 from coachman.master.handover import (
-    LOAD_SECONDS,
     MARGIN_SECONDS,
     PROBATION_SECONDS,
     Decision,
     Handover,
     Progress,
     Verdict,
+    load_seconds,
     precondition_error,
 )
 from coachman.state.runtime_dir import path_of
@@ -63,8 +63,8 @@ def test_a_worker_that_ends_on_probation_rejects_the_release(handover: Handover)
 
 
 def test_an_application_that_is_not_loaded_in_time_is_rejected(handover: Handover) -> None:
-    assert handover.poll(None, LOAD_SECONDS).verdict is Verdict.WAIT
-    decision = handover.poll(None, LOAD_SECONDS + 0.1)
+    assert handover.poll(None, load_seconds(BOOT)).verdict is Verdict.WAIT
+    decision = handover.poll(None, load_seconds(BOOT) + 0.1)
     assert decision.verdict is Verdict.REJECT
     assert "has not loaded the application" in decision.reason
 
