@@ -4,6 +4,7 @@ import http.client
 import json
 import os
 import signal
+import socket
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -68,12 +69,13 @@ def test_a_child_that_lives_on_holds_neither_the_port_nor_a_connection(forking: 
     with httpx2.Client(base_url=forking.url) as client:
         child = client.get("/hold").json()
     try:
-        with forking.asked("/hold") as connection:
-            other = json.loads(connection.getresponse().read())
-            connection.request("GET", "/pid", headers={"Connection": "close"})
-            connection.getresponse().read()
-            # The children have its socket too: only if they let go of it has the worker closed it.
-            assert connection.sock is None or connection.sock.recv(1) == b""
+        with socket.create_connection(("127.0.0.1", forking.port), 10) as connection:
+            connection.sendall(b"GET /hold HTTP/1.1\r\nHost: x\r\n\r\n")
+            other = int(connection.recv(4096).rpartition(b"\r\n")[2])
+            connection.sendall(b"GET /pid HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n")
+            # The child has this socket too: the connection ends only if it has let go of it.
+            while connection.recv(4096):
+                pass
         forking.process.send_signal(signal.SIGTERM)
         assert forking.wait_end() == 0, forking.log()
         assert wait_until(lambda: _is_refused(forking)), "a child still listens"
