@@ -64,6 +64,9 @@ test-compiler: $(VENV)/development ## Run FastAPI's own tests with every applica
 test-foreign: $(VENV)/development ## Run published applications, each in an environment of its own; needs a registry
 	@$(BIN)/python -m pytest tests/foreign $(ARGS)
 
+test-peers: $(VENV)/development ## Run Uvicorn's own tests of its HTTP protocol against ours
+	@$(BIN)/python -m tests.peers
+
 test-container: $(VENV)/development ## Build the image and run the Deployment with Podman; as root
 	@$(BIN)/python -m pytest tests/container $(ARGS)
 
