@@ -10,19 +10,15 @@ import pytest
 
 from tests.support.generations import Generations
 from tests.support.load import Load
+from tests.support.release_before import unpack
 from tests.support.service import GUNICORN, REPOSITORY, running
-
-RELEASE_BEFORE = "f2e7595"
 
 
 @pytest.fixture(scope="module")
 def release_before(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A folder with its files, as git has them."""
     folder = tmp_path_factory.mktemp("release-before")
-    archive = subprocess.run(
-        ["git", "archive", RELEASE_BEFORE], cwd=REPOSITORY, check=True, capture_output=True, timeout=60
-    )
-    subprocess.run(["tar", "-x"], cwd=folder, input=archive.stdout, check=True, timeout=60)
+    unpack(folder)
     return folder
 
 
