@@ -24,8 +24,8 @@ BUDGET_STEPS = 30
 MOST_SECONDS = 0.002
 # For so many times as long as the disk kept the event loop, all reads use threads.
 REST = 20
-# The other tasks of the loop have their turn after so much reading by one.
-TURN_SECONDS = 0.0005
+# What else is on the event loop has its turn after so much reading, by however many tasks.
+TURN_SECONDS = 0.0002
 FIRST_ROWS = 128
 MOST_ROWS = 512
 
@@ -47,6 +47,7 @@ class Inline:
         self._started = 0.0
         self._rest_until = 0.0
         self._spent = 0.0
+        self._turning = False
         self._disk_reads = _disk_reads()
 
     def _step(self) -> bool:
@@ -81,11 +82,17 @@ class Inline:
         before, self._disk_reads = self._disk_reads, _disk_reads()
         return self._disk_reads != before
 
-    def is_others_turn(self) -> bool:
-        if self._spent < TURN_SECONDS:
-            return False
+    async def wait_for_turn(self) -> None:
+        """Returns at once, unless reads have had their time in this turn of the loop, those of all tasks."""
+        while self._spent > TURN_SECONDS:
+            if not self._turning:
+                self._turning = True
+                asyncio.get_running_loop().call_soon(self._turn)
+            await asyncio.sleep(0)
+
+    def _turn(self) -> None:
+        self._turning = False
         self._spent = 0.0
-        return True
 
 
 def _disk_reads() -> float:
@@ -117,8 +124,7 @@ class Readers:
     async def run(self, plan: Plan, arguments: Arguments, want: Want) -> Any:
         inline = self._inline
         if inline is not None and inline.takes(plan):
-            if inline.is_others_turn():
-                await asyncio.sleep(0)
+            await inline.wait_for_turn()
             found = inline.run(plan, arguments, want)
             if found is not OVER:
                 return found
