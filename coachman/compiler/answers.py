@@ -10,7 +10,6 @@ from fastapi.datastructures import DefaultPlaceholder
 from fastapi.encoders import jsonable_encoder
 from fastapi.utils import is_body_allowed_for_status_code
 from pydantic import ValidationError
-from starlette.concurrency import run_in_threadpool
 from starlette.responses import JSONResponse, Response
 
 from coachman.compiler import runtime
@@ -108,15 +107,24 @@ class Answers:
                 source.add("invalid = error")
             source.add(f"if invalid is not None: {refuse}")
         else:
-            thread = refer(run_in_threadpool, "run_in_threadpool")
-            validate = f"{refer(field, 'field')}.validate, raw, {{}}, loc=('response',)"
-            source.add(f"content, invalid = await {thread}({validate})", f"if invalid: {refuse}")
+            source.add(f"if invalid: {refuse}")
         options = "".join(f", {name}={refer(value, name)}" for name, value in serialization.options.items())
         if serialization.is_dumped:
             dump = refer(field._type_adapter.serializer.to_json, "dump")
             source.add(f"content = {dump}(content{options})")
         else:
             source.add(f"content = {refer(field, 'field')}.serialize(content{options})")
+
+    def write_validation_in_thread(self, run: str, stop: str) -> None:
+        """Adds the lines that end a hop: the result of a synchronous endpoint is validated in the thread."""
+        source, refer, field = self._source, self._source.refer, self._serialization.field
+        if field is not None:
+            with source.block(f"if not isinstance(raw, {refer(Response, 'Response')}):"):
+                source.add(
+                    f"{stop}(is_cancelled)",
+                    f"return raw, *{run}({refer(field, 'field')}.validate, raw, {{}}, loc=('response',))",
+                )
+        source.add("return raw, None, None")
 
     def _write_object(self) -> None:
         source, refer, serialization = self._source, self._source.refer, self._serialization

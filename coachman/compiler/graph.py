@@ -79,6 +79,17 @@ class Plan:
         """The inputs that are read among the calls."""
         return [step for step in self.steps if isinstance(step, Read)]
 
+    def last_hop(self) -> list[Call]:
+        """Returns the synchronous dependencies right before a synchronous endpoint: one thread runs all."""
+        hop: list[Call] = []
+        if self.kind is not Kind.THREAD or self.reads:
+            return hop
+        for call in reversed(self.calls):
+            if call.kind is not Kind.THREAD or call.dependant.concurrency is not None:
+                break
+            hop.insert(0, call)
+        return hop
+
     @property
     def has_exit_stacks(self) -> bool:
         """Whether anything may use the exit stacks that FastAPI keeps in the scope."""

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Awaitable, Callable
 from contextlib import AsyncExitStack
 from typing import Any, NoReturn
 
+import anyio.from_thread
+import anyio.to_thread
 from fastapi._compat import Undefined
 from fastapi._compat.v2 import _regenerate_error_with_loc
 from fastapi.dependencies.models import Dependant
@@ -196,3 +199,24 @@ def response_arguments(fixed_status: int | None, solved_status: int | None, task
     if status is not None:
         arguments["status_code"] = status
     return arguments
+
+
+async def run_hop(function: Callable[[Callable[[], bool]], Any]) -> Any:
+    """Runs several synchronous calls that follow one another in one thread, and in one wait for it.
+
+    `function` asks between two calls whether the request has been cancelled meanwhile: FastAPI, which
+    waits for each of them, would not make the next one then.
+    """
+    is_cancelled = False
+    try:
+        return await anyio.to_thread.run_sync(function, lambda: is_cancelled)
+    except BaseException:
+        is_cancelled = True
+        raise
+
+
+def stop_if_cancelled(is_cancelled: Callable[[], bool]) -> None:
+    """Runs in the thread. Raises what ends a cancelled request."""
+    anyio.from_thread.check_cancelled()
+    if is_cancelled():
+        raise asyncio.CancelledError
