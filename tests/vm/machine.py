@@ -8,7 +8,6 @@ import contextlib
 import ctypes
 import os
 import shlex
-import shutil
 import signal
 import socket
 import subprocess
@@ -90,17 +89,26 @@ class Machine:
         self.stop()
         self.start()
 
-    def run(self, command: str, *, code: int | None = 0, seconds: float = 120) -> str:
-        """What a root shell prints. Fails when the exit code is not `code`; None takes any."""
-        done = subprocess.run(
-            [*self.enter(), "/bin/sh", "-c", command],
-            stdin=subprocess.DEVNULL,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.STDOUT,
-            text=True,
-            timeout=seconds,
-            env=ENVIRONMENT,
-        )
+    def run(self, command: str, *, code: int | None = 0, seconds: float = 300) -> str:
+        """What a root shell prints. Fails when the exit code is not `code`; None takes any.
+
+        `seconds` is for what hangs: an installation takes over 120 where the machine around is busy.
+        """
+        try:
+            done = subprocess.run(
+                [*self.enter(), "/bin/sh", "-c", command],
+                stdin=subprocess.DEVNULL,
+                stdout=subprocess.PIPE,
+                stderr=subprocess.STDOUT,
+                text=True,
+                timeout=seconds,
+                env=ENVIRONMENT,
+            )
+        except subprocess.TimeoutExpired as error:
+            printed = (error.stdout or b"").decode(errors="replace")
+            raise AssertionError(
+                f"{command}: not within {seconds:g} s\n{printed}\n{self.journal()}"
+            ) from None
         assert code is None or done.returncode == code, (
             f"{command}: exit code {done.returncode}\n{done.stdout}\n{self.journal()}"
         )
@@ -243,8 +251,3 @@ def _pids_below(group: Path) -> list[int]:
         with contextlib.suppress(OSError):
             found += [int(pid) for pid in file.read_text().split() if pid != "0"]
     return found
-
-
-def remove(work: Path) -> None:
-    """The disk of a machine that has ended."""
-    shutil.rmtree(work, ignore_errors=True)
