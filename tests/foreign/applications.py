@@ -34,7 +34,7 @@ APPLICATIONS = [
     Application("mcp", ["mcp<2"], "/health", "mcp is well"),
     Application("datasette", ["datasette"], "/-/versions.json", "datasette"),
     Application("nicegui", ["nicegui"], "/", "hello from nicegui"),
-    Application("gradio", ["fastapi", "gradio"], "/ui/", "gradio"),
+    Application("gradio", ["fastapi", "gradio"], "/ui/", "gradio", ["--boot-seconds", "180"]),
     Application(
         "typical",
         [
