@@ -10,7 +10,8 @@ from typing import Annotated
 
 import typer
 
-from coachman.cli._service import fail, find_master, signal_process
+from coachman.cli._service import fail, find_master, folder_of_services, signal_process
+from coachman.state import events
 from coachman.state.scoreboard import Row, Scoreboard, Slot
 from coachman.state.states import State
 
@@ -53,7 +54,7 @@ def kill_worker(
         "reaped_ms": _ms(after.exited_at - killed_at),
         "forked_ms": _ms(after.forked_at - killed_at),
         "ready_ms": _ms(after.since - killed_at),
-        "requests_lost": before.in_flight,
+        "requests_lost": _requests_lost(before),
     }
     print(json.dumps(report) if as_json else _timeline(report))
 
@@ -95,6 +96,14 @@ def _wait_for_successor(slot: Slot, before: Row, seconds: float) -> Row:
     return row
 
 
+def _requests_lost(before: Row) -> int:
+    """Returns the master's bound: it knows of connections that the worker's last row does not."""
+    for event in events.latest(folder_of_services()):
+        if event.get("ended_pid") == before.pid:
+            return int(event["requests_lost_at_most"])
+    return max(before.in_flight, before.connections)
+
+
 def _ms(seconds: float) -> float:
     return round(seconds * 1000, 1)
 
@@ -106,6 +115,6 @@ def _timeline(report: dict[str, object]) -> str:
             f"{report['reaped_ms']:>9.1f} ms  reaped by the master",
             f"{report['forked_ms']:>9.1f} ms  the next one forked",
             f"{report['ready_ms']:>9.1f} ms  it serves (pid {report['successor']})",
-            f"Requests lost: at most {report['requests_lost']}, which the worker had in flight.",
+            f"Requests lost: at most {report['requests_lost']}, one on each connection that the worker had.",
         ]
     )

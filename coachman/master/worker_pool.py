@@ -125,8 +125,16 @@ class WorkerPool:
         self._recycling.has_ended(worker)
         if worker.is_active:
             self._due[slot.number] = time.monotonic() + exit_.delay
-        level, *line = exit_line(worker, row, code, exit_, self._most_lost(slot, row))
-        self._events.emit(level, words(exit_.reason), *line, slot=slot.number)
+        most_lost = self._most_lost(slot, row)
+        level, *line = exit_line(worker, row, code, exit_, most_lost)
+        self._events.emit(
+            level,
+            words(exit_.reason),
+            *line,
+            slot=slot.number,
+            ended_pid=pid,
+            requests_lost_at_most=most_lost,
+        )
         return exit_
 
     def _most_lost(self, slot: Slot, row: Row) -> int:
