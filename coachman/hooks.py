@@ -89,7 +89,7 @@ class Hooks:
         _tell_application_of_exposure(server)
         _announce(server)
         settings = self._settings
-        if settings.preload:  # else each worker compiles what it loads
+        if server.cfg.preload_app:  # else each worker compiles what it loads
             announce_compiled(compile_loaded(server.app.wsgi(), settings.compile, settings.compile_leave))
         _import_what_workers_need(server)
         # What is loaded by now lives as long as the master. Out of the collector's sight its pages stay

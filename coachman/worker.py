@@ -82,6 +82,9 @@ class Worker(UvicornWorker):
     def run(self) -> None:
         gunicorn_logger.attach(self.log.error_log)  # a plain Gunicorn's logger has not
         limit_uvicorn_logging(self.settings)
+        if self.context is not None and not self.cfg.preload_app:
+            # Not below: a refusal is a sentence, and ends the worker with it.
+            announce(compile_loaded(self.wsgi, self.settings.compile, self.settings.compile_leave))
         try:
             with asyncio.Runner(loop_factory=self.config.get_loop_factory()) as runner:
                 exit_code = runner.run(self._serve())
@@ -102,9 +105,6 @@ class Worker(UvicornWorker):
                 context.scoreboard, context.slot, context.metrics, self.ppid, context.store
             )
             hold_seconds = context.hold_seconds
-            if not self.cfg.preload_app:
-                settings = self.settings
-                announce(compile_loaded(self.wsgi, settings.compile, settings.compile_leave))
         public, ops = self._listeners()
         return await serve(
             self.wsgi, self.config, self.settings, process, public=public, ops=ops, hold_seconds=hold_seconds

@@ -32,6 +32,7 @@ def end_with_master(master_pid: int) -> None:
 def leave(end: SystemExit) -> NoReturn:
     """Ends a forked process without tearing down every module, as multiprocessing does.
 
+    A sentence in the place of the exit code is written to standard error, as Python does at its own end.
     That would copy each page that the worker shares with its master, and takes some tenths of a second,
     which a stop of many workers at once has not got. A thread that still works is waited for, as usual.
     """
@@ -39,6 +40,8 @@ def leave(end: SystemExit) -> NoReturn:
         raise end
     atexit._run_exitfuncs()
     with contextlib.suppress(OSError, ValueError):
+        if not isinstance(end.code, int | None):
+            print(end.code, file=sys.stderr)
         sys.stdout.flush()
         sys.stderr.flush()
     os._exit(end.code if isinstance(end.code, int) else bool(end.code))

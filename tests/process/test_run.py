@@ -187,6 +187,13 @@ def test_without_preload_the_application_is_loaded_in_each_worker_and_all_else_h
     assert "made at import" not in service.log()
 
 
+def test_without_preload_a_worker_that_cannot_load_the_application_says_why(tmp_path: Path) -> None:
+    service = Foreground(tmp_path, "main:nope", "-w", "1", "--no-preload")
+    with running(service, ready=False):
+        assert service.wait_end() == 3, service.log()
+    assert "COACHMAN_APP=main:nope: main has no application named nope." in service.log()
+
+
 def test_values_of_a_gunicorn_conf_py_hold_and_its_hooks_run_after_ours(tmp_path: Path) -> None:
     config = """
         workers = 3
