@@ -38,6 +38,8 @@ class Drain:
 
     async def run(self) -> None:
         self._announce()
+        # What was accepted last becomes a connection in the loop's next turns, and may ask something then.
+        await asyncio.sleep(_POLL_SECONDS)
         refreshed_at = time.monotonic()
         while self._state.connections or self._state.tasks:
             now = time.monotonic()
@@ -54,9 +56,11 @@ class Drain:
 
     async def _abort_remaining(self) -> None:
         """The application sees http.disconnect. Uvicorn, which shuts down next, finds no connection."""
-        for connection in list(self._state.connections):
+        remaining = list(self._state.connections)
+        for connection in remaining:
             connection.transport.abort()
-        await asyncio.sleep(_POLL_SECONDS)  # the loop reports the end of a connection in a later iteration
+        if remaining:
+            await asyncio.sleep(_POLL_SECONDS)  # the loop reports the end of a connection later
 
     def _announce(self) -> None:
         config = self._server.config
