@@ -7,7 +7,7 @@ import random
 from typing import NamedTuple
 
 from coachman.state.scoreboard import Row
-from coachman.state.states import LIFESPAN_ENDED_EXIT_CODE, Reason
+from coachman.state.states import LIFESPAN_ENDED_EXIT_CODE, TASK_DIED_EXIT_CODE, Reason
 from coachman.state.view import failures_in_a_row, uptime
 
 FIRST_DELAY_SECONDS = 0.1
@@ -48,7 +48,7 @@ def judge(row: Row, now: float, code: int, *, stop_reason: Reason | None, kill_r
 
 def _own_reason(code: int) -> Reason | None:
     """Why a worker has ended by itself, where its exit code says so."""
-    return Reason.LIFESPAN_ENDED if code == LIFESPAN_ENDED_EXIT_CODE else None
+    return {LIFESPAN_ENDED_EXIT_CODE: Reason.LIFESPAN_ENDED, TASK_DIED_EXIT_CODE: Reason.CRASHED}.get(code)
 
 
 def delay_seconds(failures: int) -> float:

@@ -10,7 +10,13 @@ from coachman.master.managed_worker import ManagedWorker
 from coachman.master.restart_policy import Exit
 from coachman.state.readiness import status_line
 from coachman.state.scoreboard import Row, Scoreboard
-from coachman.state.states import State, signal_name, words
+from coachman.state.states import (
+    LIFESPAN_ENDED_EXIT_CODE,
+    TASK_DIED_EXIT_CODE,
+    State,
+    signal_name,
+    words,
+)
 from coachman.state.view import View
 from coachman.system import sd_notify, stdio
 from coachman.system.sd_notify import Notifier
@@ -84,10 +90,20 @@ def exit_line(worker: ManagedWorker, row: Row, code: int, exit_: Exit, most_lost
         level = logging.INFO if code == 0 else logging.WARNING
         return level, "%s %s after %s requests: %s", worker.name, how, row.requests, words(exit_.reason)
     if exit_.delay:
-        why = "right after it was ready" if row.ready_at else "before it was ready"
         message = "%s %s %s, %s in a row; the next one starts in %.2f s"
-        return logging.ERROR, message, worker.name, how, why, exit_.failures, exit_.delay
+        return logging.ERROR, message, worker.name, how, _moment(row, code), exit_.failures, exit_.delay
     message = "%s %s with at most %s requests in flight"
     if code == -signal.SIGKILL and worker.kill_reason is None:
         message += "; unless somebody did it, memory ran out"
     return logging.ERROR, message, worker.name, how, most_lost
+
+
+def _moment(row: Row, code: int) -> str:
+    """When a worker that hardly served, or that counts as one, has ended."""
+    if row.ready_at:
+        return "right after it was ready"
+    ended = {
+        LIFESPAN_ENDED_EXIT_CODE: "after its application's lifespan had ended",
+        TASK_DIED_EXIT_CODE: "after a task of its own had died",
+    }
+    return ended.get(code, "before it was ready")

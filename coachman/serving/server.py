@@ -19,11 +19,10 @@ from coachman.serving.ops_server import OpsServer
 from coachman.serving.probe import fault_of_probe
 from coachman.settings import ServerSettings
 from coachman.state.scoreboard import Slot
-from coachman.state.states import LIFESPAN_ENDED_EXIT_CODE, State
+from coachman.state.states import LIFESPAN_ENDED_EXIT_CODE, TASK_DIED_EXIT_CODE, State
 
 log = logging.getLogger("coachman.serving")
 
-TASK_DIED_EXIT_CODE = 1
 START_FAILED_EXIT_CODE = 3  # as Uvicorn's
 
 

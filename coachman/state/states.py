@@ -37,6 +37,7 @@ class Reason(IntEnum):
 
 # Of a worker whose application has ended its lifespan by itself. To Gunicorn 3 and 4 mean something else.
 LIFESPAN_ENDED_EXIT_CODE = 70
+TASK_DIED_EXIT_CODE = 71  # of a worker that has lost a task of Coachman's, such as its heartbeat
 
 FIRST_PROCESS = 1  # the pid of a container's first process
 FIRST_PROCESS_SENTENCE = (

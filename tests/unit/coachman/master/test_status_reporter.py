@@ -2,10 +2,10 @@ import logging
 
 import pytest
 
-from coachman.master.restart_policy import Exit
+from coachman.master.restart_policy import Exit, judge
 from coachman.master.status_reporter import StatusReporter, exit_line
 from coachman.state.scoreboard import Row, Scoreboard
-from coachman.state.states import Reason, State
+from coachman.state.states import LIFESPAN_ENDED_EXIT_CODE, TASK_DIED_EXIT_CODE, Reason, State
 from coachman.system.sd_notify import Notifier
 from tests.unit.coachman.master.fakes import workers
 
@@ -60,6 +60,20 @@ def test_a_failed_start_says_when_the_next_one_comes() -> None:
         "exited with code 1 before it was ready, 3 in a row; the next one starts in 0.40 s"
     )
     assert "right after it was ready" in line(Row(ready_at=1), 1, failed)[1]
+
+
+@pytest.mark.parametrize(
+    ("code", "moment"),
+    [
+        (LIFESPAN_ENDED_EXIT_CODE, "after its application's lifespan had ended, 1 in a row"),
+        (TASK_DIED_EXIT_CODE, "after a task of its own had died, 1 in a row"),
+    ],
+)
+def test_a_worker_that_has_ended_itself_is_not_said_never_to_have_served(code: int, moment: str) -> None:
+    exit_ = judge(Row(state=State.DRAINING), 9.0, code, stop_reason=None, kill_reason=None)
+
+    assert exit_.reason != Reason.BOOT_FAILED
+    assert moment in line(Row(state=State.DRAINING), code, exit_)[1]
 
 
 def test_systemd_hears_of_ready_once_and_of_each_new_status() -> None:
