@@ -118,6 +118,6 @@ def precondition_error(*, pid: int, reexec_pid: int, master_pid: int, was_ready:
         return f"the master before this one, {master_pid}, still drains"
     if not was_ready:
         return "this generation has not been ready itself"
-    if not runtime_dir.path_of(folder, pid).exists():
+    if not runtime_dir.is_published(folder, pid):
         return f"there is no scoreboard of this master in COACHMAN_RUNTIME_DIR={folder}"
     return ""

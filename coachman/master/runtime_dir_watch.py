@@ -10,12 +10,12 @@ from coachman.state.events import Events
 class RuntimeDirWatch:
     def __init__(self, folder: Path, pid: int, events: Events) -> None:
         self._folder, self._pid, self._events = folder, pid, events
-        self._path = runtime_dir.path_of(folder, pid)
-        self._is_watching = self._path.exists()  # else there has been no place for it from the beginning
+        # Else there has been no place for it from the beginning.
+        self._is_watching = runtime_dir.is_published(folder, pid)
 
     def check(self) -> None:
         """To be called in each iteration of the loop. What cannot be mended is said once."""
-        if not self._is_watching or self._path.exists():
+        if not self._is_watching or runtime_dir.is_published(self._folder, self._pid):
             return
         try:
             runtime_dir.republish(self._folder, self._pid)

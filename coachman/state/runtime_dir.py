@@ -98,6 +98,11 @@ def path_of(folder: Path, pid: int) -> Path:
     return folder / f"scoreboard.{pid}"
 
 
+def is_published(folder: Path, pid: int) -> bool:
+    """Whether the scoreboard has its name; not where nobody may look, which Path.exists() raises for."""
+    return os.path.exists(path_of(folder, pid))  # noqa: PTH110
+
+
 def scoreboard_of(folder: Path, pid: int) -> Scoreboard | None:
     """That of one master, if it lives. Not to be asked by that master itself. Raises OtherLayoutError."""
     path = path_of(folder, pid)
