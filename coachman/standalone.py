@@ -5,6 +5,7 @@ It serves as a worker does, and says of itself what a master with one worker wou
 
 import asyncio
 import faulthandler
+import functools
 import logging
 import os
 import signal
@@ -79,12 +80,10 @@ async def _serve(
     public: socket.socket,
     ops: socket.socket,
 ) -> int:
-    assert context.scoreboard is not None
-    watching = asyncio.create_task(_watch(context.scoreboard, events, History(settings.runtime_dir, 1)))
-    try:
-        return await serve(application, config, settings, context, public=[public], ops=[ops])
-    finally:
-        watching.cancel()
+    scoreboard = context.scoreboard
+    assert scoreboard is not None
+    watch = functools.partial(_watch, scoreboard, events, History(settings.runtime_dir, 1))
+    return await serve(application, config, settings, context, public=[public], ops=[ops], watch=watch)
 
 
 async def _watch(scoreboard: Scoreboard, events: Events, history: History) -> None:

@@ -4,6 +4,7 @@ import asyncio
 import functools
 import logging
 import socket
+from collections.abc import Callable, Coroutine
 from typing import Any, NamedTuple
 
 import uvicorn
@@ -76,10 +77,12 @@ async def serve(
     public: list[socket.socket],
     ops: list[socket.socket],
     hold_seconds: float = 0,
+    watch: Callable[[], Coroutine[Any, Any, None]] | None = None,
 ) -> int:
     """Serves until SIGTERM, and drains. Returns the process's exit code: 0 where the end was asked for.
 
-    `hold_seconds`: for how long nothing is accepted after the application's start-up has ended.
+    `hold_seconds`: for how long nothing is accepted after the application's start-up has ended. `watch`: what
+    is done meanwhile where there is no master to do it.
     """
     scoreboard, slot, metrics, master_pid, store = context
     table = ConnectionTable(Limits.of(settings), RejectionCounts(metrics.limits if metrics else None))
@@ -99,6 +102,8 @@ async def serve(
     tasks.start("heartbeat", Heartbeat(slot, server, master_pid, table, metrics, share).run())
     if rebalancer is not None:
         tasks.start("rebalancing of connections", rebalancer.run())
+    if watch is not None:
+        tasks.start("watch of the service", watch())
     tasks.start("flush of requests", _flush_often(observer))
     tasks.start("deadlines of connections", table.run())
     try:
