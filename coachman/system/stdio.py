@@ -17,8 +17,16 @@ _dropped = 0
 
 
 def lines_dropped() -> int:
-    """How many log lines were discarded since stdout or stderr was not writable."""
+    """How many log lines of this process were discarded since stdout or stderr was not writable."""
     return _dropped
+
+
+def _begin_at_zero() -> None:
+    global _dropped
+    _dropped = 0
+
+
+os.register_at_fork(after_in_child=_begin_at_zero)  # the lines of the parent are counted there
 
 
 class _LossyStream(io.RawIOBase):

@@ -36,6 +36,17 @@ def test_a_full_disk_costs_lines_and_no_traceback(tmp_path) -> None:
     assert int(count.read_text()) == 4000
 
 
+def test_a_fork_counts_its_own_lines_alone(tmp_path) -> None:
+    count = tmp_path / "count"
+    program = FLOOD.replace("open(sys", "import os\nif os.fork():\n    os.wait(), os._exit(0)\nopen(sys")
+    with open("/dev/full", "wb") as full:
+        subprocess.run(
+            [sys.executable, "-c", program, count], stdout=full, stderr=full, timeout=20, check=True
+        )
+
+    assert int(count.read_text()) == 0, "the parent counts what it has dropped itself"
+
+
 @pytest.mark.parametrize("text", ["one\n", "one\ntwo\n", "no end"])
 def test_what_is_read_arrives_whole(tmp_path, text: str) -> None:
     program = f"from coachman.system import stdio; stdio.make_nonblocking(); print({text!r}, end='')"
