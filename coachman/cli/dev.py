@@ -6,12 +6,13 @@ import subprocess
 import sys
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
+from typing import Any, NoReturn
 
 import typer
 
 from coachman.cli._options import Given
 from coachman.cli.run import prepare
+from coachman.system.process import end_with_master
 
 STOP_SECONDS = 5.0
 LOOK_MILLISECONDS = 500
@@ -19,18 +20,23 @@ COMMAND = (sys.executable, "-m", "coachman", "serve")
 
 
 def watch_and_serve(application: str, given: Given) -> None:
-    """Runs `coachman serve` until Ctrl-C, and starts it anew after each change of a Python file."""
+    """Runs `coachman serve` until Ctrl-C, and starts it anew after each change of a Python file.
+
+    It does not outlive this process, nor the terminal: it would hold the port.
+    """
     changes = _changes()
+    for signum in (signal.SIGTERM, signal.SIGHUP):
+        signal.signal(signum, _interrupt)
     prepare(application, {"access_log": "on", **given})
     typer.echo(f"Watching {Path.cwd()}: a change of a Python file starts the application anew.", err=True)
-    process = subprocess.Popen(COMMAND)
+    process = _start()
     has_failed = False
     try:
         for changed in changes:
             if changed:
                 typer.echo(f"{', '.join(changed)} changed: starting anew", err=True)
                 _stop(process)
-                process, has_failed = subprocess.Popen(COMMAND), False
+                process, has_failed = _start(), False
             elif process.poll() is not None and not has_failed:
                 has_failed = True
                 typer.echo("The application has ended; the next change starts it anew.", err=True)
@@ -53,6 +59,15 @@ def _changes() -> Iterator[list[str]]:
         rust_timeout=LOOK_MILLISECONDS,
     )
     return (sorted({os.path.relpath(path) for _, path in found}) for found in seen)
+
+
+def _interrupt(*_: object) -> NoReturn:
+    raise KeyboardInterrupt
+
+
+def _start() -> subprocess.Popen[bytes]:
+    ours = os.getpid()
+    return subprocess.Popen(COMMAND, preexec_fn=lambda: end_with_master(ours))
 
 
 def _stop(process: subprocess.Popen[bytes]) -> None:

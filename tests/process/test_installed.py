@@ -1,5 +1,6 @@
 """The built wheel in a virtual environment that has nothing else of ours, beside other people's packages."""
 
+import contextlib
 import os
 import shutil
 import signal
@@ -77,6 +78,12 @@ def test_a_projects_own_pins_stay_as_they_are(wheel: Path, tmp_path: Path) -> No
     assert {name: package.installed(python)[name] for name in pins} == pins
 
 
+def answers(url: str) -> bool:
+    with contextlib.suppress(httpx2.TransportError):
+        return httpx2.get(url).status_code == 200
+    return False
+
+
 def test_dev_starts_anew_on_a_change_and_survives_a_broken_one(wheel: Path, tmp_path: Path) -> None:
     python = package.environment(tmp_path / "venv", ["fastapi", "watchfiles", str(wheel)])
     service = Installed(tmp_path, python)
@@ -104,4 +111,11 @@ def test_dev_starts_anew_on_a_change_and_survives_a_broken_one(wheel: Path, tmp_
         assert says("pid"), service.log()
         os.killpg(service.process.pid, signal.SIGINT)
         assert service.wait_end() == 0
+
+        for signum in (signal.SIGTERM, signal.SIGHUP, signal.SIGKILL):  # none leaves a process on the port
+            service.start()
+            assert wait_until(lambda: answers(service.url), seconds=60), service.log()
+            service.process.send_signal(signum)
+            service.wait_end()
+            assert wait_until(lambda: not answers(service.url)), service.log()
     assert "Traceback" not in service.log()
