@@ -42,6 +42,8 @@ def test_install_use_release_rollback_uninstall(fresh_machine: Callable[[str], M
             ("rollback", "serves"),
         ]
 
+        assert_a_key_is_needed_once_there_is_one(machine)
+
         machine.run("/root/checkout/deploy/uninstall.sh")
         machine.run("test -e /opt/coachman -o -e /usr/local/bin/coachman", code=1)
         assert machine.run("systemctl list-unit-files 'coachman*' --no-legend", code=None).strip() == ""
@@ -49,6 +51,18 @@ def test_install_use_release_rollback_uninstall(fresh_machine: Callable[[str], M
         machine.run("/root/checkout/deploy/uninstall.sh --data")
         machine.run("test -e /var/lib/coachman -o -e /etc/coachman", code=1)
         machine.run("id coachman", code=1)
+
+
+def assert_a_key_is_needed_once_there_is_one(machine: Machine) -> None:
+    """The service's user reads the file that root's command has made."""
+    ask = (
+        f"curl -s -o /dev/null -w '%{{http_code}}' http://127.0.0.1:8000/items {ITEM.replace('TEA', 'MATE')}"
+    )
+    key = machine.run("coachman keys add till 2>/dev/null").strip()
+    machine.run("systemctl reload coachman")
+    assert machine.run(ask) == "401", machine.journal()
+    assert machine.run(f"{ask} -H 'Authorization: Bearer {key}'") == "201", machine.journal()
+    assert "till" in machine.run("coachman keys list")
 
 
 def releases(machine: Machine) -> list[dict[str, object]]:
