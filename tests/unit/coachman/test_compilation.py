@@ -3,11 +3,11 @@
 import logging
 
 import pytest
-from coachman.compilation import announce, compile_loaded
 from fastapi import FastAPI
 from fastapi.routing import APIRoute
 
 from coachman.asgi import Message, Receive, Send
+from coachman.compiler.loading import announce, compile_loaded
 from coachman.settings import ServerSettings
 
 
