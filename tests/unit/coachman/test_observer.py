@@ -19,7 +19,7 @@ from coachman.settings import ServerSettings
 
 
 class FakeMetrics:
-    """The two series that an observer counts in, in a registry of their own."""
+    """The series that an observer counts in, in a registry of their own."""
 
     observer: Observer
 
@@ -27,6 +27,7 @@ class FakeMetrics:
         self.registry = CollectorRegistry()
         self.requests = Counter("requests", "-", ["route", "method", "status"], registry=self.registry)
         self.seconds = Histogram("seconds", "-", ["route", "method"], registry=self.registry)
+        self.answered = Counter("answered", "-", ["by"], registry=self.registry)
 
     def counted(self) -> dict[tuple[str, str, str], float]:
         self.observer.flush()
