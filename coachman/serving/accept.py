@@ -13,6 +13,7 @@ from collections.abc import Callable
 from coachman.serving.balance import ConnectionShare
 
 MAX_BATCH = 16  # connections accepted before the loop turns to those that it has
+LOOK_SECONDS = 0.001  # while one waits: between two looks at who has less to do
 RETRY_SECONDS = 0.5  # where the process or the machine has no room for another connection
 _CLIENT_GONE = (ConnectionError, InterruptedError, ssl.SSLError, TimeoutError)
 
@@ -38,6 +39,7 @@ class FairListener:
         self._loop = asyncio.get_running_loop()
         self._listener, self._protocol, self._share, self._tls = listener, protocol, share, tls
         self._timer: asyncio.TimerHandle | None = None
+        self._paused_until = 0.0  # by the loop's clock
         self._handshakes: set[asyncio.Task[None]] = set()
         self._is_serving = True
         self._is_accepting = True
@@ -58,16 +60,26 @@ class FairListener:
 
     def _poll(self) -> None:
         """Called while connections wait."""
+        if delay := self._share.accept_delay():
+            self._pause(delay)
+            return
+        # Behind the first one nobody may wait, and a pause would keep the next one out: the loop asks again.
         for _ in range(MAX_BATCH):
-            if delay := self._share.accept_delay():
-                self._pause(delay)
-                return
-            if not self._accept():
+            if not self._accept() or self._share.accept_delay():
                 return
 
     def _pause(self, seconds: float) -> None:
         self._loop.remove_reader(self._listener)
-        self._timer = self._loop.call_later(seconds, self._resume)
+        self._paused_until = self._loop.time() + seconds
+        self._timer = self._loop.call_later(min(seconds, LOOK_SECONDS), self._look)
+
+    def _look(self) -> None:
+        """Ends a pause early where this worker has meanwhile come to be the one to take the connection."""
+        rest = self._paused_until - self._loop.time()
+        if rest > 0 and self._share.accept_delay():
+            self._timer = self._loop.call_later(min(rest, LOOK_SECONDS), self._look)
+        else:
+            self._resume()
 
     def _resume(self) -> None:
         """Takes one connection, if nobody with less to do has; for the next one it is decided anew."""
@@ -110,4 +122,5 @@ class FairListener:
             log.error("Cannot accept connections (%s); tried again every %g s", error, RETRY_SECONDS)
         if self._timer is not None:
             self._timer.cancel()
-        self._pause(RETRY_SECONDS)
+        self._loop.remove_reader(self._listener)
+        self._timer = self._loop.call_later(RETRY_SECONDS, self._resume)

@@ -218,6 +218,33 @@ def test_listeners_on_one_socket_take_as_many_connections_each(
 
 
 @pytest.mark.parametrize("loop", ["uvloop", "asyncio"])
+def test_a_worker_that_has_come_to_have_less_to_do_ends_its_pause(
+    loop: str, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.setattr("coachman.serving.balance.DELAY_SECONDS", 30)
+    monkeypatch.setattr("coachman.serving.balance.MAX_DELAY_SECONDS", 30)
+    monkeypatch.setattr("coachman.state.load_table.STALE_SECONDS", 30)
+
+    async def body() -> None:
+        table, listener = LoadTable(3), listening("tcp", tmp_path)
+        idle, owner = share(table, 1), share(table, 0, connections=1)
+        fair = FairListener(listener, lambda: Echo(owner), owner, None)
+        with socket.create_connection(listener.getsockname()):
+            await asyncio.sleep(0.05)
+            assert len(owner.connections) == 1, "it is left to the idle one"
+            owner.connections.remove(0)
+            while not owner.connections:
+                await asyncio.sleep(0.001)
+            # Behind it nobody waits: to pause at once would keep the next one out.
+            assert fair._timer is None
+            owner.connections.clear()
+        idle.close()
+        fair.close()
+
+    run_on(loop, body)
+
+
+@pytest.mark.parametrize("loop", ["uvloop", "asyncio"])
 def test_a_client_that_speaks_no_tls_costs_its_connection_alone(
     loop: str, tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
