@@ -132,7 +132,7 @@ class Hooks:
                 listener_kinds=server.listener_kinds,
                 activated_files=[each.fileno() for each in server.LISTENERS] if server.systemd else [],
                 signals=server.SIGNALS,
-                load_seconds=self._settings.boot_seconds,
+                check_seconds=reexec.check_seconds(self._settings.boot_seconds),
             )
         )
 

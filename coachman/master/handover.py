@@ -7,6 +7,7 @@ from enum import Enum, auto
 from pathlib import Path
 from typing import NamedTuple, Self
 
+from coachman.master.reexec import check_seconds
 from coachman.state import runtime_dir
 from coachman.state.scoreboard import Row, Scoreboard
 from coachman.state.states import FIRST_PROCESS, FIRST_PROCESS_SENTENCE, Reason
@@ -52,7 +53,7 @@ class Progress(NamedTuple):
 
 def load_seconds(boot_seconds: float) -> float:
     """How long a new master may take to load the application: its check loads it, and then it does again."""
-    return 2 * boot_seconds + MARGIN_SECONDS
+    return 2 * check_seconds(boot_seconds) + MARGIN_SECONDS
 
 
 def _has_failed(row: Row) -> bool:

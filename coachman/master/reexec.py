@@ -24,6 +24,7 @@ from coachman.system.environment_names import (
 from coachman.system.process import end_with_master
 
 FIRST_ACTIVATED = 3  # SD_LISTEN_FDS_START
+LEAST_CHECK_SECONDS = 30.0
 
 
 class ReexecContext(NamedTuple):
@@ -37,7 +38,15 @@ class ReexecContext(NamedTuple):
     listener_kinds: Sequence[str]
     activated_files: Sequence[int]  # the listeners' descriptors where systemd has opened them, else none
     signals: Sequence[signal.Signals]  # those that the master handles
-    load_seconds: float  # the limit of loading the application once
+    check_seconds: float  # the limit of the check
+
+
+def check_seconds(boot_seconds: float) -> float:
+    """How long the check may take: COACHMAN_BOOT_SECONDS, but never too short for Python and its imports.
+
+    A worker's start is short where the master has loaded the application, and so may that setting be.
+    """
+    return max(LEAST_CHECK_SECONDS, boot_seconds)
 
 
 def prepare(context: ReexecContext) -> None:
@@ -61,7 +70,7 @@ def prepare(context: ReexecContext) -> None:
         [context.python, "-m", "coachman", "check", *_flags(context.arguments)],
         environment,
         folder,
-        context.load_seconds,
+        context.check_seconds,
     )
     _restore_activated(context.activated_files)
 
@@ -71,7 +80,7 @@ def _flags(arguments: Sequence[str]) -> Sequence[str]:
     return arguments[3:] if list(arguments[:3]) == ["-m", "coachman", "run"] else ()
 
 
-def _check(command: list[str], environment: dict[str, str], folder: Path, load_seconds: float) -> None:
+def _check(command: list[str], environment: dict[str, str], folder: Path, seconds: float) -> None:
     """Runs `coachman check` of the new release, which is how releases of any version ask each other."""
     ours = os.getpid()
     try:
@@ -81,11 +90,11 @@ def _check(command: list[str], environment: dict[str, str], folder: Path, load_s
             stdin=subprocess.DEVNULL,
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,
-            timeout=load_seconds,
+            timeout=seconds,
             preexec_fn=lambda: end_with_master(ours),  # or an import that hangs would outlive us
         )
     except subprocess.TimeoutExpired:
-        fail(f"The application was not loaded within {load_seconds:g} s (COACHMAN_BOOT_SECONDS).", folder)
+        fail(f"The application was not loaded within {seconds:g} s; raise COACHMAN_BOOT_SECONDS.", folder)
     except OSError as error:
         fail(f"{command[0]}: {error.strerror}. The release has no virtual environment.", folder)
     if checked.returncode:

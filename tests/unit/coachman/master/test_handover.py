@@ -14,6 +14,7 @@ from coachman.master.handover import (
     load_seconds,
     precondition_error,
 )
+from coachman.master.reexec import LEAST_CHECK_SECONDS, check_seconds
 from coachman.state.runtime_dir import path_of
 from coachman.state.scoreboard import Scoreboard
 from coachman.state.states import Reason, State
@@ -60,6 +61,10 @@ def test_a_worker_that_ends_on_probation_rejects_the_release(handover: Handover)
     handover.poll(READY, 3.0)
 
     assert handover.poll(READY._replace(worker_failed=True), 4.0).verdict is Verdict.REJECT
+
+
+def test_a_short_limit_for_workers_leaves_python_time_to_load_the_application() -> None:
+    assert (check_seconds(1), check_seconds(120)) == (LEAST_CHECK_SECONDS, 120)
 
 
 def test_an_application_that_is_not_loaded_in_time_is_rejected(handover: Handover) -> None:
