@@ -67,11 +67,17 @@ def line(start: Start) -> str:
 
 
 def docs_path(application: Any) -> str:
-    """FastAPI names its page so; an application of another kind, or without docs, has no such route."""
-    for route in getattr(application, "routes", ()):
-        if getattr(route, "name", None) == "swagger_ui_html":
-            return str(route.path)
-    return ""
+    """FastAPI names its page so; an application of another kind, or without docs, has no such route.
+
+    Asked by name, since the routes of an included router are not among `application.routes`.
+    """
+    path_of = getattr(application, "url_path_for", None)
+    if path_of is None:
+        return ""
+    try:
+        return str(path_of("swagger_ui_html"))
+    except Exception:  # noqa: BLE001 - Starlette's NoMatchFound, or whatever another framework raises
+        return ""
 
 
 def _is_coloured() -> bool:
