@@ -83,7 +83,7 @@ def test_the_status_of_a_degraded_service_names_what_is_wrong(tmp_path: Path) ->
         assert code == 1, table
         assert ": degraded: 1/2 workers ready, " in table
         assert re.search(
-            r"^ +1  (backing-off|starting) .* boot-failed \(code 1\) \d s ago *$", table, re.MULTILINE
+            r"^ +1  (backing-off|starting) .* boot-failed \(code 1\) \d s ago +- *$", table, re.MULTILINE
         ), table
         code, printed = service.coachman("status", "--json")
         assert (code, json.loads(printed)["status"]) == (1, "degraded")

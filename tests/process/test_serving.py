@@ -1,6 +1,7 @@
 import asyncio
 import os
 import signal
+import ssl
 import stat
 from pathlib import Path
 
@@ -8,6 +9,9 @@ import httpx2
 import pytest
 
 from tests.support.service import Service, children, is_alive, running, wait_until
+
+# Made once: to read the certificates again for each of 200 clients takes longer than their time limit.
+TRUST = ssl.create_default_context()
 
 
 def test_readyz_names_every_worker_and_the_public_listener_knows_nothing_of_it(service: Service) -> None:
@@ -120,7 +124,7 @@ def test_the_plain_gunicorn_command_serves_with_our_worker(tmp_path: Path, extra
 
 def test_equal_idempotency_keys_at_once_on_several_workers_book_once(service: Service) -> None:
     async def book() -> None:
-        async with httpx2.AsyncClient(base_url=service.url) as client:
+        async with httpx2.AsyncClient(base_url=service.url, timeout=30) as client:
             item = (await client.post("/items", json={"sku": "once", "name": "Once"})).json()
             path = f"/items/{item['id']}/movements"
             for round_ in range(20):
@@ -136,7 +140,7 @@ def test_equal_idempotency_keys_at_once_on_several_workers_book_once(service: Se
 
 
 async def _post_on_a_fresh_connection(url: str, key: str) -> httpx2.Response:
-    async with httpx2.AsyncClient() as client:
+    async with httpx2.AsyncClient(timeout=30, verify=TRUST) as client:
         body = {"delta": 1, "reason": "receipt"}
         return await client.post(url, json=body, headers={"Idempotency-Key": key})
 
@@ -156,7 +160,7 @@ def test_concurrent_movements_through_all_workers_keep_the_books(service: Servic
 
 
 async def _move(url: str, delta: int) -> httpx2.Response:
-    async with httpx2.AsyncClient(timeout=30) as client:
+    async with httpx2.AsyncClient(timeout=30, verify=TRUST) as client:
         return await client.post(url, json={"delta": delta, "reason": "receipt" if delta > 0 else "sale"})
 
 

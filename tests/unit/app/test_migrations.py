@@ -60,13 +60,13 @@ def test_checks_and_autoincrement_reach_the_database(database_url: str) -> None:
 
 
 def test_new_database_gets_its_folder_and_wal(tmp_path: Path) -> None:
-    path = tmp_path / "deep" / "er" / "50%.db"
+    path = tmp_path / "new" / "50%.db"
 
-    assert upgrade(f"sqlite:///{tmp_path}/deep/er/50%25.db") is None
+    assert upgrade(f"sqlite:///{tmp_path}/new/50%25.db") is None
 
     with closing(sqlite3.connect(path)) as connection:
         assert connection.execute("PRAGMA journal_mode").fetchone() == ("wal",)
-    assert upgrade(f"sqlite:///{tmp_path}/deep/er/50%25.db") == REVISION
+    assert upgrade(f"sqlite:///{tmp_path}/new/50%25.db") == REVISION
 
 
 @pytest.fixture(params=["sqlite", "postgresql"])
