@@ -34,7 +34,7 @@ def asked(connection: http.client.HTTPConnection, path: str) -> object:
     return json.loads(connection.getresponse().read())
 
 
-@pytest.mark.timing  # an endpoint blocks the event loop: on a busy machine for so long that the worker is killed
+@pytest.mark.timing  # an endpoint blocks the event loop: on a busy machine long enough to be killed for
 def test_children_of_every_kind_leave_the_worker_alone(forking: Service) -> None:
     [worker] = forking.worker_pids()
     with forking.asked("/pid") as bystander, forking.asked("/pid") as connection:
