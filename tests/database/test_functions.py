@@ -91,6 +91,7 @@ async def test_functions_that_come_together_are_undone_alone(database: Database,
     assert stored(url) == sorted([n for n in range(10) if n not in failed] + [100, 101, 102, 103, 104])
 
 
+@pytest.mark.timing  # 60 writers of one row wait for each other, and for a connection no longer than 5 s
 async def test_read_then_write_is_safe(database: Database, url: str) -> None:
     def add_one(connection: sa.Connection) -> None:
         row = connection.execute(sa.select(numbers).where(numbers.c.id == 1).with_for_update()).one()
