@@ -77,6 +77,7 @@ def test_a_comparison_measures_everything_once_and_is_resumed(tmp_path: Path) ->
     assert run("compare", "--out", out).stdout.strip().endswith("holds a run: --resume goes on with it.")
 
 
+@pytest.mark.timing  # on a busy machine what is to end takes longer than the test waits
 @pytest.mark.parametrize("signum", [signal.SIGINT, signal.SIGTERM])
 def test_a_stop_keeps_what_is_measured_and_leaves_nothing_running(
     tmp_path: Path, signum: signal.Signals
