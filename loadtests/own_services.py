@@ -15,6 +15,7 @@ from loadtests.load import REPOSITORY, Load
 from loadtests.services import SHOP, Service, ServiceError, run_coachman
 
 STOP_SECONDS = 30.0
+STOP_SIGNALS = (signal.SIGINT, signal.SIGTERM)
 
 
 class OwnService(Service):
@@ -24,6 +25,7 @@ class OwnService(Service):
         address, ops_address = f"127.0.0.1:{free_port()}", f"127.0.0.1:{free_port()}"
         super().__init__(f"http://{address}", f"http://{ops_address}")
         self._log = folder / "service.log"
+        self._process: subprocess.Popen[bytes] | None = None
         self.environment = untouched_environment() | {
             "COACHMAN_APP": app,
             "COACHMAN_BIND": address,
@@ -42,7 +44,7 @@ class OwnService(Service):
                 f"There is no Gunicorn beside {sys.executable}: measure a service that runs, with --attach, "
                 "or run this with the repository's own environment (make compare)."
             )
-        with self._log.open("wb") as log:
+        with self._log.open("wb") as log, _stop_signals_held():
             self._process = subprocess.Popen(
                 [gunicorn],
                 cwd=REPOSITORY,
@@ -50,10 +52,13 @@ class OwnService(Service):
                 stdout=log,
                 stderr=subprocess.STDOUT,
                 start_new_session=True,  # Ctrl-C is for us, who then end it
+                preexec_fn=lambda: signal.pthread_sigmask(signal.SIG_UNBLOCK, STOP_SIGNALS),
             )
 
     def stop(self) -> None:
         """Leaves nothing behind, also when we are interrupted."""
+        if self._process is None:
+            return
         try:
             self._process.terminate()
             with contextlib.suppress(subprocess.TimeoutExpired):
@@ -67,7 +72,7 @@ class OwnService(Service):
         return run_coachman([sys.executable, "-m", "coachman"], arguments, self.environment)
 
     def check(self) -> None:
-        if self._process.poll() is not None:
+        if self._process is not None and self._process.poll() is not None:
             raise ServiceError(f"The service ended with code {self._process.returncode}. {self.log()}")
 
     def log(self) -> str:
@@ -112,11 +117,21 @@ class FreshServices:
 
 @contextlib.contextmanager
 def _running(service: OwnService) -> Iterator[OwnService]:
-    service.start()
     try:
+        service.start()
         yield service
     finally:
         service.stop()
+
+
+@contextlib.contextmanager
+def _stop_signals_held() -> Iterator[None]:
+    """Delays a stop that comes between the fork and the moment when it is known whom to end."""
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, STOP_SIGNALS)
+    try:
+        yield
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
 
 
 def free_port() -> int:
