@@ -1,4 +1,4 @@
-"""Who is compared: the same application under each server, with the options its manual gives for it."""
+"""Who is compared, and with what: each server with the options its manual gives for it, and each request."""
 
 import http.client
 import json
@@ -7,6 +7,7 @@ import sys
 from pathlib import Path
 from typing import NamedTuple
 
+import compiler_apps
 from side import GUNICORN, Side
 
 BIN = Path(sys.executable).parent
@@ -18,31 +19,55 @@ OURS, LIMIT = "ours", "raw"
 class Contender(NamedTuple):
     name: str
     title: str
-    command: str  # {port}, {workers}; empty for our gunicorn.conf.py
-    app: str = "app.main:app"
+    command: str  # {app}, {port}, {workers}; empty for our gunicorn.conf.py
+    app: str = ""  # in the place of the workload's
 
 
 CONTENDERS = [
     Contender(OURS, "Coachman", ""),
-    Contender("stock", "Gunicorn with uvicorn-worker", "gunicorn app.main:app --workers {workers} "
+    Contender("stock", "Gunicorn with uvicorn-worker", "gunicorn {app} --workers {workers} "
               "--worker-class uvicorn_worker.UvicornWorker --bind 127.0.0.1:{port}"),
-    Contender("uvicorn", "uvicorn --workers", "uvicorn app.main:app --workers {workers} --port {port} "
+    Contender("uvicorn", "uvicorn --workers", "uvicorn {app} --workers {workers} --port {port} "
               "--no-access-log"),
-    Contender("asgi", "Gunicorn's own ASGI worker", "gunicorn app.main:app --workers {workers} "
+    Contender("asgi", "Gunicorn's own ASGI worker", "gunicorn {app} --workers {workers} "
               "--worker-class asgi --bind 127.0.0.1:{port}"),
-    Contender("granian", "Granian", "granian app.main:app --interface asgi --workers {workers} "
+    Contender("granian", "Granian", "granian {app} --interface asgi --workers {workers} "
               "--host 127.0.0.1 --port {port} --no-access-log"),
-    Contender("hypercorn", "Hypercorn", "hypercorn app.main:app --workers {workers} "
+    Contender("hypercorn", "Hypercorn", "hypercorn {app} --workers {workers} "
               "--worker-class uvloop --bind 127.0.0.1:{port}"),
     Contender(LIMIT, "Coachman, no framework and no database", "", "benchmarks.raw:app"),
+]  # fmt: skip
+
+
+class Workload(NamedTuple):
+    """One application, and the request for which it is measured."""
+
+    name: str
+    title: str
+    app: str
+    path: str  # that answers once it has started
+    servers: tuple[str, ...]  # by the names of contenders
+    is_shop: bool = False  # asked for an item that is made first
+
+
+WORKLOADS = [
+    Workload("items", "`GET /items/1`, with its database", "app.main:app", "/items?limit=1",
+             tuple(contender.name for contender in CONTENDERS), True),
+    Workload("routes", "The last of 100 routes, with three dependencies", "benchmarks.compiler_apps:app",
+             compiler_apps.last_path(), (OURS, "uvicorn", "granian", LIMIT)),
+    Workload("trivial", "A trivial route, the only one", "benchmarks.trivial:app", "/",
+             (OURS, "uvicorn", "granian", LIMIT)),
 ]  # fmt: skip
 
 
 class Running(Side):
     """One contender, with a database of its own."""
 
-    def __init__(self, contender: Contender, workers: int, folder: Path) -> None:
-        super().__init__("ours", workers, folder, contender.app, "/items?limit=1", {})
+    def __init__(
+        self, contender: Contender, workers: int, folder: Path, workload: Workload = WORKLOADS[0]
+    ) -> None:
+        self._app = contender.app or workload.app
+        super().__init__("ours", workers, folder, self._app, workload.path, {})
         self.contender, self._workers = contender, workers
         self.name = contender.name
         if contender.command:
@@ -51,7 +76,9 @@ class Running(Side):
     def command(self) -> list[str]:
         if not self.contender.command:
             return [GUNICORN]
-        program, *arguments = self.contender.command.format(port=self.port, workers=self._workers).split()
+        program, *arguments = self.contender.command.format(
+            app=self._app, port=self.port, workers=self._workers
+        ).split()
         return [str(BIN / program), *arguments, *(NO_FILE if program == "gunicorn" else [])]
 
     def stock(self) -> str:

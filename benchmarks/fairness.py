@@ -39,12 +39,10 @@ class FairSide(Running):
 
     def __init__(self, contender: Contender, workers: int, folder: Path) -> None:
         Side.__init__(self, OURS, workers, folder, APP, "/", {})
-        self.contender, self._workers, self.name = contender, workers, contender.name
+        self.contender, self._workers, self.name, self._app = contender, workers, contender.name, APP
         self._environment["FAIRNESS_FOLDER"] = str(folder)
         if contender.command:
             del self._environment["COACHMAN_WORKERS"]
-            command = contender.command.replace(contender.app, APP)
-            self.contender = contender._replace(command=command)
         self._folder = folder
 
     def requests(self) -> dict[str, int]:

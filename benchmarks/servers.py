@@ -1,8 +1,8 @@
-"""The same application under several servers: `make servers`, and ARGS=--write for docs/benchmarks.md.
+"""The same applications under several servers: `make servers`, and ARGS=--write for docs/benchmarks.md.
 
-A read of one item from the database, asked by wrk: a generator in C, so that the server is what is measured.
-All contenders are up all the time and are asked in turn, in another order each round; ratios are of the
-same round. CPU is that of all the server's processes.
+A read of one item from the database, the last of 100 routes, and a trivial route, asked by wrk: a generator
+in C, so that the server is what is measured. The contenders of a workload are up all the time and are asked
+in turn, in another order each round; ratios are of the same round. CPU is that of all the server's processes.
 """
 
 import argparse
@@ -20,7 +20,7 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import NamedTuple
 
-from contenders import CONTENDERS, LIMIT, OURS, Contender, Running
+from contenders import CONTENDERS, LIMIT, OURS, WORKLOADS, Contender, Running, Workload
 from rich.console import Console
 from side import BenchmarkError
 
@@ -39,21 +39,22 @@ class Row(NamedTuple):
     per_second: float
     cpu_us: float
     speed: float  # of ours; the median of the rounds' ratios
-    cost: float
+    cost: float  # also: how many requests ours answers in the CPU time of one of its
 
 
 Samples = dict[str, list[Sample]]
 
 
 @contextlib.contextmanager
-def running(contender: Contender, workers: int) -> Iterator[tuple[Running, str]]:
+def running(contender: Contender, workload: Workload, workers: int) -> Iterator[tuple[Running, str]]:
     with tempfile.TemporaryDirectory(prefix="servers-") as folder:
-        side = Running(contender, workers, Path(folder))
-        side.migrate()
+        side = Running(contender, workers, Path(folder), workload)
+        if workload.is_shop:
+            side.migrate()
         side.start()
         try:
             side.wait_until(side.answers, "a first answer")
-            yield side, "/items/1" if contender.name == LIMIT else side.stock()
+            yield side, side.stock() if workload.is_shop and contender.name != LIMIT else workload.path
         finally:
             side.end()
 
@@ -70,10 +71,13 @@ def ask(side: Running, path: str, clients: int, seconds: int) -> Sample:
     return Sample(requests / took, (side.cpu_seconds() - before) / requests * 1e6)
 
 
-def measure(names: list[str], workers: int, rounds: int, clients: int, seconds: int) -> Samples:
-    samples: Samples = {name: [] for name in names}
+def measure(
+    workload: Workload, names: list[str], workers: int, rounds: int, clients: int, seconds: int
+) -> Samples:
+    contenders = [one for one in CONTENDERS if one.name in names and one.name in workload.servers]
+    samples: Samples = {one.name: [] for one in contenders}
     with contextlib.ExitStack() as stack:
-        sides = [stack.enter_context(running(c, workers)) for c in CONTENDERS if c.name in names]
+        sides = [stack.enter_context(running(one, workload, workers)) for one in contenders]
         for side, path in sides:
             ask(side, path, clients, 1)  # warms it
         for _ in range(rounds):
@@ -106,7 +110,7 @@ def summarise(samples: Samples) -> list[Row]:
 
 def table(rows: list[Row]) -> str:
     lines = [
-        "| server | requests/s | to ours | CPU a request, µs | to ours |",
+        "| server | requests/s | to ours | CPU a request, µs | ours per CPU-second |",
         "| --- | ---: | ---: | ---: | ---: |",
     ]
     lines += [
@@ -136,26 +140,34 @@ def write_between(begin: str, end: str, text: str) -> None:
 
 def main() -> None:
     names = [contender.name for contender in CONTENDERS]
+    workloads = [workload.name for workload in WORKLOADS]
     parser = argparse.ArgumentParser(description="Compare servers that run the same application.")
     parser.add_argument("--workers", type=int, default=1)
     parser.add_argument("--rounds", type=int, default=7)
     parser.add_argument("--seconds", type=int, default=3, help="of one measurement (3)")
     parser.add_argument("--clients", type=int, default=32, help="connections (32)")
-    parser.add_argument("--only", nargs="+", choices=names, default=names, help="besides ours")
+    parser.add_argument("--only", nargs="+", choices=names, default=names, help="servers besides ours")
+    parser.add_argument(
+        "--workloads", nargs="+", choices=workloads, default=workloads, help="what is asked for (all)"
+    )
     parser.add_argument("--write", action="store_true", help="put the table in docs/benchmarks.md")
     options = parser.parse_args()
     if shutil.which("wrk") is None:
         sys.exit("wrk is not installed: apt-get install wrk")
     console, chosen = Console(stderr=True), [name for name in names if name in {OURS, *options.only}]
+    measurement = (options.workers, options.rounds, options.clients, options.seconds)
+    parts = []
     try:
-        with console.status(f"{len(chosen)} servers, {options.rounds} rounds"):
-            samples = measure(chosen, options.workers, options.rounds, options.clients, options.seconds)
+        for workload in WORKLOADS:
+            if workload.name in options.workloads:
+                with console.status(f"{workload.title}: {options.rounds} rounds"):
+                    samples = measure(workload, chosen, *measurement)
+                parts.append(f"{workload.title}:\n\n{table(summarise(samples))}")
     except BenchmarkError as error:
         sys.exit(str(error))
     except KeyboardInterrupt:
         sys.exit("Stopped; all servers are ended.")
-    told = conditions(chosen, options.workers, options.rounds, options.clients, options.seconds)
-    text = f"{table(summarise(samples))}\n\n{told}"
+    text = "\n\n".join([*parts, conditions(chosen, *measurement)])
     print(text)
     if options.write:
         write_between(BEGIN, END, text)

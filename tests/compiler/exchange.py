@@ -7,7 +7,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any
 
-from fastapi import FastAPI
+from fastapi import FastAPI, routing
 
 from coachman.compiler import COUNTS, Report, compile_app
 
@@ -48,6 +48,8 @@ class Seen:
 def exchange(app: Any, call: Call, journal: Journal) -> Seen:
     """Runs one request in an event loop of its own."""
     del journal[:]
+    # FastAPI keeps where an endpoint is defined by its id(), which may be that of an earlier application's.
+    routing._endpoint_context_cache.clear()
     seen = Seen()
     scope = _scope(call)
     asyncio.run(asyncio.wait_for(_exchange(app, call, scope, seen), LIMIT_SECONDS))
