@@ -77,7 +77,7 @@ class Answers:
     def write_response(self, call: Any, path: str | None) -> None:
         """Adds the lines that make `response`, or `content` and `status` where `response` is None."""
         source, refer = self._source, self._source.refer
-        with source.block(f"if isinstance(raw, {refer(Response, 'Response')}):"):
+        with source.block(f"if isinstance(raw, {source.use(Response)}):"):
             source.add(f"if raw.background is None: raw.background = {self._tasks}")
             source.add("response = raw")
         with source.block("else:"):
@@ -90,20 +90,21 @@ class Answers:
                 source.add("response = None")
 
     def _write_content(self, endpoint: str, path: str | None) -> None:
-        source, refer, serialization = self._source, self._source.refer, self._serialization
+        source, serialization = self._source, self._serialization
+        refer, use = source.refer, source.use
         field = serialization.field
         if field is None:
-            source.add(f"content = {refer(jsonable_encoder, 'jsonable_encoder')}(raw)")
+            source.add(f"content = {use(jsonable_encoder)}(raw)")
             if serialization.is_plain:
-                source.add(f"content = {refer(_NO_RESPONSE.render, 'render')}(content)")
+                source.add(f"content = {use(_render_json, 'render_json')}(content)")
             return
-        refuse = refer(runtime.raise_invalid_response, "raise_invalid_response")
+        refuse = use(runtime.raise_invalid_response)
         refuse = f"{refuse}(invalid, raw, {endpoint}, {refer(path, 'path')}, scope)"
         if self._plan.kind is Kind.COROUTINE:
             check = refer(field._type_adapter.validator.validate_python, "check")
             with source.block("try:"):
                 source.add(f"content, invalid = {check}(raw, from_attributes=True), None")
-            with source.block(f"except {refer(ValidationError, 'ValidationError')} as error:"):
+            with source.block(f"except {use(ValidationError)} as error:"):
                 source.add("invalid = error")
             source.add(f"if invalid is not None: {refuse}")
         else:
@@ -117,9 +118,10 @@ class Answers:
 
     def write_validation_in_thread(self, run: str, stop: str) -> None:
         """Adds the lines that end a hop: the result of a synchronous endpoint is validated in the thread."""
-        source, refer, field = self._source, self._source.refer, self._serialization.field
+        source, refer, use = self._source, self._source.refer, self._source.use
+        field = self._serialization.field
         if field is not None:
-            with source.block(f"if not isinstance(raw, {refer(Response, 'Response')}):"):
+            with source.block(f"if not isinstance(raw, {use(Response)}):"):
                 source.add(
                     f"{stop}(is_cancelled)",
                     f"return raw, *{run}({refer(field, 'field')}.validate, raw, {{}}, loc=('response',))",
@@ -127,19 +129,17 @@ class Answers:
         source.add("return raw, None, None")
 
     def _write_object(self) -> None:
-        source, refer, serialization = self._source, self._source.refer, self._serialization
+        source, use, serialization = self._source, self._source.use, self._serialization
         fixed = serialization.status_code
         solved = "solved_response.status_code" if self._has_solved_response else "None"
-        arguments = (
-            f"**{refer(runtime.response_arguments, 'response_arguments')}({fixed!r}, {solved}, {self._tasks})"
-        )
+        arguments = f"**{use(runtime.response_arguments)}({fixed!r}, {solved}, {self._tasks})"
         if serialization.is_dumped:
-            new = refer(Response, "Response")
+            new = use(Response)
             source.add(f"response = {new}(content=content, media_type='application/json', {arguments})")
         else:
-            new = refer(serialization.response_class, "response_class")
+            new = source.refer(serialization.response_class, "response_class")
             source.add(f"response = {new}(content, {arguments})")
-        allowed = refer(is_body_allowed_for_status_code, "is_body_allowed")
+        allowed = use(is_body_allowed_for_status_code)
         source.add(f"if not {allowed}(response.status_code): response.body = b''")
         if self._has_solved_response:
             source.add("response.headers.raw.extend(solved_response.headers.raw)")
@@ -150,13 +150,12 @@ class Answers:
         fixed = self._serialization.status_code or 200
         source.add("response = None")
         source.add(f"status = solved_response.status_code or {fixed}")
-        with source.block(f"if not {source.refer(is_ordinary, 'is_ordinary')}(status):"):
-            new = source.refer(Response, "Response")
+        with source.block(f"if not {source.use(is_ordinary)}(status):"):
+            new = source.use(Response)
             tasks = f"background={self._tasks}"
             source.add(
                 f"response = {new}(content, status_code=status, media_type='application/json', {tasks})",
-                f"if not {source.refer(is_body_allowed_for_status_code, 'is_body_allowed')}(status):"
-                " response.body = b''",
+                f"if not {source.use(is_body_allowed_for_status_code)}(status): response.body = b''",
                 "response.headers.raw.extend(solved_response.headers.raw)",
             )
 
@@ -170,13 +169,13 @@ class Answers:
         else:
             head = "if True:"
         with source.block(head):
-            source.add(f"sender = {source.refer(runtime.Sender, 'Sender')}(send)")
+            source.add(f"sender = {source.use(runtime.Sender)}(send)")
             source.add("await response(scope, receive, sender)")
 
     def _write_messages(self) -> None:
         source = self._source
         length = "(b'content-length', b'%d' % len(content))"
-        kind = source.refer((b"content-type", b"application/json"), "content_type")
+        kind = "(b'content-type', b'application/json')"
         more = ", *solved_response.headers.raw" if self._has_solved_response else ""
         status = "status" if self._has_solved_response else str(self._serialization.status_code or 200)
         source.add(
@@ -189,4 +188,4 @@ class Answers:
             source.add("await tasks()")
 
 
-_NO_RESPONSE = JSONResponse(None)
+_render_json = JSONResponse(None).render

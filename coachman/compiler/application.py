@@ -18,6 +18,7 @@ from coachman.compiler.entry import Entry
 from coachman.compiler.errors import NotCompiledError
 from coachman.compiler.function import RouteFunction
 from coachman.compiler.report import ON_PURPOSE, Report, RouteReport, name_of, names_of
+from coachman.compiler.source import Shapes
 from coachman.compiler.stock import read_route
 from coachman.compiler.walk import Routes, walk
 from coachman.compiler.watch import Watch
@@ -69,12 +70,12 @@ def _compile_one(app: FastAPI, prefix: str, report: Report, leave: Collection[st
     except NotCompiledError as error:
         report.reason = str(error)
         return
-    functions = known.functions()
+    functions, shapes = known.functions(), Shapes()
     for entry in routes.http:
         if leave and names_of(_describe(entry, prefix)) & set(leave):
             entry.reason = ON_PURPOSE
         else:
-            _compile_entry(entry, functions)
+            _compile_entry(entry, functions, shapes)
         if entry.reason in functions.reasons() and entry.reason not in report.notices:
             report.notices.append(entry.reason)
     report.routes += [_describe(entry, prefix) for entry in _in_order(routes)]
@@ -88,7 +89,7 @@ def _compile_one(app: FastAPI, prefix: str, report: Report, leave: Collection[st
             telemetry.install(app)
 
 
-def _compile_entry(entry: Entry, functions: known.Functions) -> None:
+def _compile_entry(entry: Entry, functions: known.Functions, shapes: Shapes) -> None:
     if not isinstance(entry.route, APIRoute):
         entry.reason = f"{type(entry.route).__module__}.{type(entry.route).__qualname__} decides by itself"
         return
@@ -98,8 +99,8 @@ def _compile_entry(entry: Entry, functions: known.Functions) -> None:
         function = RouteFunction(stock)
         if reason := functions.reason_to_leave(function.groups()):
             raise NotCompiledError(reason)
-        entry.source = function.text()
-        handler = function.build()
+        handler = function.build(shapes)
+        entry.write_source = function.write_source
         entry.handler = wrap_app_with_body_limit(handler, stock.max_body_bytes)
     except NotCompiledError as error:
         entry.reason = str(error)
@@ -151,5 +152,5 @@ def _describe(entry: Entry, prefix: str) -> RouteReport:
         is_compiled=entry.handler is not None,
         kind=_kind(entry),
         reason=entry.reason,
-        source=entry.source,
+        write_source=entry.write_source,
     )

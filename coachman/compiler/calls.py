@@ -55,8 +55,8 @@ class Calls:
         Each call has a copy of the context of its own, as it has where each is a hop of its own.
         """
         source = self._source
-        run = f"{source.refer(copy_context, 'copy_context')}().run"
-        stop = source.refer(runtime.stop_if_cancelled, "stop_if_cancelled")
+        run = f"{source.use(copy_context)}().run"
+        stop = source.use(runtime.stop_if_cancelled)
         with source.block("def hop(is_cancelled):"):
             if hop and arguments == "**values":
                 with source.block("if values is None:"):
@@ -68,7 +68,7 @@ class Calls:
                 self._write_hop_calls(hop, run, stop)
             source.add(f"raw = {run}({', '.join(filter(None, (endpoint, arguments)))})")
             self._answers.write_validation_in_thread(run, stop)
-        source.add(f"raw, content, invalid = await {source.refer(runtime.run_hop, 'run_hop')}(hop)")
+        source.add(f"raw, content, invalid = await {source.use(runtime.run_hop)}(hop)")
 
     def _write_hop_calls(self, hop: list[Call], run: str, stop: str) -> None:
         for call in hop:
@@ -91,24 +91,30 @@ class Calls:
         provider = source.refer(self._options["dependency_overrides_provider"], "provider")
         tasks = "tasks" if "tasks" in self._plan.needs else "None"
         response = "solved_response" if "solved_response" in self._plan.needs else "None"
-        body = "body" if self._options["body_field"] is not None else source.refer(Undefined, "undefined")
-        solve = source.refer(runtime.solve_rest, "solve_rest")
-        dependant = source.refer(self._dependant, "dependant")
+        body = "body" if self._options["body_field"] is not None else source.use(Undefined, "Undefined")
+        rest = source.refer(
+            runtime.Rest(
+                self._dependant,
+                tuple(call.dependant for call in self._plan.calls),
+                self._options["dependency_overrides_provider"],
+                self._options["embed_body_fields"],
+            ),
+            "rest",
+        )
         done: list[str] = []
         with source.block("while True:"):  # to be left in the middle
             for step in [*steps, None]:  # None: the hop, or the endpoint
                 if done and (isinstance(step, Call) or (step is None and hop)):
                     with source.block(f"if {provider}.dependency_overrides:"):
                         source.add(
-                            f"solved = {{{', '.join(done)}}}",
-                            f"values = await {solve}({dependant}, request, {body}, {tasks}, {response},"
-                            f" {provider}, solved, {self._options['embed_body_fields']})",
+                            f"values = await {rest}.solve(request, {body}, {tasks}, {response},"
+                            f" ({', '.join(done)},))",
                             "break",
                         )
                 if step is not None:
                     self._write_step(step)
                 if isinstance(step, Call):
-                    done.append(f"{source.refer(step.key, 'key')}: {step.result}")
+                    done.append(step.result)
             self._write_refusal()
             values = "None" if hop else f"dict({_written(self._plan.arguments)})"
             source.add(f"values = {values}", "break")
@@ -126,7 +132,7 @@ class Calls:
         if not self._plan.reads:
             return
         source = self._source
-        refuse = source.refer(runtime.raise_invalid_request, "raise_invalid_request")
+        refuse = source.use(runtime.raise_invalid_request)
         body = "body" if self._options["body_field"] is not None else "None"
         endpoint = source.refer(self._dependant.call, "endpoint")
         path = source.refer(self._dependant.path, "path")
@@ -136,7 +142,7 @@ class Calls:
         source, dependant = self._source, call.dependant
         function, arguments = source.refer(dependant.call, "call"), _written(call.arguments)
         if call.kind in GENERATORS:
-            solve = source.refer(utils._solve_generator, "solve_generator")
+            solve = source.use(utils._solve_generator)
             stack = "function_stack" if dependant.scope == "function" else "request_stack"
             given = f"request=request, dependant={source.refer(dependant, 'dependant')}, stack={stack}"
             source.add(f"{call.result} = await {solve}({given}, sub_values=dict({arguments}))")
@@ -149,7 +155,7 @@ class Calls:
             if call.kind is Kind.COROUTINE:
                 source.add(f"{call.result} = await {function}({arguments})")
             else:
-                thread = source.refer(run_in_threadpool, "run_in_threadpool")
+                thread = source.use(run_in_threadpool)
                 given = ", ".join(filter(None, (function, arguments)))
                 source.add(f"{call.result} = await {thread}({given})")
 

@@ -32,7 +32,7 @@ class Entry:
     endpoint: Any = None
     handler: Handler | None = None
     reason: str = ""  # why there is no handler
-    source: str = ""
+    write_source: Callable[[], str] | None = None  # of the compiled function
     app: Any = None  # the ASGI application that FastAPI had for the route when it was compiled
 
     def stock_app(self) -> Any:

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import AsyncExitStack
+from functools import partial
 
 from fastapi import BackgroundTasks
 from starlette.requests import Request
+from starlette.types import ASGIApp
 
 from coachman.compiler import known, readers, runtime
 from coachman.compiler.answers import Answers, Serialization
@@ -16,8 +18,8 @@ from coachman.compiler.entry import Handler
 from coachman.compiler.errors import NotCompiledError
 from coachman.compiler.graph import GENERATORS, Graph
 from coachman.compiler.inputs import Inputs
-from coachman.compiler.source import Source
-from coachman.compiler.stock import StockRoute
+from coachman.compiler.source import Shapes, Source
+from coachman.compiler.stock import StockRoute, read_route
 
 
 class RouteFunction:
@@ -28,7 +30,7 @@ class RouteFunction:
         self._stock, self._options = stock, stock.options
         self._dependant = stock.options["dependant"]
         self._source = Source("async def handler(scope, receive, send):")
-        self._plan = Graph(self._source.refer, self._source.variable).plan(self._dependant)
+        self._plan = Graph(self._source).plan(self._dependant)
         if self._plan.kind in GENERATORS:
             raise NotCompiledError("its answer is a stream")
         self._has_body = stock.options["body_field"] is not None
@@ -46,13 +48,14 @@ class RouteFunction:
         if self._options["is_body_form"]:
             yield known.FORMS
 
-    def text(self) -> str:
-        """Returns the source."""
-        return self._source.text()
+    def build(self, shapes: Shapes) -> Handler:
+        """Compiles the source, unless another route has the same."""
+        return self._source.build(shapes, self.write_source)
 
-    def build(self) -> Handler:
-        """Compiles the source."""
-        return self._source.build("handler")
+    @property
+    def write_source(self) -> Callable[[], str]:
+        """What writes the source again, so that it need not be kept."""
+        return partial(_write_source, self._stock.app)
 
     def _write(self) -> None:
         source = self._source
@@ -60,7 +63,7 @@ class RouteFunction:
         if self._dependant.dependencies and provider:
             with source.block(f"if {source.refer(provider, 'provider')}.dependency_overrides:"):
                 self._leave_to_fastapi()
-        source.add(f"request = {source.refer(Request, 'Request')}(scope, receive, send)")
+        mark, request = source.mark(), f"{source.use(Request)}(scope, receive, send)"
         if self._has_body:
             self._write_body()
         if self._plan.inputs:
@@ -73,30 +76,31 @@ class RouteFunction:
                 self._leave_to_fastapi()
         if self._options["is_body_form"]:
             source.add("scope['fastapi_middleware_astack'].push_async_callback(body.close)")
-        source.add(f"{source.refer(COUNTS, 'counts')}.compiled += 1")
+        source.add(f"{source.use(COUNTS, 'COUNTS')}.compiled += 1")
         if "solved_response" in self._plan.needs:
-            source.add(f"solved_response = {source.refer(runtime.new_solved_response, 'new_response')}()")
+            source.add(f"solved_response = {source.use(runtime.new_solved_response)}()")
         if "tasks" in self._plan.needs:
-            source.add(f"tasks = {source.refer(BackgroundTasks, 'BackgroundTasks')}()")
+            source.add(f"tasks = {source.use(BackgroundTasks)}()")
         source.add("is_started, sender = False, None")
         with source.block("try:"):
             self._write_calls()
+        if source.mentions("request", mark):
+            source.insert(mark, f"request = {request}")
+            request = "request"
         with source.block("except Exception as error:"):
-            answer = source.refer(runtime.answer_failure, "answer_failure")
+            answer = source.use(runtime.answer_failure)
             has_started = "is_started if sender is None else sender.started"
-            source.add(f"await {answer}(error, request, receive, send, is_started={has_started})")
+            source.add(f"await {answer}(error, {request}, receive, send, is_started={has_started})")
 
     def _write_body(self) -> None:
         source = self._source
         with source.block("try:"):
             if self._options["is_body_form"]:
                 limits = source.refer(self._options["form_limits"], "limits")
-                source.add(f"body = await {source.refer(readers.read_form, 'read_form')}(request, {limits})")
+                source.add(f"body = await {source.use(readers.read_form)}(request, {limits})")
             else:
                 is_strict = self._options["actual_strict_content_type"]
-                source.add(
-                    f"body = await {source.refer(readers.read_body, 'read_body')}(request, {is_strict!r})"
-                )
+                source.add(f"body = await {source.use(readers.read_body)}(request, {is_strict!r})")
             source.add("failure = None")
         self._is_body_read = True
         with source.block("except Exception as error:"):
@@ -108,11 +112,11 @@ class RouteFunction:
         source = self._source
         if self._is_body_read:
             function = source.refer(self._stock.function, "fastapi_handler")
-            answer = source.refer(runtime.answer_by_fastapi, "answer_by_fastapi")
+            answer = source.use(runtime.answer_by_fastapi)
             call = f"{answer}({function}, request, receive, send, {error})"
         else:
             call = f"{source.refer(self._stock.app, 'fastapi_app')}(scope, receive, send)"
-        source.add(f"{source.refer(COUNTS, 'counts')}.left += 1", f"return await {call}")
+        source.add(f"{source.use(COUNTS, 'COUNTS')}.left += 1", f"return await {call}")
 
     def _write_calls(self) -> None:
         source = self._source
@@ -120,7 +124,7 @@ class RouteFunction:
             self._calls.write()
             self._answers.write_sending()
             return
-        new = source.refer(AsyncExitStack, "AsyncExitStack")
+        new = source.use(AsyncExitStack)
         source.add("is_awaited = False")
         with source.block(f"async with {new}() as request_stack:"):
             source.add("scope['fastapi_inner_astack'] = request_stack")
@@ -129,4 +133,8 @@ class RouteFunction:
                 self._calls.write()
             self._answers.write_sending()
             source.add("is_awaited = True")
-        source.add(f"if not is_awaited: {source.refer(runtime.raise_not_awaited, 'raise_not_awaited')}()")
+        source.add(f"if not is_awaited: {source.use(runtime.raise_not_awaited)}()")
+
+
+def _write_source(app: ASGIApp) -> str:
+    return RouteFunction(read_route(app))._source.text()

@@ -13,6 +13,7 @@ from fastapi.dependencies.models import Dependant
 
 from coachman.compiler.errors import NotCompiledError
 from coachman.compiler.inputs import Group, groups_of, is_pure
+from coachman.compiler.source import Source
 
 _SECURITY_MODULES = tuple(
     f"{security.__name__}.{name}" for name in ("api_key", "http", "oauth2", "open_id_connect_url")
@@ -42,7 +43,6 @@ class Call:
     kind: Kind
     arguments: Arguments
     result: str
-    key: Any  # by which FastAPI would find the result again
     guards: tuple[str, ...]  # local variables that must be true: inputs below it that may be refused
 
 
@@ -108,9 +108,9 @@ def kind_of(call: Callable[..., Any] | None) -> Kind:
 class Graph:
     """Walks a tree of dependants as solve_dependencies() does, and writes down what it would do."""
 
-    def __init__(self, constant: Callable[[Any, str], str], variable: Callable[[str], str]) -> None:
-        """`constant` names an object in the source, `variable` a new local variable."""
-        self._constant, self._variable = constant, variable
+    def __init__(self, source: Source) -> None:
+        """`source`: names what the plan refers to."""
+        self._source = source
         self._results: dict[Any, Call] = {}
         self._plan = Plan()
 
@@ -132,7 +132,7 @@ class Graph:
             if is_pure(group):
                 arguments.append((group.parameter, self._read_first(group, is_repeated=is_repeated)))
             else:
-                read = Read(group, self._variable("input"), self._variable("is_valid"))
+                read = Read(group, self._source.variable("input"), self._source.variable("is_valid"))
                 self._plan.steps.append(read)
                 arguments.append(("**", read.variable))
                 guards += (read.flag,)
@@ -150,13 +150,13 @@ class Graph:
             if known.guards or guards:  # whether it was called the first time is not known
                 raise NotCompiledError("a repeated dependency's input is validated by the application's code")
             return known
-        call = Call(sub, kind_of(sub.call), arguments, self._variable("dependency"), key, guards)
+        call = Call(sub, kind_of(sub.call), arguments, self._source.variable("dependency"), guards)
         self._plan.steps.append(call)
         self._results.setdefault(key, call)
         return call
 
     def _read_first(self, group: Group, *, is_repeated: bool) -> str:
-        variable = self._variable("input")
+        variable = self._source.variable("input")
         if not is_repeated:
             self._plan.inputs.append((group, variable))
         return variable
@@ -178,11 +178,11 @@ class Graph:
             needs.add("solved_response")
         if dependant.security_scopes_param_name:
             scopes = models._get_oauth_scopes(dependant=dependant)
-            new = self._constant(security.SecurityScopes, "security_scopes")
+            new = self._source.use(security.SecurityScopes)
             arguments.append(
                 (
                     dependant.security_scopes_param_name,
-                    f"{new}(scopes={self._constant(scopes, 'scopes')}.copy())",
+                    f"{new}(scopes={self._source.refer(scopes, 'scopes')}.copy())",
                 )
             )
         return arguments

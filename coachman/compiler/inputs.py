@@ -192,7 +192,7 @@ class Inputs:
         source.add(f"{variable} = {lookup}")
         with source.block(f"if {variable} is None:"):
             if info.is_required():
-                source.add(f"raise {source.refer(RefusedInputError, 'RefusedInputError')}")
+                source.add(f"raise {source.use(RefusedInputError)}")
             else:
                 self._write_default(field, variable)
                 if info.validate_default:
@@ -203,7 +203,8 @@ class Inputs:
     def _write_default(self, field: ModelField, variable: str) -> None:
         source = self._source
         if field.field_info.default_factory is None and _is_immutable(field.default):
-            source.add(f"{variable} = {source.refer(field.default, 'default')}")
+            default = "None" if field.default is None else source.refer(field.default, "default")
+            source.add(f"{variable} = {default}")
             return
         copy = self._function(deepcopy)
         source.add(f"{variable} = {copy}({source.refer(field, 'field')}.default)")
@@ -211,11 +212,11 @@ class Inputs:
     def _write_body(self, field: ModelField, variable: str) -> None:
         source = self._source
         check = source.refer(field._type_adapter.validator.validate_python, "check")
-        undefined = source.refer(Undefined, "undefined")
+        undefined = source.use(Undefined, "Undefined")
         validated = f"{variable} = {check}(body, from_attributes=True)"
         if field.field_info.is_required():
             with source.block(f"if body is {undefined}:"):
-                source.add(f"raise {source.refer(RefusedInputError, 'RefusedInputError')}")
+                source.add(f"raise {source.use(RefusedInputError)}")
             source.add(validated)
             return
         with source.block(f"if body is {undefined}:"):
@@ -228,7 +229,7 @@ class Inputs:
     def _write_group(self, group: Group, variable: str) -> None:
         self._call_fastapi(group, variable, "errors")
         with self._source.block("if errors:"):
-            self._source.add(f"raise {self._source.refer(RefusedInputError, 'RefusedInputError')}")
+            self._source.add(f"raise {self._source.use(RefusedInputError)}")
 
     def _call_fastapi(self, group: Group, variable: str, errors: str) -> None:
         """Leaves the reading to FastAPI's own function, which knows of models and choices of names."""
@@ -245,4 +246,4 @@ class Inputs:
             self._source.add(line)
 
     def _function(self, function: Any) -> str:
-        return self._source.refer(function, function.__name__)
+        return self._source.use(function)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -18,7 +19,12 @@ class RouteReport:
     is_compiled: bool
     kind: str = "api"  # api: FastAPI's own kind; websocket; other
     reason: str = ""  # why FastAPI answers it
-    source: str = ""  # of the compiled function
+    write_source: Callable[[], str] | None = None
+
+    @property
+    def source(self) -> str:
+        """The source of the compiled function, written anew: nobody needs it while the application serves."""
+        return self.write_source() if self.write_source is not None else ""
 
 
 @dataclass(slots=True)
@@ -63,7 +69,7 @@ class Report:
         `name`: such as `/items/{item_id}`, `GET /items/{item_id}`, `read_item` or `app.items.read_item`.
         """
         for route in self.routes:
-            if route.source and name in names_of(route):
+            if route.write_source and name in names_of(route):
                 return route.source
         return None
 

@@ -5,13 +5,14 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Awaitable, Callable
 from contextlib import AsyncExitStack
+from dataclasses import dataclass
 from typing import Any, NoReturn
 
 import anyio.from_thread
 import anyio.to_thread
 from fastapi._compat import Undefined
 from fastapi._compat.v2 import _regenerate_error_with_loc
-from fastapi.dependencies.models import Dependant
+from fastapi.dependencies.models import Dependant, _get_cache_key
 from fastapi.dependencies.utils import solve_dependencies
 from fastapi.exceptions import (
     EndpointContext,
@@ -146,42 +147,47 @@ def _context(call: Callable[..., Any], path: str | None, scope: Scope) -> Endpoi
     return context
 
 
-async def solve_rest(
-    dependant: Dependant,
-    request: Request,
-    body: Any,
-    tasks: Any,
-    response: Response | None,
-    provider: Any,
-    solved: dict[Any, Any],
-    embed_body_fields: bool,
-) -> dict[str, Any]:
-    """A dependency has overridden others: lets FastAPI solve all that is not in `solved`.
+@dataclass(frozen=True, slots=True)
+class Rest:
+    """Solves what is left of a route's dependencies once one of them has overridden others."""
 
-    Returns the arguments of the endpoint. What the override needs and the route had not, exit stacks
-    and background tasks, ends with the request.
-    """
-    ends = request.scope["fastapi_middleware_astack"]
-    if "fastapi_inner_astack" not in request.scope:
-        for name in ("fastapi_inner_astack", "fastapi_function_astack"):
-            request.scope[name] = await ends.enter_async_context(AsyncExitStack())
-    result = await solve_dependencies(
-        request=request,
-        dependant=dependant,
-        body=body,
-        background_tasks=tasks,
-        response=response,
-        dependency_overrides_provider=provider,
-        dependency_cache=solved,
-        async_exit_stack=request.scope["fastapi_inner_astack"],
-        embed_body_fields=embed_body_fields,
-    )
-    if result.errors:
-        assert dependant.call is not None
-        raise_invalid_request(result.errors, body, dependant.call, dependant.path, request.scope)
-    if tasks is None and result.background_tasks is not None:
-        ends.push_async_callback(result.background_tasks)
-    return result.values
+    dependant: Dependant
+    calls: tuple[Dependant, ...]  # in the order in which they are called
+    provider: Any
+    embed_body_fields: bool
+
+    async def solve(
+        self, request: Request, body: Any, tasks: Any, response: Response | None, results: tuple[Any, ...]
+    ) -> dict[str, Any]:
+        """Lets FastAPI solve all but the first of the calls, whose `results` are known.
+
+        Returns the arguments of the endpoint. What the override needs and the route had not, exit stacks
+        and background tasks, ends with the request.
+        """
+        ends = request.scope["fastapi_middleware_astack"]
+        if "fastapi_inner_astack" not in request.scope:
+            for name in ("fastapi_inner_astack", "fastapi_function_astack"):
+                request.scope[name] = await ends.enter_async_context(AsyncExitStack())
+        keys = (_get_cache_key(dependant=call) for call in self.calls)
+        result = await solve_dependencies(
+            request=request,
+            dependant=self.dependant,
+            body=body,
+            background_tasks=tasks,
+            response=response,
+            dependency_overrides_provider=self.provider,
+            dependency_cache=dict(zip(keys, results, strict=False)),
+            async_exit_stack=request.scope["fastapi_inner_astack"],
+            embed_body_fields=self.embed_body_fields,
+        )
+        if result.errors:
+            assert self.dependant.call is not None
+            raise_invalid_request(
+                result.errors, body, self.dependant.call, self.dependant.path, request.scope
+            )
+        if tasks is None and result.background_tasks is not None:
+            ends.push_async_callback(result.background_tasks)
+        return result.values
 
 
 def new_solved_response() -> Response:
