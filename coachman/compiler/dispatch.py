@@ -51,10 +51,13 @@ class Dispatcher:
         exact = self._tree.exact.get(path)
         if exact is not None:
             entry = exact[0].get(scope["method"], exact[1])
-            if entry is not None and entry.handler is not None and self._may_answer(entry, scope):
+            if entry is None or entry.handler is None:
+                return None
+            if not entry.convertors:
+                if not self._may_answer(entry, scope):
+                    return None
                 self._prepare(entry, scope, {})
                 return entry
-            return None
         if path[:1] != "/" or "\n" in path:  # "$" in a regex matches before a last line feed as well
             return None
         method = scope["method"]

@@ -399,6 +399,28 @@ def test_methods_and_paths_that_have_no_route() -> None:
     )
 
 
+def test_a_path_without_parameters_that_another_route_answers_for_other_methods() -> None:
+    def factory(journal: Journal) -> FastAPI:
+        app, router = FastAPI(), APIRouter()
+
+        @app.post("/items/search")
+        async def search() -> str:
+            return "search"
+
+        @router.get("/{number}")
+        @app.put("/items/{number:path}")
+        async def read(number: str) -> str:
+            return number
+
+        app.include_router(router, prefix="/items")
+        return app
+
+    seen = compare(
+        factory, *(Call(method, "/items/search") for method in ("POST", "GET", "PUT", "HEAD", "DELETE"))
+    )
+    assert [one.messages[1]["body"] for one in seen[:3]] == [b'"search"'] * 3
+
+
 def test_root_paths_and_mounts() -> None:
     def factory(journal: Journal) -> FastAPI:
         app, inner, innermost = FastAPI(), FastAPI(), FastAPI()
