@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields
 from typing import Any
 
 from fastapi import FastAPI, routing
@@ -71,11 +71,24 @@ def compare(factory: Factory, *calls: Call, compiled: bool | None = True) -> lis
     for call in calls:
         expected = exchange(stock, call, stock_journal)
         seen = exchange(app, call, journal)
-        assert seen == expected, f"{call}\n{seen}\nin the place of\n{expected}\n{sources(report)}"
+        assert seen == expected, f"{call}\n{difference(seen, expected)}\n{sources(report)}"
         result.append(seen)
     if compiled is not None:
         assert (COUNTS.compiled > before) is compiled, report.reasons()
     return result
+
+
+def difference(seen: Seen, expected: Seen) -> str:
+    """Returns what is not the same, for the message of an assertion."""
+    lines = []
+    for one in fields(Seen):
+        ours, stock = getattr(seen, one.name), getattr(expected, one.name)
+        if one.name == "scope":
+            keys = [key for key in {**ours, **stock} if ours.get(key) != stock.get(key)]
+            ours, stock = ({key: side.get(key) for key in keys} for side in (ours, stock))
+        if ours != stock:
+            lines.append(f"{one.name}:\n  compiled {ours}\n  FastAPI  {stock}")
+    return "\n".join(lines)
 
 
 def sources(report: Report) -> str:
