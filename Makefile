@@ -102,6 +102,9 @@ servers: $(VENV)/benchmarks ## Compare with other servers, same application (nee
 bench-fairness: $(VENV)/benchmarks ## Compare how evenly servers spread connections (needs wrk; ARGS=--write for the docs)
 	@$(BIN)/python benchmarks/fairness.py $(ARGS)
 
+bench-accept: $(VENV)/development ## Compare what accepting a connection costs, in turn and as the loop does
+	@$(BIN)/python benchmarks/accept.py $(ARGS)
+
 drill: $(VENV)/loadtests $(VENV)/runtime ## Kill workers under load and account for every request
 	@$(BIN)/python -m loadtests drill $(ARGS)
 

@@ -12,7 +12,7 @@ from collections.abc import Callable
 
 from coachman.serving.balance import ConnectionShare
 
-MAX_BATCH = 16  # connections accepted before the loop turns to those that it has
+MAX_BATCH = 16  # connections of a burst accepted before the loop turns to those that it has
 LOOK_SECONDS = 0.001  # while one waits: between two looks at who has less to do
 RETRY_SECONDS = 0.5  # where the process or the machine has no room for another connection
 _CLIENT_GONE = (ConnectionError, InterruptedError, ssl.SSLError, TimeoutError)
@@ -40,7 +40,7 @@ class FairListener:
         self._listener, self._protocol, self._share, self._tls = listener, protocol, share, tls
         self._timer: asyncio.TimerHandle | None = None
         self._paused_until = 0.0  # by the loop's clock
-        self._handshakes: set[asyncio.Task[None]] = set()
+        self._is_burst = False  # the last time there was no end of them: to ask for one more costs a call
         self._is_serving = True
         self._is_accepting = True
         self._loop.add_reader(listener, self._poll)
@@ -59,14 +59,18 @@ class FairListener:
     async def wait_closed(self) -> None: ...
 
     def _poll(self) -> None:
-        """Called while connections wait."""
+        """Called while connections wait: takes some, or leaves them to others for a moment.
+
+        Behind the first one nobody may wait, and a pause would keep the next one out: the loop asks again.
+        """
         if delay := self._share.accept_delay():
             self._pause(delay)
             return
-        # Behind the first one nobody may wait, and a pause would keep the next one out: the loop asks again.
-        for _ in range(MAX_BATCH):
+        is_burst, self._is_burst = self._is_burst, False
+        for _ in range(MAX_BATCH if is_burst else 1):
             if not self._accept() or self._share.accept_delay():
                 return
+        self._is_burst = True
 
     def _pause(self, seconds: float) -> None:
         self._loop.remove_reader(self._listener)
@@ -97,24 +101,24 @@ class FairListener:
             self._report_failure(error)
             return False
         self._is_accepting = True
-        connection.setblocking(False)
-        self._share.being_accepted += 1
-        task = self._loop.create_task(self._attach(connection))
-        self._handshakes.add(task)
-        task.add_done_callback(self._handshakes.discard)
+        self._share.accepting()
+        # As in asyncio's own listener nothing here holds the task: what it waits for does.
+        self._loop.create_task(self._attach(connection))
         return True
 
     async def _attach(self, connection: socket.socket) -> None:
+        """Makes the connection's transport and protocol, which adds itself to the share's connections."""
         try:
             await self._loop.connect_accepted_socket(self._protocol, connection, ssl=self._tls)
         except _CLIENT_GONE:
-            connection.close()
+            self._give_up(connection)
         except Exception:
             log.exception("A connection could not be served")
-            connection.close()
-        finally:
-            self._share.being_accepted -= 1
-            self._share.write()
+            self._give_up(connection)
+
+    def _give_up(self, connection: socket.socket) -> None:
+        connection.close()
+        self._share.accept_failed()
 
     def _report_failure(self, error: OSError) -> None:
         if self._is_accepting:

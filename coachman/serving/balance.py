@@ -5,7 +5,7 @@ keeps it as long as the clients keep their connections.
 """
 
 import math
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 from coachman.state.load_table import LoadTable
@@ -17,9 +17,11 @@ UNEVEN = 1.1  # times its share a worker may have before it sends connections aw
 BUSY_LAG_SECONDS = 0.1  # an event loop this late is as busy as can be
 
 
-def accept_delay(mine: float, others: Iterable[float]) -> float:
-    """How long to leave a new connection to workers with less to do, in seconds; 0 for the least loaded."""
-    least = min(others, default=math.inf)
+def accept_delay(mine: float, least: float) -> float:
+    """How long to leave a new connection to the worker with `least` to do, in seconds; 0 where to take it.
+
+    `least` is that of the other workers, and infinite where there are none.
+    """
     surplus = mine - least * (1 + TOLERANCE)
     return min(MAX_DELAY_SECONDS, surplus * DELAY_SECONDS) if surplus > 0 else 0.0
 
@@ -44,14 +46,15 @@ class ConnectionShare:
         self._slots = slots_in_use()
         self._is_open = False
         self._busyness = 0.0
-        self.connections = OpenConnections(self.write)
-        self.being_accepted = 0
+        self.connections = OpenConnections(self._opened, self._write)
+        self.being_accepted = 0  # connections that have no protocol yet
         table.withdraw(slot)
 
     def open(self) -> None:
         """The worker accepts from here on."""
         self._is_open = True
-        self.write()
+        self._table.beat(self._slot)
+        self._write()
 
     def close(self) -> None:
         """The worker drains: nobody waits for it to accept, and nobody counts what it has."""
@@ -62,40 +65,60 @@ class ConnectionShare:
         """Called ten times a second, so that a worker whose event loop is blocked holds nobody back."""
         self._slots = self._slots_in_use()
         self._busyness = busyness(in_flight, lag_seconds)
-        self.write()
+        self._table.beat(self._slot)
+        self._write()
 
-    def write(self) -> None:
-        if self._is_open:
-            self._table.write(self._slot, self._load())
+    def accepting(self) -> None:
+        """The worker has taken a connection: it counts before it has a protocol."""
+        self.being_accepted += 1
+        self._write()
+
+    def accept_failed(self) -> None:
+        """The connection has ended before it had a protocol."""
+        self.being_accepted = max(0, self.being_accepted - 1)
+        self._write()
 
     def accept_delay(self) -> float:
         """In seconds; 0 where this worker is to take the next connection."""
-        return accept_delay(self._load(), self._table.others(self._slot, self._slots))
+        return accept_delay(self._load(), self._table.least(self._slot, self._slots))
 
     def above_share(self) -> tuple[int, int]:
         """How many connections this worker has beyond its share, and how many other workers there are."""
         others = self._table.others(self._slot, self._slots)
         return connections_above_share(len(self.connections), [int(load) for load in others]), len(others)
 
+    def _opened(self) -> None:
+        if self.being_accepted:
+            self.being_accepted -= 1  # it is counted already
+        else:
+            self._write()
+
+    def _write(self) -> None:
+        if self._is_open:
+            self._table.write(self._slot, self._load())
+
     def _load(self) -> float:
         return len(self.connections) + self.being_accepted + self._busyness
 
 
 class OpenConnections(set[Any]):
-    """Uvicorn's set of open connections, of HTTP and WebSockets, which tells when it has changed."""
+    """Uvicorn's set of open connections, of HTTP and WebSockets, which tells when it has changed.
 
-    def __init__(self, changed: Callable[[], None]) -> None:
+    It is changed for each connection, and to look for set's methods by super() takes twice as long.
+    """
+
+    def __init__(self, opened: Callable[[], None], closed: Callable[[], None]) -> None:
         super().__init__()
-        self._changed = changed
+        self._opened, self._closed = opened, closed
 
     def add(self, connection: Any) -> None:
-        super().add(connection)
-        self._changed()
+        set.add(self, connection)
+        self._opened()
 
     def discard(self, connection: Any) -> None:
-        super().discard(connection)
-        self._changed()
+        set.discard(self, connection)
+        self._closed()
 
     def remove(self, connection: Any) -> None:
-        super().remove(connection)
-        self._changed()
+        set.remove(self, connection)
+        self._closed()

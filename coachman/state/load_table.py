@@ -3,6 +3,7 @@
 It lies beside the scoreboard, whose rows are written ten times a second: this is written at each connection.
 """
 
+import math
 import mmap
 import time
 
@@ -17,26 +18,43 @@ class LoadTable:
     """
 
     def __init__(self, slots: int) -> None:
-        # Two doubles a slot: when it was written (monotonic), and the load. Aligned, so never half written.
-        self._values = memoryview(mmap.mmap(-1, slots * 16)).cast("d")
+        # Doubles: the loads of all slots, and when their workers last moved. Aligned, so never half written.
+        values = memoryview(mmap.mmap(-1, slots * 16)).cast("d")
+        self._loads, self._beats = values[:slots], values[slots:]
 
     def write(self, slot: int, load: float) -> None:
-        self._values[2 * slot + 1] = load
-        self._values[2 * slot] = time.monotonic()
+        self._loads[slot] = load
+
+    def beat(self, slot: int) -> None:
+        """Called at each heartbeat: without it the load is soon that of a worker that is stuck."""
+        self._beats[slot] = time.monotonic()
 
     def withdraw(self, slot: int) -> None:
         """The worker in `slot` takes no connection: it starts, or drains."""
-        self.write(slot, _TAKES_NOTHING)
+        self._loads[slot] = _TAKES_NOTHING
 
     def connections(self, slot: int) -> int:
         """How many connections the worker in `slot` has open, or had at its end; 0 if it has not said."""
-        return max(0, int(self._values[2 * slot + 1]))
+        return max(0, int(self._loads[slot]))
+
+    def least(self, slot: int, slots: int) -> float:
+        """The least load of the other workers that take connections; infinite where there are none.
+
+        Of the first `slots` slots. Called for each connection: the same as min(others()), in half the time.
+        """
+        loads, beats = self._loads[:slots].tolist(), self._beats[:slots].tolist()
+        oldest, least = time.monotonic() - STALE_SECONDS, math.inf
+        for number, load in enumerate(loads):
+            if 0 <= load < least and number != slot and beats[number] > oldest:
+                least = load
+        return least
 
     def others(self, slot: int, slots: int) -> list[float]:
         """The loads of the other workers that take connections, of the first `slots` slots."""
-        values, oldest = self._values[: 2 * slots].tolist(), time.monotonic() - STALE_SECONDS
+        loads, beats = self._loads[:slots].tolist(), self._beats[:slots].tolist()
+        oldest = time.monotonic() - STALE_SECONDS
         return [
-            values[at + 1]
-            for at in range(0, len(values), 2)
-            if values[at + 1] >= 0 and values[at] > oldest and at != 2 * slot
+            load
+            for number, (load, beat) in enumerate(zip(loads, beats, strict=True))
+            if load >= 0 and beat > oldest and number != slot
         ]

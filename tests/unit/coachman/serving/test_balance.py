@@ -1,4 +1,5 @@
 import asyncio
+import math
 import socket
 import ssl
 import time
@@ -14,7 +15,6 @@ from coachman.serving.accept import FairListener
 from coachman.serving.balance import (
     MAX_DELAY_SECONDS,
     ConnectionShare,
-    OpenConnections,
     accept_delay,
     busyness,
     connections_above_share,
@@ -32,17 +32,17 @@ def share(table: LoadTable, slot: int, connections: int = 0) -> ConnectionShare:
 
 
 def test_who_has_least_to_do_accepts_at_once_and_others_wait_the_longer_the_more_they_have() -> None:
-    assert accept_delay(0, []) == 0, "a lone worker never waits"
-    assert accept_delay(500, []) == 0
-    assert accept_delay(0, [0, 0]) == 0, "an idle service accepts without delay"
-    assert accept_delay(1, [1, 2]) == 0
-    assert 0 < accept_delay(1, [0, 3]) < accept_delay(3, [0, 3]) <= MAX_DELAY_SECONDS
-    assert accept_delay(10**6, [0]) == MAX_DELAY_SECONDS
+    assert accept_delay(0, math.inf) == 0, "a lone worker never waits"
+    assert accept_delay(500, math.inf) == 0
+    assert accept_delay(0, 0) == 0, "an idle service accepts without delay"
+    assert accept_delay(1, 1) == 0
+    assert 0 < accept_delay(1, 0) < accept_delay(3, 0) <= MAX_DELAY_SECONDS
+    assert accept_delay(10**6, 0) == MAX_DELAY_SECONDS
 
 
 def test_with_many_connections_a_few_more_make_nobody_wait() -> None:
-    assert accept_delay(105, [100, 100]) == 0
-    assert accept_delay(110, [100, 100]) > 0
+    assert accept_delay(105, 100) == 0
+    assert accept_delay(110, 100) > 0
 
 
 def test_of_two_workers_with_as_many_connections_the_one_with_less_to_do_accepts_first() -> None:
@@ -90,14 +90,45 @@ def test_a_worker_that_starts_drains_or_is_stuck_is_not_waited_for(monkeypatch: 
 
 
 def test_every_change_of_the_open_connections_is_told() -> None:
-    told: list[int] = []
-    connections = OpenConnections(lambda: told.append(len(connections)))
-    connections.add("http")
-    connections.add("websocket")
-    connections.discard("http")
-    connections.remove("websocket")
+    table = LoadTable(3)
+    owner = share(table, 0)
+    told = [table.connections(0)]
+    for change in (
+        lambda: owner.connections.add("http"),
+        lambda: owner.connections.add("websocket"),
+        lambda: owner.connections.discard("http"),
+        lambda: owner.connections.remove("websocket"),
+    ):
+        change()
+        told.append(table.connections(0))
 
-    assert told == [1, 2, 1, 0]
+    assert told == [0, 1, 2, 1, 0]
+
+
+def test_a_connection_counts_from_its_accept_on_and_once() -> None:
+    table = LoadTable(3)
+    owner = share(table, 0)
+    owner.accepting()
+    assert (table.connections(0), owner.being_accepted) == (1, 1)
+    owner.connections.add("its protocol")
+    assert (table.connections(0), owner.being_accepted) == (1, 0)
+
+    owner.accepting()
+    owner.accept_failed()  # such as a client that speaks no TLS
+    owner.accept_failed()
+    assert (table.connections(0), owner.being_accepted) == (1, 0)
+
+
+def test_the_least_of_the_others_is_the_least_of_those_that_take_connections() -> None:
+    table = LoadTable(4)
+    for slot, load in enumerate((0.5, 7.25, 3.0, 1.0)):
+        table.write(slot, load)
+        table.beat(slot)
+    assert table.others(0, 3) == [7.25, 3.0]
+    assert table.least(0, 3) == 3.0
+    table.withdraw(2)
+    assert table.least(0, 3) == min(table.others(0, 3)) == 7.25
+    assert table.least(0, 1) == math.inf
 
 
 RESPONSE: dict[str, Any] = {
