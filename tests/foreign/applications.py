@@ -36,6 +36,15 @@ APPLICATIONS = [
     Application("nicegui", ["nicegui"], "/", "hello from nicegui"),
     Application("gradio", ["fastapi", "gradio"], "/ui/", "gradio", ["--boot-seconds", "180"]),
     Application(
+        "mlflow",
+        ["mlflow"],
+        "/api/2.0/mlflow/experiments/search?max_results=5",
+        "experiments",
+        ["--boot-seconds", "180"],
+        180,
+    ),
+    Application("litellm", ["litellm[proxy]"], "/v1/models", "mock", ["--boot-seconds", "180"], 180),
+    Application(
         "typical",
         [
             *("fastapi", "sqlalchemy", "aiosqlite", "greenlet", "pydantic-settings", "python-multipart"),

@@ -11,6 +11,7 @@ import httpx2
 import pytest
 
 from tests.foreign.applications import APPLICATIONS, Application
+from tests.foreign.requests_of_their_own import USES
 from tests.support import package
 from tests.support.foreground import Installed
 from tests.support.load import Load
@@ -57,6 +58,8 @@ def test_a_session_with_a_published_application(application: Application, servic
         answer = httpx2.get(service.url + application.path, follow_redirects=True, timeout=30)
         assert answer.status_code == 200, f"{answer.status_code} {answer.text[:500]}\n{service.log()}"
         assert application.contains in answer.text, answer.text[:500]
+        if use := USES.get(application.name):
+            use(service.url)
 
     step("check", check)
     with running(service, ready=False):

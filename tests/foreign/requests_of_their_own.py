@@ -1,0 +1,65 @@
+"""What a user of each application would do with it, beyond the GET request that all have."""
+
+import json
+from collections.abc import Callable
+from typing import Any
+
+import httpx2
+from websockets.sync.client import connect
+from websockets.typing import Subprotocol
+
+SECONDS = 60
+
+
+def use_strawberry(url: str) -> None:
+    """A subscription, which comes over a WebSocket."""
+    address = url.replace("http://", "ws://") + "/graphql"
+    with connect(address, subprotocols=[Subprotocol("graphql-transport-ws")]) as socket:
+
+        def say(**message: Any) -> None:
+            socket.send(json.dumps(message))
+
+        say(type="connection_init")
+        assert json.loads(socket.recv(SECONDS))["type"] == "connection_ack"
+        say(id="1", type="subscribe", payload={"query": "subscription { count(to: 3) }"})
+        messages = [json.loads(socket.recv(SECONDS)) for _ in range(4)]
+    assert [one["type"] for one in messages] == ["next", "next", "next", "complete"], messages
+
+
+def use_mcp(url: str) -> None:
+    """The call of a tool."""
+    call = {"name": "add", "arguments": {"a": 2, "b": 3}}
+    answer = httpx2.post(
+        f"{url}/mcp",
+        json={"jsonrpc": "2.0", "id": 1, "method": "tools/call", "params": call},
+        headers={"accept": "application/json, text/event-stream"},
+        timeout=SECONDS,
+    )
+    assert answer.status_code == 200, answer.text
+    assert '"text":"5"' in answer.text, answer.text
+
+
+def use_mlflow(url: str) -> None:
+    answer = httpx2.post(f"{url}/api/2.0/mlflow/experiments/create", json={"name": "first"}, timeout=SECONDS)
+    assert answer.json()["experiment_id"], answer.text
+
+
+def use_litellm(url: str) -> None:
+    question = {"model": "mock", "messages": [{"role": "user", "content": "hello"}]}
+    answer = httpx2.post(f"{url}/v1/chat/completions", json=question, timeout=SECONDS)
+    assert answer.json()["choices"][0]["message"]["content"] == "hello from litellm", answer.text
+
+
+def use_typical(url: str) -> None:
+    """An upload that is larger than many a default limit."""
+    answer = httpx2.post(f"{url}/upload", files={"file": b"x" * 3_000_000}, timeout=SECONDS)
+    assert answer.status_code == 200, answer.text
+
+
+USES: dict[str, Callable[[str], None]] = {
+    "strawberry": use_strawberry,
+    "mcp": use_mcp,
+    "mlflow": use_mlflow,
+    "litellm": use_litellm,
+    "typical": use_typical,
+}
