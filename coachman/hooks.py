@@ -27,6 +27,7 @@ from coachman.settings import ServerSettings, load_settings, misspelled_settings
 from coachman.state import runtime_dir
 from coachman.system import app_finder, app_loader, sockets
 from coachman.system.environment_names import EXPOSED, GUNICORN_PID, LISTEN_FDNAMES, WORKER_COUNT
+from coachman.system.event_loop import loop_factory
 from coachman.system.sd_notify import Notifier, take_notifier
 from coachman.worker import Worker, WorkerContext
 
@@ -204,7 +205,7 @@ def _import_what_workers_need(server: Supervisor) -> None:
     """
     application = server.app.wsgi() if server.cfg.preload_app else _nothing
     config = uvicorn.Config(application, log_config=None, **uvicorn_options(server.settings))
-    config.get_loop_factory()
+    loop_factory(server.settings.loop)
     config.load()
     if any(name.startswith("OTEL_EXPORTER_OTLP") for name in os.environ):
         for module in _TELEMETRY:

@@ -30,6 +30,7 @@ from coachman.state.scoreboard import Scoreboard
 from coachman.system import stdio
 from coachman.system.app_loader import load
 from coachman.system.environment_names import EXPOSED, WORKER_COUNT
+from coachman.system.event_loop import loop_factory
 from coachman.system.process import START_FAILED
 from coachman.system.sockets import beyond_loopback, open_socket
 
@@ -49,6 +50,7 @@ def run() -> None:
     counts_in = store.keep(settings.runtime_dir) if settings.metrics else None
     application = load(settings.app, str(settings.app_dir), factory=settings.factory)
     announce(compile_loaded(application, settings.compile, settings.compile_leave))
+    make_loop = loop_factory(settings.loop)
     config = uvicorn.Config(application, log_config=None, **uvicorn_options(settings))
     public = open_socket("COACHMAN_BIND", settings.bind)
     ops = open_socket("COACHMAN_OPS_BIND", settings.ops_bind)
@@ -61,7 +63,7 @@ def run() -> None:
     if (settings.workers or 1) > 1:
         log.warning("COACHMAN_WORKERS=%s is not used: this is one process; run more", settings.workers)
     try:
-        with asyncio.Runner(loop_factory=config.get_loop_factory()) as runner:
+        with asyncio.Runner(loop_factory=make_loop) as runner:
             exit_code = runner.run(_serve(application, config, settings, context, events, public, ops))
     except SystemExit:  # Uvicorn's way to say that the start-up failed
         log.error("The application did not start; nothing is served.")

@@ -10,8 +10,9 @@ import sys
 import time
 from typing import Any, NamedTuple, NoReturn
 
+import uvicorn
 from gunicorn.arbiter import Arbiter
-from uvicorn_worker import UvicornWorker
+from gunicorn.workers.base import Worker as GunicornWorker
 
 from coachman.compiler.loading import announce, compile_loaded
 from coachman.logs import gunicorn_logger
@@ -22,6 +23,7 @@ from coachman.serving.serve import ProcessContext, limit_uvicorn_logging, serve,
 from coachman.settings import ServerSettings, load_settings
 from coachman.state.scoreboard import Scoreboard, Slot
 from coachman.state.states import State
+from coachman.system.event_loop import loop_factory
 from coachman.system.process import STOP_SIGNALS, end_with_master
 from coachman.system.sockets import OPS, kinds
 
@@ -39,7 +41,7 @@ class WorkerContext(NamedTuple):
     hold_seconds: float  # how long a start-up that has ended is kept back
 
 
-class Worker(UvicornWorker):
+class Worker(GunicornWorker):
     """Uvicorn under Gunicorn, with an ops listener apart from the public one and a row in the scoreboard.
 
     Made in the master before each fork; everything from `init_process` on runs in the worker. The master's
@@ -51,16 +53,26 @@ class Worker(UvicornWorker):
     def __init__(self, *arguments: Any, settings: ServerSettings | None = None) -> None:
         """Gunicorn passes `arguments`; the on_starting hook binds the settings that the master has read."""
         self.settings = settings or _settings_of_plain_gunicorn()
-        self.CONFIG_KWARGS = {
-            **uvicorn_options(self.settings),
-            # For a master without our hooks, which looks at Gunicorn's own heartbeat: uvicorn-worker beats
-            # every timeout / 2, so that a loop blocked for half the timeout can already be killed.
-            "timeout_notify": 1,
-        }
         super().__init__(*arguments)
+        gunicorn_logger.attach_uvicorn(self.log.error_log)
+        self.config = uvicorn.Config(
+            None,  # type: ignore[arg-type]  # serve() names it
+            log_config=None,
+            timeout_keep_alive=self.cfg.keepalive,
+            limit_max_requests=self.max_requests,
+            backlog=self.cfg.backlog,
+            # For a master without our hooks, which looks at Gunicorn's own heartbeat.
+            callback_notify=self._notify,
+            timeout_notify=1,
+            **uvicorn_options(self.settings),
+        )
 
     def init_signals(self) -> None:
-        super().init_signals()
+        """In the place of Gunicorn's, whose handlers would hide from an application how its children end."""
+        for signum in self.SIGNALS:
+            signal.signal(signum, signal.SIG_DFL)
+        signal.signal(signal.SIGUSR1, self.handle_usr1)  # reopens log files
+        signal.siginterrupt(signal.SIGUSR1, False)
         # Until the server has started: a worker that is told to stop before has not failed.
         signal.signal(signal.SIGTERM, self.handle_stop_while_starting)
         signal.signal(signal.SIGQUIT, self.handle_stop_while_starting)
@@ -85,8 +97,9 @@ class Worker(UvicornWorker):
         if self.context is not None and not self.cfg.preload_app:
             # Not below: a refusal is a sentence, and ends the worker with it.
             announce(compile_loaded(self.wsgi, self.settings.compile, self.settings.compile_leave))
+        make_loop = loop_factory(self.settings.loop)  # or a sentence, as above
         try:
-            with asyncio.Runner(loop_factory=self.config.get_loop_factory()) as runner:
+            with asyncio.Runner(loop_factory=make_loop) as runner:
                 exit_code = runner.run(self._serve())
         except SystemExit:
             # Uvicorn's way to say that the start-up failed, with the code that makes Gunicorn end the
@@ -109,6 +122,9 @@ class Worker(UvicornWorker):
         return await serve(
             self.wsgi, self.config, self.settings, process, public=public, ops=ops, hold_seconds=hold_seconds
         )
+
+    async def _notify(self) -> None:
+        self.notify()
 
     def _listeners(self) -> tuple[list[socket.socket], list[socket.socket]]:
         """The public sockets and the ops listener's."""

@@ -11,7 +11,7 @@ from coachman.compiler.loading import compile_loaded
 from coachman.settings import ServerSettings, misspelled_settings
 from coachman.state import runtime_dir
 from coachman.system import app_finder, app_loader
-from coachman.system.event_loop import uvicorn_loop
+from coachman.system.event_loop import loop_factory
 from coachman.system.sockets import are_handed_in, parse_address, require_free
 
 if TYPE_CHECKING:
@@ -30,7 +30,7 @@ def check(application: str, given: Given, *, show: Annotated[bool, typer.Option(
         print(sentence)
     if show:
         _show(configuration)
-    uvicorn_loop(settings.loop)
+    loop_factory(settings.loop)
     refuse_taken(settings)
     application = app_loader.load(settings.app, str(settings.app_dir), factory=settings.factory)
     report = compile_loaded(application, settings.compile, settings.compile_leave)

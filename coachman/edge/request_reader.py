@@ -58,11 +58,11 @@ class RequestReader(HttpToolsProtocol):
         self._closing: LingeringClose | None = None
         self._is_without_upgrade = self._has_trailers = False
 
-    def _reject(self, rejection: Rejection) -> None:
-        raise NotImplementedError
+    def _reject(self, rejection: Rejection) -> None: ...
 
-    def _end_early_answered(self) -> None:  # the body is complete of a request that has been answered
-        raise NotImplementedError
+    def _start(self, cycle: Response) -> None: ...  # runs the application for it
+
+    def _end_early_answered(self) -> None: ...  # the body is complete of a request that has been answered
 
     def data_received(self, data: bytes) -> None:
         was_idle = self._stage is IDLE
@@ -194,7 +194,7 @@ class RequestReader(HttpToolsProtocol):
             self.on_response_complete,
         )
         if previous is None or previous.response_complete:
-            self._start_asgi_task(cycle, self.app)
+            self._start(cycle)
         else:
             self.flow.pause_reading()
             self.pipeline.appendleft((cycle, self.app))

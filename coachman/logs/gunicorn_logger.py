@@ -16,6 +16,13 @@ def attach(error_log: logging.Logger) -> None:
     ours.setLevel(error_log.level)
 
 
+def attach_uvicorn(error_log: logging.Logger) -> None:
+    """Has Uvicorn's logger write where Gunicorn's error log does."""
+    uvicorns = logging.getLogger("uvicorn.error")
+    uvicorns.handlers, uvicorns.propagate = error_log.handlers, False
+    uvicorns.setLevel(error_log.level)
+
+
 class Logger(GunicornLogger):
     """Gunicorn's own options for the place of the log hold; those for its form go before ours."""
 

@@ -11,6 +11,8 @@ from typing import Any
 
 import uvicorn
 
+from coachman.serving.uvicorn_versions import is_open_websocket
+
 QUICK_STOP_SECONDS = 1
 _POLL_SECONDS = 0.05
 
@@ -20,7 +22,7 @@ class Drain:
 
     Uvicorn's connections are read in this file alone: `transport` of all, `cycle` of HTTP connections
     (the request they answer or answered last) and `headers` (None until one begins) of HTTP connections,
-    `handshake_complete` of WebSockets.
+    whether the handshake of WebSockets is complete.
     """
 
     def __init__(self, server: uvicorn.Server, seconds: float, keepalive_seconds: float) -> None:
@@ -81,7 +83,7 @@ class Drain:
     def _close_websockets(self) -> None:
         """With 1012, "service restart"; one that is still at its handshake is waited for."""
         for connection in list(self._state.connections):
-            if getattr(connection, "handshake_complete", False) and connection not in self._closed_websockets:
+            if is_open_websocket(connection) and connection not in self._closed_websockets:
                 self._closed_websockets.add(connection)
                 connection.shutdown()
 

@@ -29,9 +29,9 @@ from coachman.serving.request_timeout import RequestTimeout
 from coachman.serving.requests.observer import Observer
 from coachman.serving.server import Server
 from coachman.serving.tasks import SharedTasks
+from coachman.serving.uvicorn_versions import websocket_protocol
 from coachman.settings import ServerSettings
 from coachman.state.scoreboard import Scoreboard, Slot
-from coachman.system.event_loop import uvicorn_loop
 
 FLUSH_SECONDS = 0.1
 
@@ -48,8 +48,7 @@ class ProcessContext(NamedTuple):
 
 def uvicorn_options(settings: ServerSettings) -> dict[str, Any]:
     return {
-        "loop": uvicorn_loop(settings.loop),
-        "ws": "websockets-sansio",
+        "ws": websocket_protocol(),
         "interface": "asgi3",  # Uvicorn would guess from the shape of what stands before the application
         "access_log": False,
         "server_header": False,

@@ -97,6 +97,8 @@ class Server(uvicorn.Server):
         # The application's way to learn that the worker is going: `await request.state.draining.wait()`.
         self.lifespan.state["draining"] = self._draining
         await super().startup(sockets=[])  # the application's; the sockets' is ours
+        if self.lifespan.should_exit:  # its newer versions end the process there themselves
+            sys.exit(START_FAILED_EXIT_CODE)
         await asyncio.sleep(self._hold_seconds)
         if self.should_exit:  # the lifespan has ended meanwhile
             return

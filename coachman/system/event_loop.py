@@ -1,16 +1,31 @@
-"""Turns COACHMAN_LOOP into what Uvicorn takes for its `loop`."""
+"""Turns COACHMAN_LOOP into what makes the event loop."""
 
+import asyncio
 import importlib
+from collections.abc import Callable
+from typing import Any
 
-ALIASES = {"auto": "auto", "uvloop": "uvloop", "asyncio": "asyncio", "rloop": "rloop:new_event_loop"}
+ALIASES = {
+    "auto": "",
+    "asyncio": "asyncio:SelectorEventLoop",
+    "uvloop": "uvloop:new_event_loop",
+    "rloop": "rloop:new_event_loop",
+}
+
+LoopFactory = Callable[[], asyncio.AbstractEventLoop]
 
 
-def uvicorn_loop(name: str) -> str:
-    """Returns the name of a loop that can be made here, or ends the process with one sentence."""
-    loop = ALIASES.get(name, name)
-    if loop in ("auto", "asyncio"):
-        return loop
-    module_name, _, factory = loop.partition(":")
+def loop_factory(name: str) -> LoopFactory:
+    """Returns what makes an event loop of that name, or ends the process with one sentence.
+
+    `auto` is uvloop where that is installed.
+    """
+    module_name, _, attribute = ALIASES.get(name, name).partition(":")
+    if name == "auto":
+        try:
+            return loop_factory("uvloop")
+        except SystemExit:
+            return loop_factory("asyncio")
     try:
         module = importlib.import_module(module_name)
     except ModuleNotFoundError as error:
@@ -18,6 +33,7 @@ def uvicorn_loop(name: str) -> str:
         raise SystemExit(
             f"COACHMAN_LOOP={name}: the package {package} is not installed; run: pip install {package}"
         ) from None
-    if factory and not callable(getattr(module, factory, None)):
-        raise SystemExit(f"COACHMAN_LOOP={name}: the module {module_name} has no factory named {factory}.")
-    return loop
+    factory: Any = getattr(module, attribute, None)
+    if not callable(factory):
+        raise SystemExit(f"COACHMAN_LOOP={name}: the module {module_name} has no factory named {attribute}.")
+    return factory  # type: ignore[no-any-return]

@@ -4,11 +4,14 @@ import contextlib
 import os
 import shutil
 import signal
+import socket
 from collections.abc import Iterator
 from pathlib import Path
 
 import httpx2
 import pytest
+from websockets.exceptions import ConnectionClosed
+from websockets.sync.client import connect
 
 from tests.support import package
 from tests.support.foreground import Installed
@@ -21,13 +24,44 @@ def wheel(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return package.build_wheel(tmp_path_factory.mktemp("dist"))
 
 
+MAIN = """
+    import os
+    from contextlib import asynccontextmanager
+    from fastapi import FastAPI, Request, WebSocket
+
+    @asynccontextmanager
+    async def lifespan(app):
+        if os.path.exists("broken"):
+            raise RuntimeError("no broker")
+        yield
+
+    app = FastAPI(lifespan=lifespan)
+
+    @app.get("/")
+    async def hello():
+        return {"pid": os.getpid()}
+
+    @app.post("/length")
+    async def length(request: Request):
+        return len(await request.body())
+
+    @app.websocket("/echo")
+    async def echo(websocket: WebSocket):
+        await websocket.accept()
+        while True:
+            await websocket.send_text(await websocket.receive_text())
+"""
+
+
 @pytest.fixture(params=["newest", "oldest"])
 def service(request: pytest.FixtureRequest, wheel: Path, tmp_path: Path) -> Iterator[Installed]:
     """The newest of each package, or the oldest of each range beside a FastAPI of its time."""
     is_oldest = request.param == "oldest"
     constraints = [*package.oldest(), "fastapi==0.115.12", "click<8.2"] if is_oldest else []
     python = package.environment(tmp_path / "venv", ["fastapi", str(wheel)], constraints)
-    with running(Installed(tmp_path, python)) as service:
+    service = Installed(tmp_path, python)
+    service.write("main.py", MAIN)
+    with running(service):
         yield service
     shutil.rmtree(tmp_path / "venv")
 
@@ -36,6 +70,8 @@ def test_a_folder_with_a_main_py_starts_respawns_hands_over_and_stops(service: I
     assert service.ask("--version").stdout.startswith("Coachman ")
     assert "serves main:app\n" in service.log()
 
+    assert _pipelined(service, 3) == 3
+    assert httpx2.post(f"{service.url}/length", content=b"x" * 1_000_000).json() == 1_000_000
     service.wait_settled()
     before = service.worker_pids()
     killed = min(before)
@@ -43,14 +79,36 @@ def test_a_folder_with_a_main_py_starts_respawns_hands_over_and_stops(service: I
     assert wait_until(lambda: len(service.worker_pids() - {killed}) == len(before)), service.log()
 
     service.wait_settled()
-    with Load(service.port, "/", clients=2, pause=0.01) as load:
+    (service.folder / "broken").touch()
+    assert service.ask("handover").returncode == 1
+    assert "The application failed: no broker" in service.log()
+    (service.folder / "broken").unlink()
+    with (
+        connect(f"ws://127.0.0.1:{service.port}/echo") as websocket,
+        Load(service.port, "/", clients=2, pause=0.01) as load,
+    ):
+        websocket.send("hello")
+        assert websocket.recv(10) == "hello"
         done = service.ask("handover")
+        with pytest.raises(ConnectionClosed) as closed:
+            websocket.recv(20)
+    assert closed.value.rcvd is not None
+    assert closed.value.rcvd.code == 1012, "service restart"
     assert "Generation 2 serves" in done.stdout, done.stderr + service.log()
     assert set(load.outcomes) == {"success"}, f"{load.outcomes}\n{service.log()}"
 
     os.killpg(service.process.pid, signal.SIGTERM)
     assert wait_until(lambda: not _answers(service.url)), service.log()
     assert "Traceback" not in service.log()
+
+
+def _pipelined(service: Installed, requests: int) -> int:
+    """How many of so many requests in one packet are answered with 200."""
+    with socket.create_connection(("127.0.0.1", service.port), 10) as connection:
+        head = b"GET / HTTP/1.1\r\nHost: localhost\r\n"
+        connection.sendall((head + b"\r\n") * (requests - 1) + head + b"Connection: close\r\n\r\n")
+        answers = b"".join(iter(lambda: connection.recv(65536), b""))
+    return answers.count(b"HTTP/1.1 200 ")
 
 
 def _answers(url: str) -> bool:
@@ -69,7 +127,7 @@ def test_a_projects_own_pins_stay_as_they_are(wheel: Path, tmp_path: Path) -> No
         "pydantic-settings": "2.9.1",
         "rich": "13.9.4",
         "typer": "0.15.3",
-        "uvicorn": "0.46.0",
+        "uvicorn": "0.34.2",
         "websockets": "13.1",
     }
     python = package.environment(tmp_path / "venv", [f"{name}=={version}" for name, version in pins.items()])

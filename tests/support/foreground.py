@@ -28,13 +28,17 @@ class Foreground(Service):
         self.config = None  # its constants are those that ship
         self.folder = folder / "project"
         for name, text in (files or {"main.py": MAIN}).items():
-            path = self.folder / name
-            path.parent.mkdir(parents=True, exist_ok=True)
-            path.write_text(textwrap.dedent(text))
+            self.write(name, text)
         self._command_line = [python, "-m", "coachman", "run", *arguments]
         kept = {key: value for key, value in os.environ.items() if not key.startswith("COACHMAN_")}
         self.environment = kept | {"COACHMAN_LOG_FORMAT": "text", "PYTHONPATH": str(REPOSITORY)}
         self.own_addresses = ["--port", str(self.port), "--ops-bind", f"127.0.0.1:{self.ops_port}"]
+
+    def write(self, name: str, text: str) -> None:
+        """A file of the project."""
+        path = self.folder / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(textwrap.dedent(text))
 
     def start(self) -> None:
         with self._log.open("ab") as log:

@@ -1,12 +1,14 @@
+import asyncio
 import logging
 import sys
 from pathlib import Path
 
 import pytest
+import uvloop
 
 from coachman.system import app_loader
 from coachman.system.app_loader import load
-from coachman.system.event_loop import uvicorn_loop
+from coachman.system.event_loop import loop_factory
 
 
 @pytest.fixture(autouse=True)
@@ -64,12 +66,12 @@ def test_an_authors_mistake_shows_the_author_the_place(
 
 
 def test_loops_are_resolved_or_refused() -> None:
-    assert uvicorn_loop("rloop") == "rloop:new_event_loop"
-    assert uvicorn_loop("asyncio:new_event_loop") == "asyncio:new_event_loop"
+    assert loop_factory("auto") is loop_factory("uvloop") is uvloop.new_event_loop
+    assert loop_factory("asyncio:new_event_loop") is asyncio.new_event_loop
     with pytest.raises(SystemExit, match="the package nowhere is not installed; run: pip install nowhere"):
-        uvicorn_loop("nowhere:loop")
+        loop_factory("nowhere:loop")
     with pytest.raises(SystemExit, match="the module asyncio has no factory named nothing"):
-        uvicorn_loop("asyncio:nothing")
+        loop_factory("asyncio:nothing")
 
 
 APPLICATION = "async def {0}(scope, receive, send): ...\n"
