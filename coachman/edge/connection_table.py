@@ -6,7 +6,7 @@ from time import monotonic
 from typing import Protocol
 
 from coachman.edge.limits import Limits
-from coachman.edge.rejection import Rejection, RejectionCounts
+from coachman.edge.rejection import Asked, Rejection, RejectionCounts
 from coachman.edge.write_buffer import WriteBuffers
 
 SWEEP_SECONDS = 1
@@ -38,6 +38,11 @@ class ConnectionTable:
         self.write_buffers = WriteBuffers()
         self.busy_seconds = 0.0  # the sum of the durations of the requests that have been answered
         self._evicted_at = 0.0
+
+    def reject(self, rejection: Rejection, asked: Asked) -> None:
+        """Counts a rejection; the first of each kind in ten seconds is told in a line of its own."""
+        if self.rejections.count(rejection):
+            log.warning("%s", rejection.sentence(asked, self.limits))
 
     async def run(self) -> None:
         """Sweeps once a second until it is cancelled."""

@@ -8,7 +8,7 @@ from coachman.edge.closing import LingeringClose
 from coachman.edge.connection_table import ConnectionTable
 from coachman.edge.deadlines import WriteProgress, is_body_late
 from coachman.edge.flow_control import HoldableFlowControl
-from coachman.edge.rejection import Rejection
+from coachman.edge.rejection import Asked, Rejection
 from coachman.edge.request_reader import RequestReader
 from coachman.edge.response import Response
 from coachman.edge.stage import BODY, CLOSING, HEAD, IDLE, RESPONSE
@@ -55,7 +55,7 @@ class HttpProtocol(RequestReader):
         if len(self.connections) > self._limits.connections:
             self._table.evict_idle(len(self.connections), monotonic())
             if len(self.connections) > self._limits.most_connections:
-                self._table.rejections.count(Rejection.CONNECTIONS)
+                self._table.reject(Rejection.CONNECTIONS, Asked())
                 transport.abort()
 
     def connection_lost(self, exc: Exception | None) -> None:
@@ -169,7 +169,7 @@ class HttpProtocol(RequestReader):
 
     def _reject(self, rejection: Rejection) -> None:
         """The requests before it on the connection are answered first."""
-        self._table.rejections.count(rejection)
+        self._table.reject(rejection, Asked.of(self))
         was, self._stage, self._unread = self._stage, CLOSING, b""
         self._closing = LingeringClose(rejection, self.transport, self.loop)  # type: ignore[arg-type]
         running = self._running
@@ -190,8 +190,8 @@ class HttpProtocol(RequestReader):
     def _send_rejection(self) -> None:
         assert self._closing is not None
         assert self._closing.rejection is not None
-        is_head = self.parser.get_method() == b"HEAD"
-        response = self._closing.rejection.response(self.server_state.default_headers, is_head=is_head)
+        asked = Asked.of(self)
+        response = self._closing.rejection.response(self.server_state.default_headers, asked)
         self._closing.begin(response)
         self.flow.release()  # type: ignore[attr-defined]
 
@@ -216,7 +216,7 @@ class HttpProtocol(RequestReader):
             self._check_half_closed(now)
         unsent = self.transport.get_write_buffer_size()
         if self._write_progress.is_stalled(now, unsent, self._limits.answer_seconds):
-            self._table.rejections.count(Rejection.ANSWER_SECONDS)
+            self._table.reject(Rejection.ANSWER_SECONDS, Asked.of(self))
             self.transport.abort()
 
     def _check_head_deadline(self, now: float) -> None:

@@ -16,7 +16,7 @@ from uvicorn.server import ServerState
 from coachman.edge.connection_table import ConnectionTable
 from coachman.edge.http import HttpProtocol
 from coachman.edge.limits import Limits
-from coachman.edge.rejection import Rejection, RejectionCounts
+from coachman.edge.rejection import Asked, Rejection, RejectionCounts
 
 LIMITS = Limits(
     head_seconds=10,
@@ -216,6 +216,69 @@ def test_every_refusal_says_what_it_is() -> None:
             assert b"content-length: %d\r\n" % len(body) in head
             assert b"connection: close" in head
             assert rejection.detail.encode() in body
+
+
+@pytest.mark.parametrize(
+    ("sent", "told"),
+    [
+        (
+            b"POST /a?token=x HTTP/1.1\r\n" + HOST + b"content-length: 2001\r\n\r\n",
+            "POST /a is rejected with 413: The request's body is too large."
+            " The limit is 2000 bytes, of COACHMAN_BODY_BYTES.",
+        ),
+        (
+            b"POST /large/x HTTP/1.1\r\n" + HOST + b"content-length: 4001\r\n\r\n",
+            "POST /large/x is rejected with 413: The request's body is too large."
+            " The limit is 4000 bytes, of COACHMAN_BODY_BYTES_BELOW.",
+        ),
+        (
+            b"GET /a HTTP/1.1\r\n" + HOST + b"x: y\r\n" * 30 + b"\r\n",
+            "GET /a is rejected with 431: The request has too many headers."
+            " The limit is COACHMAN_HEAD_FIELDS=20.",
+        ),
+        (b"GET /a HTTP/1.1\r\n\r\n", "GET /a is rejected with 400: A request has exactly one Host header"),
+    ],
+)
+def test_a_rejection_is_told_with_its_request_and_the_setting(
+    sent: bytes, told: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    talk(sent)
+
+    assert any(record.message.startswith(told) for record in caplog.records), caplog.text
+
+
+def test_a_rejection_of_each_kind_is_told_once_until_the_next_summary(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    table = ConnectionTable(LIMITS, RejectionCounts())
+    for path in ("/first", "/second"):
+        table.reject(Rejection.BODY_BYTES, Asked("POST", path))
+    table.reject(Rejection.EVICTED, Asked())
+
+    assert [record.message for record in caplog.records] == [
+        "POST /first is rejected with 413: The request's body is too large."
+        " The limit is 2000 bytes, of COACHMAN_BODY_BYTES.",
+        "A connection is closed: The connection made room for another one. The limit is"
+        " COACHMAN_CONNECTIONS=100.",
+    ]
+    assert (
+        table.rejections.take_summary()
+        == "2 body-bytes (COACHMAN_BODY_BYTES), 1 evicted (COACHMAN_CONNECTIONS)"
+    )
+
+
+@pytest.mark.parametrize(
+    ("origin", "is_named"),
+    [(b"https://shop.example", True), (b"null", True), (b"a" * 300, False), (b"", False)],
+)
+def test_the_script_of_another_origin_sees_the_status_of_a_rejection(origin: bytes, is_named: bool) -> None:
+    sent = b"POST /a HTTP/1.1\r\n" + HOST + b"content-length: 2001\r\n"
+    received = asyncio.run(converse([sent + (b"origin: " + origin + b"\r\n" if origin else b"") + b"\r\n"]))
+
+    head = received.partition(b"\r\n\r\n")[0]
+    assert head.startswith(b"HTTP/1.1 413 ")
+    assert (b"\r\naccess-control-allow-origin: " + origin + b"\r\n" in head) is is_named
+    assert (b"access-control-allow-credentials: true" in head) is is_named
 
 
 def test_limits_of_paths_take_the_longest_prefix() -> None:

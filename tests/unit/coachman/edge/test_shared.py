@@ -114,4 +114,4 @@ def test_idle_connections_are_evicted_to_below_the_limit() -> None:
     table.evict_idle(len(connections), now=10)
 
     assert sum(connection.ended == [False] for connection in connections) == 11
-    assert table.rejections.take_summary() == "11 evicted"
+    assert table.rejections.take_summary() == "11 evicted (COACHMAN_CONNECTIONS)"
