@@ -11,10 +11,11 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
-from coachman.releases import environment, journal, source, systemd_service
+from coachman.releases import environment, journal, private, source, systemd_service
 from coachman.releases.command import RefusedError
 from coachman.releases.disk import commit, prune, require_space, switch, sync
 from coachman.releases.layout import Layout, Release
+from coachman.releases.private import LeftBehind
 
 Report = Callable[[str], None]
 
@@ -76,10 +77,13 @@ def _finish_what_was_interrupted(layout: Layout, report: Report) -> None:
 
 def _build(layout: Layout, candidate: Release, origin: Path, report: Report, wheels: Path | None) -> None:
     try:
-        source.copy(origin, candidate.folder)
+        left = source.copy(origin, candidate.folder)
         report("Copied")
+        if left is not None:
+            _report_left_behind(layout, left, origin, report)
         environment.build(layout, candidate, origin, wheels)
         report("Installed its packages")
+        source.protect(candidate.folder, systemd_service.owner())
     except BaseException:
         shutil.rmtree(candidate.folder, ignore_errors=True)
         raise
@@ -88,11 +92,19 @@ def _build(layout: Layout, candidate: Release, origin: Path, report: Report, whe
         "by": journal.who(),
         "source": str(origin),
         "python": platform.python_version(),
+        "databases": left.databases if left else [],
     }
     sync()  # the record says that the release is complete: what it speaks of is on the disk before it
     candidate.record.write_text(json.dumps(facts) + "\n", encoding="utf-8")
     sync()
     report("Synced it to disk")
+
+
+def _report_left_behind(layout: Layout, left: LeftBehind, origin: Path, report: Report) -> None:
+    report(left.sentence())
+    found_before = {name for one in layout.complete() for name in one.facts().get("databases", [])}
+    if new := [name for name in left.databases if name not in found_before]:
+        report(private.about_databases(new, str(origin)))
 
 
 def _check(candidate: Release, report: Report) -> None:

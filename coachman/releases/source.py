@@ -1,23 +1,16 @@
 """What a release is made of: a folder, a tarball of one, or a folder of wheels."""
 
+import os
 import shutil
+import stat
 import tempfile
 from pathlib import Path
 
+from coachman.releases import checkout, private
 from coachman.releases.command import RefusedError, last_lines, run
+from coachman.releases.private import LeftBehind
+from coachman.system import project_file
 
-# What belongs to the place where the source was, not to the release.
-LEFT_BEHIND = (
-    ".git",
-    ".venv",
-    "venv",
-    "var",
-    "__pycache__",
-    ".*_cache",
-    ".coverage*",
-    ".hypothesis",
-    "node_modules",
-)
 CONFIGURATION = "gunicorn.conf.py"
 UNPACK_SECONDS = 600
 
@@ -29,29 +22,62 @@ def wheels_in(source: Path) -> list[Path]:
     return sorted(source.glob("*.whl"))
 
 
-def copy(source: Path, folder: Path) -> None:
-    """Copies `source` to `folder`, a new one. Raises RefusedError when it is nothing to release."""
+def copy(source: Path, folder: Path) -> LeftBehind | None:
+    """Copies `source` to `folder`, a new one, and returns what of a project was left behind.
+
+    Raises RefusedError when it is nothing to release.
+    """
     if wheels_in(source):
         folder.mkdir()
-    elif source.is_dir():
-        _copy_folder(source, folder)
-    elif source.is_file():
-        _unpack(source, folder)
-    else:
-        raise RefusedError(f"{source} is not there: name a folder, a tarball or a folder of wheels.")
-    _make_readable(folder)
+        return None
+    if source.is_dir():
+        return _copy_folder(source, folder)
+    if source.is_file():
+        return _unpack(source, folder)
+    raise RefusedError(f"{source} is not there: name a folder, a tarball or a folder of wheels.")
 
 
-def _copy_folder(source: Path, folder: Path) -> None:
+def protect(folder: Path, owner: tuple[int, int] | None) -> None:
+    """Takes from others what they may write, and gives the service what only the owner may read.
+
+    `owner` is the service's user and group. Nothing becomes readable for others that was not before: a
+    file of mode 0600 stays one, and is the service's, which cannot write in a release all the same.
+    """
+    private.require_no_readable_secret(folder)
+    for path in private.files_of(folder):
+        mode = stat.S_IMODE(path.stat().st_mode)
+        path.chmod(mode & 0o755)
+        if owner is not None and not mode & private.OTHERS_READ:
+            os.chown(path, *owner)
+
+
+def _copy_folder(source: Path, folder: Path) -> LeftBehind:
     if not (source / "requirements.txt").is_file():
         raise RefusedError(f"{source} has no requirements.txt: a release installs what stands there.")
+    left = LeftBehind(source, checkout.ignored(source), _included(source))
     try:
-        shutil.copytree(source, folder, symlinks=True, ignore=shutil.ignore_patterns(*LEFT_BEHIND))
+        shutil.copytree(source, folder, symlinks=True, ignore=left)
     except shutil.Error as error:
         raise RefusedError(f"{source} cannot be copied: {error.args[0][0][2]}.") from None
+    folder.chmod(0o755)  # not the source's, which may be a temporary folder
+    return left
 
 
-def _unpack(tarball: Path, folder: Path) -> None:
+def _included(source: Path) -> list[str]:
+    """Returns what pyproject.toml says is released whatever it is: `release-include` of tool.coachman."""
+    try:
+        patterns = project_file.table(source).get("release_include", [])
+    except ValueError as error:
+        raise RefusedError(str(error)) from None
+    if not isinstance(patterns, list) or not all(isinstance(one, str) for one in patterns):
+        raise RefusedError(
+            f"{project_file.NAME}: tool.coachman.release-include is refused: it must be a list of paths, such"
+            ' as ["static/dist"].'
+        )
+    return patterns
+
+
+def _unpack(tarball: Path, folder: Path) -> LeftBehind:
     with tempfile.TemporaryDirectory(dir=folder.parent, prefix=".unpacked.") as name:
         unpacked = Path(name)
         done = run("tar", "--no-same-owner", "-xf", str(tarball), "-C", name, seconds=UNPACK_SECONDS)
@@ -59,13 +85,4 @@ def _unpack(tarball: Path, folder: Path) -> None:
             raise RefusedError(f"{tarball} cannot be unpacked: {last_lines(done.stdout, 1)}")
         inside = list(unpacked.iterdir())
         is_wrapped = len(inside) == 1 and inside[0].is_dir()
-        _copy_folder(inside[0] if is_wrapped else unpacked, folder)
-
-
-def _make_readable(folder: Path) -> None:
-    """Lets the service's user read the release, whatever the umask was where the source was made."""
-    for path in [folder, *folder.rglob("*")]:
-        if path.is_symlink():
-            continue
-        mode = path.stat().st_mode
-        path.chmod(0o755 if path.is_dir() or mode & 0o100 else 0o644)
+        return _copy_folder(inside[0] if is_wrapped else unpacked, folder)

@@ -3,6 +3,7 @@
 import contextlib
 import http.client
 import json
+import pwd
 import time
 from typing import Any
 
@@ -36,6 +37,16 @@ def run_as_service(release: Release, *command: str) -> str:
     if done.returncode:
         raise RefusedError(done.stdout.strip() or f"`coachman {' '.join(command)}` ended without a word.")
     return done.stdout.strip()
+
+
+def owner() -> tuple[int, int] | None:
+    """Returns the user and the group that the service runs as; None where there is no such user."""
+    name = run("systemctl", "show", "--value", "--property=User", UNIT).stdout.strip()
+    try:
+        user = pwd.getpwnam(name)
+    except KeyError:
+        return None
+    return user.pw_uid, user.pw_gid
 
 
 def is_active() -> bool:

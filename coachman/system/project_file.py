@@ -5,10 +5,16 @@ from pathlib import Path
 from typing import Any
 
 NAME = "pyproject.toml"
+OF_RELEASES = frozenset({"release_include"})  # what a release is made by, which is no setting of the service
 
 
 def read(folder: Path) -> dict[str, Any]:
-    """[tool.coachman], and [tool.fastapi]'s entrypoint as `app` where the former names none.
+    """Returns the settings that table() has found."""
+    return {name: value for name, value in table(folder).items() if name not in OF_RELEASES}
+
+
+def table(folder: Path) -> dict[str, Any]:
+    """Returns [tool.coachman], and [tool.fastapi]'s entrypoint as `app` where the former names none.
 
     Raises ValueError with a sentence when the file is there and cannot be used.
     """

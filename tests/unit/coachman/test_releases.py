@@ -66,20 +66,6 @@ def test_a_name_cannot_lead_out_of_the_releases(layout: Layout, name: str) -> No
         layout.release(name)
 
 
-def test_what_belongs_to_the_place_of_the_source_is_left_there(tmp_path: Path) -> None:
-    project = tmp_path / "project"
-    for name in (".git", ".venv", "var", "app/__pycache__"):
-        (project / name).mkdir(parents=True)
-    (project / "requirements.txt").touch(mode=0o600)
-    (project / "start").touch(mode=0o700)
-
-    source.copy(project, tmp_path / "release")
-
-    copied = {path.name: path.stat().st_mode & 0o777 for path in (tmp_path / "release").iterdir()}
-    assert copied == {"app": 0o755, "requirements.txt": 0o644, "start": 0o755}
-    assert not list((tmp_path / "release" / "app").iterdir())
-
-
 def test_a_switch_has_a_way_back_until_it_is_committed(layout: Layout) -> None:
     point_current_at(layout, layout.release("r1"))
 
