@@ -1,5 +1,5 @@
 #!/bin/sh
-# Usage: deploy/install.sh [--wheels DIR] [--app MODULE:ATTRIBUTE] [--dry-run] [SOURCE]
+# Usage: deploy/install.sh [--wheels DIR] [--app MODULE:ATTRIBUTE] [--sealed|--open] [--dry-run] [SOURCE]
 #
 # Makes this machine run SOURCE (a project's folder or tarball; by default the checkout that this script is
 # in) as the systemd service "coachman". Debian 12 and 13, Ubuntu 22.04 and 24.04; as root. Run it again to
@@ -7,6 +7,8 @@
 #
 #   --wheels DIR   install from this folder, made by `make wheelhouse`; the network is not used
 #   --app          the application of SOURCE, where it is not app.main:app
+#   --sealed       the service may reach no host over a network (systemd/drop-ins/00-sealed.conf)
+#   --open         it may: the default, but where what is installed is sealed
 #   --dry-run      say what would be done, and do nothing
 #
 # Exit: 0 the service serves, 1 a precondition is missing or a step failed (the last lines say which).
@@ -20,6 +22,7 @@ python=
 wheels=
 app=
 dry=
+sealed=
 source=$coachman
 
 die() {
@@ -57,6 +60,8 @@ parse() {
         --wheels) wheels=$2 && shift ;;
         --app) app=$2 && shift ;;
         --dry-run) dry=yes ;;
+        --sealed) sealed=yes ;;
+        --open) sealed=no ;;
         --help | -h) usage && exit 0 ;;
         -*) die "there is no option $1; see --help" ;;
         *) source=$1 ;;
@@ -145,7 +150,26 @@ install_command() {
     run install -m 755 "$coachman/deploy/coachman" /usr/local/bin/coachman
 }
 
+# Before the units are replaced: those of version 0.1 were sealed, and what is sealed stays so unless it is told to open.
+seal() {
+    conf=$units/coachman.service.d/00-sealed.conf
+    if [ -z "$sealed" ]; then
+        sealed=no
+        if [ -e "$conf" ] || grep -qs '^PrivateNetwork=yes' "$units/coachman.service"; then
+            sealed=yes
+            say "The service stays sealed, as it was: --open lets it reach a network"
+        fi
+    fi
+    if [ "$sealed" = yes ]; then
+        run install -d -m 755 "$units/coachman.service.d"
+        run install -m 644 "$coachman/systemd/drop-ins/00-sealed.conf" "$conf"
+    else
+        run rm -f "$conf"
+    fi
+}
+
 install_units() {
+    seal
     say "Installing the units"
     for unit in coachman.service coachman.socket coachman-ops.socket; do
         run install -m 644 "$coachman/systemd/$unit" "$units/$unit"

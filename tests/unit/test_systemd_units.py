@@ -1,7 +1,11 @@
 """The unit files, without a systemd: what they say must fit what the code and the documents say."""
 
 import re
+import shutil
+import subprocess
 from pathlib import Path
+
+import pytest
 
 from coachman.master.handover import MARGIN_SECONDS, PROBATION_SECONDS, load_seconds
 from coachman.master.restart_policy import MIN_UPTIME_SECONDS
@@ -43,3 +47,19 @@ def test_systemd_waits_longer_than_the_service_takes() -> None:
 def test_the_sockets_have_the_names_that_the_service_knows_them_by() -> None:
     assert directives("coachman.socket")["FileDescriptorName"] == "public"
     assert directives("coachman-ops.socket")["FileDescriptorName"] == "ops"
+
+
+@pytest.mark.skipif(not shutil.which("systemd-analyze"), reason="needs systemd-analyze")
+@pytest.mark.parametrize(("drop_ins", "tenths"), [((), 13), (("00-sealed.conf",), 4)])
+def test_the_service_is_hardly_exposed(tmp_path: Path, drop_ins: tuple[str, ...], tenths: int) -> None:
+    """Units of other servers have 8.4 to 9.8, as they are published."""
+    folder = tmp_path / "coachman.service.d"
+    folder.mkdir()
+    shutil.copy(SYSTEMD / "coachman.service", tmp_path)
+    for name in drop_ins:
+        shutil.copy(SYSTEMD / "drop-ins" / name, folder)
+
+    analyze = ["systemd-analyze", "security", "--offline=yes", "--no-pager", f"--threshold={tenths}"]
+    done = subprocess.run([*analyze, tmp_path / "coachman.service"], capture_output=True, text=True)
+
+    assert done.returncode == 0, done.stdout + done.stderr

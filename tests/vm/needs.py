@@ -1,0 +1,109 @@
+"""An application that does what applications do: each path tries one thing and answers how it went."""
+
+import ctypes
+import mmap
+import os
+import smtplib
+import socket
+import subprocess
+import tempfile
+import urllib.request
+from concurrent.futures import ProcessPoolExecutor
+from multiprocessing import get_context
+from pathlib import Path
+
+from fastapi import FastAPI
+
+app = FastAPI()
+PEER = "192.0.2.2"
+
+
+def http_by_name() -> None:
+    """Looks a name up at a DNS server on the network, and asks the host of that name."""
+    with urllib.request.urlopen("http://peer.test/", timeout=5) as answer:
+        assert answer.status == 200
+
+
+def smtp() -> None:
+    with smtplib.SMTP(PEER, 25, timeout=5) as server:
+        server.noop()
+
+
+def redis() -> None:
+    with socket.create_connection((PEER, 6379), timeout=5) as connection:
+        connection.sendall(b"PING\r\n")
+        assert connection.recv(100) == b"+PONG\r\n"
+
+
+def interfaces() -> None:
+    """What psutil.net_if_addrs and others ask the kernel."""
+    with socket.socket(socket.AF_NETLINK, socket.SOCK_RAW):
+        pass
+
+
+def program() -> None:
+    assert subprocess.run(["/bin/sh", "-c", "echo hi"], capture_output=True, timeout=5).stdout == b"hi\n"
+
+
+def process_pool() -> None:
+    with ProcessPoolExecutor(1, mp_context=get_context("fork")) as pool:
+        assert pool.submit(abs, -1).result(20) == 1
+
+
+def upload() -> None:
+    """What FastAPI's UploadFile does with a large file."""
+    with tempfile.SpooledTemporaryFile(max_size=1) as file:
+        file.write(bytes(2_000_000))
+
+
+def state() -> None:
+    (Path(os.environ["STATE_DIRECTORY"]) / "needs").write_text("kept")
+
+
+def home() -> None:
+    """Where libraries keep their caches."""
+    (Path.home() / ".cache").mkdir(exist_ok=True)
+
+
+def release_folder() -> None:
+    Path("needs.log").write_text("x")
+
+
+def elsewhere() -> None:
+    Path("/srv/needs/file").write_text("x")
+
+
+def memory() -> None:
+    assert "MemAvailable" in Path("/proc/meminfo").read_text()
+
+
+def callback() -> None:
+    """ctypes makes a piece of code for it."""
+    assert ctypes.CFUNCTYPE(ctypes.c_int)(lambda: 7)() == 7
+
+
+def machine_code() -> None:
+    """What a JIT does: memory that is written to and then run."""
+    mmap.mmap(-1, 4096, prot=mmap.PROT_READ | mmap.PROT_WRITE | mmap.PROT_EXEC).close()
+
+
+NEEDS = {
+    need.__name__: need
+    for need in (
+        *(http_by_name, smtp, redis, interfaces, program, process_pool, upload),
+        *(state, home, release_folder, elsewhere, memory, callback, machine_code),
+    )
+}
+
+
+@app.get("/needs")
+def needs() -> dict[str, str]:
+    """Answers each need's "ok" or the error that it ended in."""
+    outcomes = {}
+    for name, need in NEEDS.items():
+        try:
+            need()
+            outcomes[name] = "ok"
+        except Exception as error:  # noqa: BLE001 - which one is the answer
+            outcomes[name] = repr(error)
+    return outcomes
