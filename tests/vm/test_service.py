@@ -10,6 +10,8 @@ from tests.support.generations import WAITING_AT_START
 from tests.vm.machine import Machine
 from tests.vm.shop import GATE, HOLD, SETTINGS, Shop
 
+UNITS = "coachman.service coachman.socket coachman-ops.socket"
+
 
 @pytest.fixture
 def shop(machine: Machine) -> Iterator[Shop]:
@@ -110,6 +112,20 @@ def test_a_stopped_service_is_started_by_the_next_client(shop: Shop) -> None:
     shop.machine.run("systemctl stop coachman")
     assert not shop.pids()
 
+    assert shop.released() == ["1", ""]
+
+
+def test_a_first_release_that_is_refused_leaves_nothing_that_listens_or_is_tried_again(shop: Shop) -> None:
+    shop.machine.run(f"systemctl stop {UNITS} && mv /opt/coachman/current /root/current")
+    try:
+        shop.machine.run("systemctl start coachman.socket coachman-ops.socket")  # as at a boot
+        shop.machine.run("mkdir -p /root/nothing && coachman release /root/nothing", code=1)
+        shop.machine.run("curl -s http://127.0.0.1:8000/", code=7)  # is refused
+        shop.machine.run("systemctl start coachman", code=1)
+        states = shop.machine.run(f"systemctl show --value --property=ActiveState,NRestarts {UNITS}")
+        assert set(states.split()) == {"inactive", "0"}, shop.machine.journal()
+    finally:
+        shop.machine.run("mv /root/current /opt/coachman/current && systemctl start coachman")
     assert shop.released() == ["1", ""]
 
 
