@@ -12,10 +12,16 @@ def ran(body: Callable[[SharedTasks], Awaitable[None]]) -> list[tuple[str, str]]
         tasks = SharedTasks(lambda name, error: died.append((name, repr(error))))
         await body(tasks)
         tasks.cancel()
-        await asyncio.sleep(0.01)
+        await turns()
 
     asyncio.run(run())
     return died
+
+
+async def turns() -> None:
+    """Enough of the event loop for a task to end, and to be told of."""
+    for _ in range(5):
+        await asyncio.sleep(0)
 
 
 async def fail() -> None:
@@ -31,7 +37,7 @@ def test_a_task_that_raises_or_returns_is_told_of_by_its_name() -> None:
         tasks.start("one", fail())
         tasks.start("two", asyncio.sleep(0))
         tasks.start("three", forever())
-        await asyncio.sleep(0.01)
+        await turns()
 
     assert sorted(ran(body)) == [("one", "ValueError('broken')"), ("two", "None")]
 
@@ -40,6 +46,6 @@ def test_a_task_that_is_told_to_end_is_not_told_of() -> None:
     async def body(tasks: SharedTasks) -> None:
         tasks.start("one", forever())
         tasks.release(tasks.start("two", fail()))
-        await asyncio.sleep(0.01)
+        await turns()
 
     assert ran(body) == []
