@@ -3,6 +3,7 @@
 import asyncio
 import contextlib
 import json
+import logging
 from concurrent.futures import Executor
 from typing import Any
 
@@ -14,12 +15,15 @@ MOST_READERS = 20  # of one worker
 SECONDS = 1.0
 RETRY_MILLISECONDS = 300  # after which a page whose worker has gone asks again, and gets another
 
+log = logging.getLogger("coachman.serving")
+
 
 class Feed:
     def __init__(self, snapshots: Snapshots, threads: Executor) -> None:
         self._snapshots, self._threads = snapshots, threads
         self._ending = asyncio.Event()
         self._readers = 0
+        self._is_failing = False
 
     def end(self) -> None:
         """The worker goes: its readers go to others at once, instead of keeping it."""
@@ -44,18 +48,31 @@ class Feed:
         await send({"type": "http.response.start", "status": 200, "headers": headers})
         text, since = f"retry: {RETRY_MILLISECONDS}\n", 0.0
         while True:
-            # Reading files of some 100 KB: not on the loop that serves the application.
-            loop = asyncio.get_running_loop()
-            snapshot = await loop.run_in_executor(self._threads, self._snapshots.take, since)
-            since = max([since, *(second["time"] for second in snapshot["history"])])
-            text += f"data: {json.dumps(snapshot)}\n\n"
-            await send({"type": "http.response.body", "body": text.encode(), "more_body": True})
+            snapshot = await self._take(since)
+            if snapshot is not None:
+                since = max([since, *(second["time"] for second in snapshot["history"])])
+                text += f"data: {json.dumps(snapshot)}\n\n"
+                await send({"type": "http.response.body", "body": text.encode(), "more_body": True})
+                text = ""
             done, _ = await asyncio.wait(over, timeout=SECONDS, return_when=asyncio.FIRST_COMPLETED)
             if done:
                 break
-            text = ""
         with contextlib.suppress(OSError):
             await send({"type": "http.response.body", "body": b""})
+
+    async def _take(self, since: float) -> dict[str, Any] | None:
+        """A snapshot; None where there is none to be had, which is said once."""
+        # Reading files of some 100 KB: not on the loop that serves the application.
+        loop = asyncio.get_running_loop()
+        try:
+            snapshot = await loop.run_in_executor(self._threads, self._snapshots.take, since)
+        except Exception:
+            if not self._is_failing:
+                log.exception("What the status page shows cannot be read; open pages wait until it can")
+            self._is_failing = True
+            return None
+        self._is_failing = False
+        return snapshot
 
 
 async def _disconnected(receive: Receive) -> None:
