@@ -65,7 +65,8 @@ class Store:
     def forget(self, slot: int, generation: int) -> None:
         """Runs in the master, when a worker has ended: what was true of it alone is true no longer."""
         name = slot_name(slot, generation)
-        multiprocess.mark_process_dead(name, str(self.folder))  # type: ignore[no-untyped-call]
+        with contextlib.suppress(OSError):  # costs a wrong gauge, but not the master
+            multiprocess.mark_process_dead(name, str(self.folder))  # type: ignore[no-untyped-call]
         self.remove(f"*_{name}.*")
 
     def forget_generation(self, generation: int) -> None:

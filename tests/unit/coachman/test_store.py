@@ -163,3 +163,9 @@ def test_prometheus_client_asks_for_its_identity_at_each_change_of_a_value(
 
 def test_without_a_folder_there_are_no_counts_and_no_error(tmp_path: Path) -> None:
     assert samples(tmp_path / "removed") == {}
+
+
+def test_a_file_that_cannot_be_removed_does_not_end_the_master(tmp_path: Path) -> None:
+    (tmp_path / "gauge_livesum_0-1.db").mkdir()
+
+    Store(tmp_path).forget(0, 1)
