@@ -1,6 +1,7 @@
 """Checks the deadlines of a worker's connections and closes idle ones when there are too many."""
 
 import asyncio
+import contextlib
 import logging
 from time import monotonic
 from typing import Protocol
@@ -13,6 +14,7 @@ SWEEP_SECONDS = 1
 REPORT_SECONDS = 10
 EVICTION_PAUSE_SECONDS = 0.2  # between two evictions: each looks at all connections
 EVICTABLE_SECONDS = 1
+FAILED = "A connection could not be looked after, and is ended; the others are not affected"
 
 log = logging.getLogger("gunicorn.error")
 
@@ -61,9 +63,8 @@ class ConnectionTable:
             try:
                 connection.check_deadlines(now)
             except Exception:
-                log.exception("A connection's deadlines could not be checked; it is ended")
-                self.connections.discard(connection)
-                connection.end(at_once=True)
+                log.exception(FAILED)
+                self._drop(connection)
 
     def evict_idle(self, open_connections: int, now: float) -> None:
         """Closes the connections that have waited longest for their client.
@@ -86,7 +87,17 @@ class ConnectionTable:
         excess = open_connections - self.limits.connections * 9 // 10
         for _, connection in longest_first[:excess]:
             self.rejections.count(Rejection.EVICTED)
-            connection.end(at_once=False)
+            try:
+                connection.end(at_once=False)
+            except Exception:
+                log.exception(FAILED)
+                self._drop(connection)
+
+    def _drop(self, connection: Connection) -> None:
+        """Ends one that has failed; the others go on as they are."""
+        self.connections.discard(connection)
+        with contextlib.suppress(Exception):
+            connection.end(at_once=True)
 
     def _report(self) -> None:
         """One line for all: a line for each would let an attacker fill the log."""

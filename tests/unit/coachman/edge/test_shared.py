@@ -91,6 +91,8 @@ class Connection:
 
     def end(self, *, at_once: bool) -> None:
         self.ended.append(at_once)
+        if self._broken:
+            raise AttributeError("another fault of ours")
 
 
 def test_a_connection_whose_deadlines_fail_is_ended_and_the_others_keep_theirs(
@@ -115,3 +117,16 @@ def test_idle_connections_are_evicted_to_below_the_limit() -> None:
 
     assert sum(connection.ended == [False] for connection in connections) == 11
     assert table.rejections.take_summary() == "11 evicted (COACHMAN_CONNECTIONS)"
+
+
+def test_an_eviction_that_fails_does_not_keep_the_others(caplog: pytest.LogCaptureFixture) -> None:
+    table = ConnectionTable(LIMITS, RejectionCounts())
+    connections = [Connection(broken=True), *(Connection() for _ in range(LIMITS.connections))]
+    connections[0].idle_since = lambda: -1.0  # type: ignore[method-assign]  # the first in turn
+    table.connections = set(connections)
+    table.evict_idle(len(connections), now=10)
+
+    assert connections[0].ended == [False, True]
+    assert connections[0] not in table.connections
+    assert sum(connection.ended == [False] for connection in connections) == 10
+    assert len(caplog.records) == 1
