@@ -20,6 +20,7 @@ from coachman.serving.probe import fault_of_probe
 from coachman.settings import ServerSettings
 from coachman.state.scoreboard import Slot
 from coachman.state.states import LIFESPAN_ENDED_EXIT_CODE, TASK_DIED_EXIT_CODE, State
+from coachman.state.view import is_stable
 
 log = logging.getLogger("coachman.serving")
 
@@ -160,7 +161,9 @@ class Server(uvicorn.Server):
         if self._slot is not None:
             now = time.time()
             ready = {"ready_at": now} if state == State.READY else {}
-            if self.exit_code:  # it ends as one that has failed, and its slot backs off
+            if self.exit_code and not is_stable(self._slot.read(), now):
+                # It ends as one that has failed, and its slot backs off. One that has served for long is
+                # replaced at once, while it drains.
                 ready = {"ready_at": 0.0}
             self._slot.update(state=state, since=now, beat=time.monotonic(), **ready)
 

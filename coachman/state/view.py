@@ -104,6 +104,11 @@ def uptime(row: Row, now: float) -> float:
     return (row.since if row.state == State.DRAINING else now) - row.ready_at
 
 
+def is_stable(row: Row, now: float) -> bool:
+    """Whether a worker has served for so long that failed starts before it no longer count."""
+    return uptime(row, now) > STABLE_SECONDS
+
+
 def failures_in_a_row(row: Row, now: float) -> int:
     """How many workers in a row failed in a slot, 0 once the present one has served for STABLE_SECONDS."""
-    return 0 if uptime(row, now) > STABLE_SECONDS else row.failures
+    return 0 if is_stable(row, now) else row.failures
