@@ -7,6 +7,7 @@ import contextlib
 import io
 import os
 import select
+import socket
 import stat
 import sys
 from collections.abc import Callable, Iterable
@@ -29,11 +30,60 @@ def _begin_at_zero() -> None:
 os.register_at_fork(after_in_child=_begin_at_zero)  # the lines of the parent are counted there
 
 
+class _File:
+    """A descriptor that is written to without waiting, and stays as it is for whoever inherits it.
+
+    Programs that an application starts expect a standard output that waits: with O_NONBLOCK on it they fail
+    or lose what they write, as soon as its reader is slow.
+    """
+
+    def __init__(self, number: int) -> None:
+        """Raises OSError where it is closed."""
+        self._number = number
+        self._identity = (0, 0)
+        self._own: socket.socket | int = number
+        self._follow()
+
+    def write(self, data: bytes) -> int:
+        """How many bytes the file took. Raises OSError, as where it takes none at present."""
+        self._follow()
+        if isinstance(self._own, socket.socket):
+            return self._own.send(data, socket.MSG_DONTWAIT | socket.MSG_NOSIGNAL)
+        return os.write(self._own, data)
+
+    def _follow(self) -> None:
+        """Opens it for us, at first and when another file has taken its place, as in a daemon."""
+        status = os.fstat(self._number)
+        identity = (status.st_dev, status.st_ino)
+        if identity != self._identity:
+            self._close()
+            self._identity, self._own = identity, self._open(status.st_mode)
+
+    def _close(self) -> None:
+        if isinstance(self._own, socket.socket):
+            self._own.close()
+        elif self._own != self._number:
+            os.close(self._own)
+
+    def _open(self, mode: int) -> "socket.socket | int":
+        if stat.S_ISREG(mode):  # never makes anybody wait
+            return self._number
+        if stat.S_ISSOCK(mode):  # the journal's
+            return socket.socket(fileno=os.dup(self._number))
+        try:
+            flags = os.O_WRONLY | os.O_NONBLOCK | os.O_NOCTTY | os.O_CLOEXEC
+            return os.open(f"/proc/self/fd/{self._number}", flags)
+        except OSError:  # a pipe of another user: all that share it get the flag
+            os.set_blocking(self._number, False)
+            return self._number
+
+
 class _LossyStream(io.RawIOBase):
     """Writes as much as the file takes at once, and counts the lines that it does not."""
 
     def __init__(self, file: int, copy: int | None) -> None:
         self._file, self._copy, self._copied = file, copy, 0
+        self._output = _File(file)
         self._last_write_was_partial = False
 
     def writable(self) -> bool:
@@ -54,7 +104,7 @@ class _LossyStream(io.RawIOBase):
             rest = b"\n" + rest
         try:
             while rest:
-                rest = rest[os.write(self._file, rest) :]
+                rest = rest[self._output.write(rest) :]
                 self._last_write_was_partial = bool(rest)
         except OSError:  # full (EAGAIN), closed, or a disk without room: there is nobody to tell
             _dropped += max(rest.count(b"\n"), 1)
@@ -77,8 +127,6 @@ def make_nonblocking(copy_to: str = "") -> None:
     copy = _open_copy(copy_to)
     for name, file in (("stdout", 1), ("stderr", 2)):
         with contextlib.suppress(OSError):  # closed: there is nothing to keep from blocking
-            if not stat.S_ISREG(os.fstat(file).st_mode):
-                _make_non_blocking(file)
             lossy = io.BufferedWriter(_LossyStream(file, copy), buffer_size=64 * 1024)
             setattr(
                 sys,
@@ -114,14 +162,3 @@ def _open_copy(path: str) -> int | None:
         with contextlib.suppress(OSError):
             return os.open(path, os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC, 0o600)
     return None
-
-
-def _make_non_blocking(file: int) -> None:
-    """Makes writes return at once; opens the file anew where it can, since a shell shares the flag."""
-    try:
-        own = os.open(f"/proc/self/fd/{file}", os.O_WRONLY | os.O_NONBLOCK | os.O_NOCTTY | os.O_CLOEXEC)
-    except OSError:  # a socket (the journal's), or a pipe of another user
-        os.set_blocking(file, False)
-        return
-    os.dup2(own, file)
-    os.close(own)

@@ -1,5 +1,8 @@
+import os
+import socket
 import subprocess
 import sys
+import time
 
 import pytest
 
@@ -53,3 +56,71 @@ def test_what_is_read_arrives_whole(tmp_path, text: str) -> None:
     ended = subprocess.run([sys.executable, "-c", program], capture_output=True, timeout=20, check=True)
 
     assert ended.stdout.decode() == text
+
+
+def connected(kind: str) -> tuple[int, int]:
+    """Two descriptors: what is written to the second can be read from the first."""
+    if kind == "pipe":
+        return os.pipe()
+    reader, writer = socket.socketpair()  # as the journal's
+    return reader.detach(), writer.detach()
+
+
+CHILD = """
+import fcntl, os, subprocess, sys
+from coachman.system import stdio
+stdio.make_nonblocking()
+print("ours")
+assert not any(fcntl.fcntl(file, fcntl.F_GETFL) & os.O_NONBLOCK for file in (1, 2))
+subprocess.run(["sh", "-c", "seq 1 20000 | sed 's/^/a line of the child program, number /'"], check=True)
+"""
+
+
+@pytest.mark.parametrize("kind", ["pipe", "socket"])
+def test_a_program_that_is_started_waits_for_a_slow_reader_and_loses_nothing(kind: str) -> None:
+    read, write = connected(kind)
+    with subprocess.Popen([sys.executable, "-c", CHILD], stdout=write, stderr=subprocess.PIPE) as process:
+        os.close(write)
+        taken = b""
+        while piece := os.read(read, 4096):
+            taken += piece
+            time.sleep(0.0005)  # the reader is slow
+        assert process.wait(20) == 0, process.stderr.read()
+    os.close(read)
+
+    assert taken.startswith(b"ours\n")
+    assert taken.count(b"\n") == 20_001
+
+
+def test_a_socket_that_nobody_reads_costs_lines_and_no_time(tmp_path) -> None:
+    ours, theirs = socket.socketpair()
+    with ours, theirs:
+        subprocess.run(
+            [sys.executable, "-c", FLOOD, tmp_path / "count"],
+            stdout=theirs,
+            stderr=theirs,
+            timeout=20,
+            check=True,
+        )
+    assert 0 < int((tmp_path / "count").read_text()) < 4000
+
+
+@pytest.mark.parametrize("kind", ["pipe", "socket"])
+def test_lines_follow_a_descriptor_that_is_given_another_file(tmp_path, kind: str) -> None:
+    """As `gunicorn --daemon` does: who has started it must not find its pipe held open."""
+    program = (
+        "import os, sys; from coachman.system import stdio; stdio.make_nonblocking(); print('before')\n"
+        f"os.dup2(os.open({str(tmp_path / 'log')!r}, os.O_WRONLY | os.O_CREAT), 1); print('after')\n"
+        "sys.stdin.read()"
+    )
+    read, write = connected(kind)
+    with subprocess.Popen([sys.executable, "-c", program], stdin=subprocess.PIPE, stdout=write) as process:
+        os.close(write)
+        taken = b""
+        while piece := os.read(read, 4096):  # which ends while the program goes on
+            taken += piece
+        process.stdin.close()
+        assert process.wait(20) == 0
+    os.close(read)
+
+    assert (taken, (tmp_path / "log").read_bytes()) == (b"before\n", b"after\n")
