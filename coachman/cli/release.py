@@ -1,4 +1,4 @@
-"""`coachman release`, `coachman rollback`, `coachman releases`: on a machine that install.sh has set up."""
+"""`coachman release`, `rollback` and `releases`: on a machine that install.sh has set up."""
 
 import json
 import os
@@ -15,6 +15,7 @@ from coachman.cli._service import fail
 from coachman.releases import deploy
 from coachman.releases.command import RefusedError
 from coachman.releases.disk import KEPT
+from coachman.releases.instance import UNNAMED
 from coachman.releases.layout import Layout, Release
 
 Restart = Annotated[
@@ -56,7 +57,7 @@ def releases(
     as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object per line.")] = False,
 ) -> None:
     """List the releases on this machine."""
-    layout = Layout()
+    layout = Layout.of(UNNAMED)
     serving = layout.serving()
     if as_json:
         for one in layout.complete():
@@ -87,7 +88,7 @@ class _Steps:
 
 
 def _finish(procedure: Callable[[Layout], Release]) -> None:
-    layout = Layout()
+    layout = Layout.of(UNNAMED)
     if os.geteuid():
         fail("Releases belong to root: run this with sudo.")
     if not layout.root.is_dir():

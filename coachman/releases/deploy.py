@@ -11,11 +11,12 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
-from coachman.releases import environment, journal, private, source, systemd_service
+from coachman.releases import environment, journal, private, source
 from coachman.releases.command import RefusedError
 from coachman.releases.disk import commit, prune, require_space, switch, sync
 from coachman.releases.layout import Layout, Release
 from coachman.releases.private import LeftBehind
+from coachman.releases.systemd_service import Service
 
 Report = Callable[[str], None]
 
@@ -34,8 +35,8 @@ def release(
             report(f"Release {candidate.id} of {origin}")
             _build(layout, candidate, origin, report, wheels)
             try:
-                _check(candidate, report)
-                report(systemd_service.run_as_service(candidate, "migrate"))
+                _check(layout, candidate, report)
+                report(Service(layout.instance).run_as_service(candidate, "migrate"))
                 _move(layout, candidate, report, restart=restart)
             except BaseException:
                 candidate.record.unlink(missing_ok=True)  # nobody is to roll back to it
@@ -54,7 +55,7 @@ def rollback(layout: Layout, name: str | None, report: Report, *, restart: bool)
             raise RefusedError(f"There is no release {target.id}: `coachman releases` lists them.")
         with _recorded(layout, "rollback", target):
             report(f"Back to release {target.id}")
-            _check(target, report)
+            _check(layout, target, report)
             _move(layout, target, report, restart=restart)
     return target
 
@@ -66,7 +67,7 @@ def _finish_what_was_interrupted(layout: Layout, report: Report) -> None:
     unproven, before = layout.serving(), layout.release(layout.fallback.readlink().name)
     report(f"Release {unproven.id if unproven else '?'} was interrupted; asking the service for it again")
     try:
-        systemd_service.reload()
+        Service(layout.instance).reload()
         commit(layout, unproven)
     except RefusedError:
         commit(layout, before)
@@ -83,7 +84,7 @@ def _build(layout: Layout, candidate: Release, origin: Path, report: Report, whe
             _report_left_behind(layout, left, origin, report)
         environment.build(layout, candidate, origin, wheels)
         report("Installed its packages")
-        source.protect(candidate.folder, systemd_service.owner())
+        source.protect(candidate.folder, Service(layout.instance).owner())
     except BaseException:
         shutil.rmtree(candidate.folder, ignore_errors=True)
         raise
@@ -107,22 +108,23 @@ def _report_left_behind(layout: Layout, left: LeftBehind, origin: Path, report: 
         report(private.about_databases(new, str(origin)))
 
 
-def _check(candidate: Release, report: Report) -> None:
-    report(systemd_service.run_as_service(candidate, "check"))
+def _check(layout: Layout, candidate: Release, report: Report) -> None:
+    report(Service(layout.instance).run_as_service(candidate, "check"))
 
 
 def _move(layout: Layout, target: Release, report: Report, *, restart: bool) -> None:
-    before, was_active = layout.serving(), systemd_service.is_active()
-    generation = systemd_service.generation() if was_active and not restart else 0
+    service = Service(layout.instance)
+    before, was_active = layout.serving(), service.is_active()
+    generation = service.generation() if was_active and not restart else 0
     with _not_interrupted():
         switch(layout, target)
         report("Switched; waiting for the new generation")
         try:
             if was_active and not restart:
-                systemd_service.reload()
+                service.reload()
             else:
-                systemd_service.restart()
-            answer = systemd_service.confirm(above=generation)
+                service.restart()
+            answer = service.confirm(above=generation)
         except RefusedError:
             _put_back(layout, before, generation, was_active=was_active, restart=restart)
             raise
@@ -135,13 +137,14 @@ def _move(layout: Layout, target: Release, report: Report, *, restart: bool) -> 
 def _put_back(
     layout: Layout, before: Release | None, generation: int, *, was_active: bool, restart: bool
 ) -> None:
+    service = Service(layout.instance)
     commit(layout, before)
     if not was_active:
-        systemd_service.stop()  # it would try again and again
+        service.stop()  # it would try again and again
     elif restart:
-        systemd_service.restart()
-    elif systemd_service.generation() > generation:  # it was accepted, and does not serve
-        systemd_service.reload()
+        service.restart()
+    elif service.generation() > generation:  # it was accepted, and does not serve
+        service.reload()
 
 
 @contextlib.contextmanager

@@ -7,8 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from coachman.releases.command import RefusedError
-
-ROOT = Path("/opt/coachman")
+from coachman.releases.instance import UNNAMED, Instance
 
 
 @dataclass(frozen=True)
@@ -41,7 +40,14 @@ class Release:
 
 @dataclass(frozen=True)
 class Layout:
-    root: Path = ROOT
+    """The folder of an application's releases."""
+
+    root: Path
+    instance: Instance = UNNAMED
+
+    @classmethod
+    def of(cls, instance: Instance) -> "Layout":
+        return cls(instance.root, instance)
 
     @property
     def current(self) -> Path:
