@@ -1,4 +1,4 @@
-"""Counts the requests of each process, in a file of FAIRNESS_FOLDER."""
+"""Counts the requests and the connections of each process, in a file of FAIRNESS_FOLDER."""
 
 import asyncio
 import mmap
@@ -6,38 +6,10 @@ import os
 from pathlib import Path
 from typing import Any
 
-from fastapi import FastAPI
+from benchmarks import compiler_apps
 
-ROUTES = 100
 CPU_STEPS = 5_000
 IO_SECONDS = 0.005
-
-app = FastAPI()
-
-
-@app.get("/")
-async def nothing() -> dict[str, str]:
-    return {"hello": "world"}
-
-
-for number in range(ROUTES):
-    app.get(f"/other/{number}/{{item_id}}")(nothing)
-
-
-@app.get("/last/{item_id}")
-async def last(item_id: int) -> dict[str, int]:
-    """Below a hundred other routes."""
-    return {"item_id": item_id}
-
-
-@app.get("/cpu")
-async def cpu() -> int:
-    return sum(number * number for number in range(CPU_STEPS))
-
-
-@app.get("/io")
-async def io() -> None:
-    await asyncio.sleep(IO_SECONDS)
 
 
 class Counting:
@@ -50,15 +22,31 @@ class Counting:
         if scope["type"] == "http":
             if self._pid != os.getpid():
                 self._open()
-            self._count[0] += 1
+            self._counts[0] += 1
+            if scope["client"] not in self._clients:
+                self._clients.add(scope["client"])
+                self._counts[1] += 1
         await self.app(scope, receive, send)
 
     def _open(self) -> None:
-        self._pid = os.getpid()
+        self._pid, self._clients = os.getpid(), set[Any]()
         path = Path(os.environ["FAIRNESS_FOLDER"]) / f"requests.{self._pid}"
         with path.open("w+b") as file:
-            file.truncate(8)
-            self._count = memoryview(mmap.mmap(file.fileno(), 8)).cast("Q")
+            file.truncate(16)
+            self._counts = memoryview(mmap.mmap(file.fileno(), 16)).cast("Q")
 
 
-counted = Counting(app)
+async def cpu() -> int:
+    return sum(number * number for number in range(CPU_STEPS))
+
+
+async def io() -> None:
+    await asyncio.sleep(IO_SECONDS)
+
+
+few = compiler_apps.trivial()
+few.get("/cpu")(cpu)
+few.get("/io")(io)
+
+trivial = Counting(few)
+many = Counting(compiler_apps.many())
