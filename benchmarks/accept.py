@@ -27,6 +27,7 @@ sys.path.insert(0, str(Path(__file__).parents[1]))
 from coachman.serving.accept import FairListener
 from coachman.serving.balance import ConnectionShare
 from coachman.state.load_table import LoadTable
+from coachman.state.scoreboard import Service
 
 Protocol = Callable[[set[Any]], asyncio.BaseProtocol]
 LOOPS = {"uvloop": uvloop.new_event_loop, "asyncio": asyncio.new_event_loop}
@@ -75,7 +76,10 @@ PROTOCOLS = {
 def least_loaded() -> ConnectionShare:
     """Of a worker that looks at the others, which have more to do, and never waits for them."""
     table = LoadTable(WORKERS)
-    mine, *others = (ConnectionShare(table, slot, lambda: WORKERS) for slot in range(WORKERS))
+    mine, *others = (
+        ConnectionShare(table, slot, lambda: Service(workers=WORKERS, slots=WORKERS))
+        for slot in range(WORKERS)
+    )
     mine.open()
     for other in others:
         other.connections.update(range(1000))

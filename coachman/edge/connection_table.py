@@ -36,6 +36,8 @@ class ConnectionTable:
 
     def __init__(self, limits: Limits, rejections: RejectionCounts) -> None:
         self.limits, self.rejections = limits, rejections
+        self.most_open = limits.connections
+        self._is_lowered = False
         self.connections: set[Connection] = set()
         self.write_buffers = WriteBuffers()
         self.busy_seconds = 0.0  # the sum of the durations of the requests that have been answered
@@ -66,6 +68,27 @@ class ConnectionTable:
                 log.exception(FAILED)
                 self._drop(connection)
 
+    def allow(self, connections: int, now: float) -> None:
+        """Sets how many connections the worker may have open: what its service has room for changes.
+
+        Where it is less than before, idle ones are closed; those that ask something get 503 meanwhile.
+        """
+        self._is_lowered = self._is_lowered or connections < self.most_open
+        self.most_open = connections
+        if self._is_lowered:
+            self._is_lowered = len(self.connections) > connections
+            if self._is_lowered:
+                self.evict_idle(len(self.connections), now)
+
+    def has_room(self, open_connections: int, now: float) -> bool:
+        """Whether the newest connection is heard. Beyond the limit idle ones are closed for it.
+
+        A quarter beyond it is closed unheard: to answer 503 it would have to be read first.
+        """
+        if open_connections > self.most_open:
+            self.evict_idle(open_connections, now)
+        return open_connections <= self.most_open * 5 // 4
+
     def evict_idle(self, open_connections: int, now: float) -> None:
         """Closes the connections that have waited longest for their client.
 
@@ -84,7 +107,7 @@ class ConnectionTable:
             ),
             key=lambda pair: pair[0],
         )
-        excess = open_connections - self.limits.connections * 9 // 10
+        excess = open_connections - self.most_open * 9 // 10
         for _, connection in longest_first[:excess]:
             self.rejections.count(Rejection.EVICTED)
             try:

@@ -52,11 +52,9 @@ class HttpProtocol(RequestReader):
         self.client = unmapped(self.client)
         self.flow = HoldableFlowControl(self.transport)
         self._table.connections.add(self)
-        if len(self.connections) > self._limits.connections:
-            self._table.evict_idle(len(self.connections), monotonic())
-            if len(self.connections) > self._limits.most_connections:
-                self._table.reject(Rejection.CONNECTIONS, Asked())
-                transport.abort()
+        if not self._table.has_room(len(self.connections), monotonic()):
+            self._table.reject(Rejection.CONNECTIONS, Asked())
+            transport.abort()
 
     def connection_lost(self, exc: Exception | None) -> None:
         self._table.connections.discard(self)

@@ -7,12 +7,13 @@ from typing import Self
 
 from coachman.settings import ServerSettings
 
+MOST_SHARES = 2  # times its part of the service's connections that one worker may have
 SPARE_FILES = 48  # descriptors that are not connections: listeners, the log, the database, open files
 
 
 @dataclass(frozen=True)
 class Limits:
-    """Of one connection, but for `connections`. Seconds and bytes."""
+    """Of one connection, but for `connections` and `most_connections`. Seconds and bytes."""
 
     head_seconds: (
         float  # from the first byte of a request, or the connection's begin, to the end of its headers
@@ -25,11 +26,13 @@ class Limits:
     body_seconds: float  # without a byte of the body
     answer_seconds: float  # in which the client takes nothing of its answer
     connections: int  # of one worker that may ask something
+    most_connections: int  # of one worker while the others have fewer: connection_table.py
     body_rate: int = 500  # bytes a second, on average, once body_seconds have passed
     pipelined: int = 16  # requests that wait for the answer to the one before
 
     @classmethod
     def of(cls, settings: ServerSettings) -> Self:
+        most = _within_descriptors(MOST_SHARES * settings.connections)
         below = sorted(settings.body_bytes_below.items(), key=lambda item: -len(item[0]))
         return cls(
             head_seconds=settings.head_seconds,
@@ -40,13 +43,9 @@ class Limits:
             body_bytes_below=tuple(below),
             body_seconds=settings.body_seconds,
             answer_seconds=settings.answer_seconds,
-            connections=_within_descriptors(settings.connections),
+            connections=min(settings.connections, most),
+            most_connections=most,
         )
-
-    @property
-    def most_connections(self) -> int:
-        """Beyond these one is closed unheard: to answer 503 it would have to be read first."""
-        return self.connections * 5 // 4
 
     def body_bytes_for(self, path: str) -> int:
         for prefix, size in self.body_bytes_below:

@@ -217,7 +217,7 @@ class RequestReader(HttpToolsProtocol):
         self._max_body_bytes = limits.body_bytes
         if limits.body_bytes_below or b"content-length" in by_name or b"transfer-encoding" in by_name:
             self._max_body_bytes = request_head.body_limit(version, self.url, fields, by_name, limits)
-        if len(self.connections) > limits.connections:
+        if len(self.connections) > self._table.most_open:
             raise RejectedError(Rejection.CONNECTIONS)
         return by_name
 

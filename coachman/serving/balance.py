@@ -5,10 +5,11 @@ keeps it as long as the clients keep their connections.
 """
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from typing import Any
 
 from coachman.state.load_table import LoadTable
+from coachman.state.scoreboard import Service
 
 DELAY_SECONDS = 0.004  # for each connection above the least loaded worker's, which has to wake up meanwhile
 MAX_DELAY_SECONDS = 0.02
@@ -32,6 +33,14 @@ def connections_above_share(mine: int, others: Sequence[int]) -> int:
     return mine - share if mine > share * UNEVEN else 0
 
 
+def connection_limit(each: int, most: int, workers: int, others: Iterable[float]) -> int:
+    """How many connections a worker may have: what the other ones leave of `each` for every worker.
+
+    Never fewer than `each`, which is its own part, and never more than `most`, which one process carries.
+    """
+    return min(most, max(each, each * workers - sum(int(load) for load in others)))
+
+
 def busyness(in_flight: int, lag_seconds: float) -> float:
     """From 0 to below 1: which of two workers with as many connections has less to do."""
     waiting = min(1.0, lag_seconds / BUSY_LAG_SECONDS)
@@ -41,9 +50,10 @@ def busyness(in_flight: int, lag_seconds: float) -> float:
 class ConnectionShare:
     """One worker's part of the service's connections, which it tells the others at each change."""
 
-    def __init__(self, table: LoadTable, slot: int, slots_in_use: Callable[[], int]) -> None:
-        self._table, self._slot, self._slots_in_use = table, slot, slots_in_use
-        self._slots = slots_in_use()
+    def __init__(self, table: LoadTable, slot: int, read_service: Callable[[], Service]) -> None:
+        self._table, self._slot, self._read_service = table, slot, read_service
+        service = read_service()
+        self._slots, self._workers = service.slots, service.workers
         self._is_open = False
         self._busyness = 0.0
         self.connections = OpenConnections(self._opened, self._write)
@@ -63,7 +73,8 @@ class ConnectionShare:
 
     def beat(self, in_flight: int, lag_seconds: float) -> None:
         """Called ten times a second, so that a worker whose event loop is blocked holds nobody back."""
-        self._slots = self._slots_in_use()
+        service = self._read_service()
+        self._slots, self._workers = service.slots, service.workers
         self._busyness = busyness(in_flight, lag_seconds)
         self._table.beat(self._slot)
         self._write()
@@ -86,6 +97,10 @@ class ConnectionShare:
         """How many connections this worker has beyond its share, and how many other workers there are."""
         others = self._table.others(self._slot, self._slots)
         return connections_above_share(len(self.connections), [int(load) for load in others]), len(others)
+
+    def connection_limit(self, each: int, most: int) -> int:
+        """How many connections this worker may have, of a service that has room for `each` in every one."""
+        return connection_limit(each, most, self._workers, self._table.others(self._slot, self._slots))
 
     def _opened(self) -> None:
         if self.being_accepted:

@@ -46,9 +46,17 @@ class Heartbeat:
                     **self._counts(), **(self._sample() if tick % TICKS_PER_SAMPLE == 0 else {})
                 )
             if self._share is not None:
-                self._share.beat(len(self._server.server_state.tasks), self._lag.latest)
+                self._tell(self._share)
             tick += 1
             await self._lag.sleep()
+
+    def _tell(self, share: ConnectionShare) -> None:
+        """Tells the other workers what this one has to do, and takes the room that they leave."""
+        share.beat(len(self._server.server_state.tasks), self._lag.latest)
+        limits = self._table.limits
+        self._table.allow(
+            share.connection_limit(limits.connections, limits.most_connections), time.monotonic()
+        )
 
     def _counts(self) -> dict[str, Any]:
         state = self._server.server_state

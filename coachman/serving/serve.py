@@ -118,7 +118,7 @@ def _share(scoreboard: Scoreboard | None, slot: Slot | None) -> ConnectionShare 
     """None where there are no other workers to share with."""
     if scoreboard is None or slot is None or scoreboard.loads is None or scoreboard.is_without_master:
         return None
-    return ConnectionShare(scoreboard.loads, slot.number, lambda: scoreboard.service.slots)
+    return ConnectionShare(scoreboard.loads, slot.number, lambda: scoreboard.service)
 
 
 def _rebalancer(

@@ -21,6 +21,7 @@ LIMITS = Limits(
     body_seconds=10,
     answer_seconds=20,
     connections=1000,
+    most_connections=2000,
 )
 
 

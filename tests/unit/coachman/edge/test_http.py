@@ -28,6 +28,7 @@ LIMITS = Limits(
     body_seconds=10,
     answer_seconds=10,
     connections=100,
+    most_connections=200,
 )
 HOST = b"host: here\r\n"
 POST = b"POST /a HTTP/1.1\r\n" + HOST

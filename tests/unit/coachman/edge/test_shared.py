@@ -130,3 +130,18 @@ def test_an_eviction_that_fails_does_not_keep_the_others(caplog: pytest.LogCaptu
     assert connections[0] not in table.connections
     assert sum(connection.ended == [False] for connection in connections) == 10
     assert len(caplog.records) == 1
+
+
+def test_connections_within_what_the_service_has_room_for_are_heard_and_not_evicted() -> None:
+    table = ConnectionTable(LIMITS, RejectionCounts())
+    connections = [Connection() for _ in range(LIMITS.connections + 30)]
+    table.connections = set(connections)
+    table.allow(LIMITS.connections + 50, now=10)
+    assert table.has_room(len(connections), now=10)
+    assert not any(connection.ended for connection in connections)
+
+    table.allow(LIMITS.connections + 20, now=11)  # others have more
+    evicted = [connection for connection in connections if connection.ended]
+    assert len(evicted) == 22, "a tenth of the limit is free again"
+    assert table.has_room(150, now=11)
+    assert not table.has_room(151, now=11)

@@ -17,14 +17,18 @@ from coachman.serving.balance import (
     ConnectionShare,
     accept_delay,
     busyness,
+    connection_limit,
     connections_above_share,
 )
 from coachman.serving.rebalance import INTERVAL_SECONDS, MAX_INTERVAL_SECONDS, Rebalancer, closing
 from coachman.state.load_table import STALE_SECONDS, LoadTable
+from coachman.state.scoreboard import Service
+
+SERVICE = Service(workers=3, slots=3)
 
 
 def share(table: LoadTable, slot: int, connections: int = 0) -> ConnectionShare:
-    made = ConnectionShare(table, slot, lambda: 3)
+    made = ConnectionShare(table, slot, lambda: SERVICE)
     made.open()
     for number in range(connections):
         made.connections.add(number)
@@ -67,6 +71,22 @@ def test_how_many_connections_are_above_a_share(mine: int, others: list[int], ab
     assert connections_above_share(mine, others) == above
 
 
+@pytest.mark.parametrize(
+    ("others", "limit"),
+    [
+        ([100.0, 100.9], 100),  # all have their part
+        ([70.0, 90.0], 140),  # what they leave
+        ([250.0, 0.0], 100),  # another one has more than its part: this one keeps its own
+        ([0.0, 0.0], 200),  # what a process carries
+        ([90.0], 200),  # one of three is being replaced
+    ],
+)
+def test_a_worker_may_have_the_connections_that_the_others_leave_room_for(
+    others: list[float], limit: int
+) -> None:
+    assert connection_limit(100, 200, 3, others) == limit
+
+
 def test_a_worker_that_starts_drains_or_is_stuck_is_not_waited_for(monkeypatch: pytest.MonkeyPatch) -> None:
     table = LoadTable(3)
     mine, other = share(table, 0, connections=4), share(table, 1)
@@ -85,7 +105,7 @@ def test_a_worker_that_starts_drains_or_is_stuck_is_not_waited_for(monkeypatch: 
     other.beat(in_flight=0, lag_seconds=0)
     assert mine.accept_delay() > 0
 
-    ConnectionShare(table, 1, lambda: 3)  # the slot's next worker, which starts
+    ConnectionShare(table, 1, lambda: SERVICE)  # the slot's next worker, which starts
     assert mine.accept_delay() == 0
 
 
