@@ -17,6 +17,7 @@ from coachman.releases.command import RefusedError
 from coachman.releases.disk import KEPT
 from coachman.releases.instance import UNNAMED
 from coachman.releases.layout import Layout, Release
+from coachman.releases.origin import Origin
 
 Restart = Annotated[
     bool, typer.Option("--restart", help="Restart instead of a handover: clients wait, none is refused.")
@@ -24,7 +25,11 @@ Restart = Annotated[
 
 
 def release(
-    source: Annotated[Path, typer.Argument(metavar="[PATH|TARBALL|WHEEL-DIR]")] = Path(),
+    source: Annotated[
+        str, typer.Argument(metavar="[SOURCE]", help="A folder, a tarball, a folder of wheels or a git URL.")
+    ] = ".",
+    ref: Annotated[str, typer.Option(help="The tag, branch or commit of a checkout or a git URL.")] = "",
+    package: Annotated[str | None, typer.Option(help="The package of a workspace that is served.")] = None,
     wheels: Annotated[
         Path | None, typer.Option(help="A folder to install packages from, instead of the package index.")
     ] = None,
@@ -33,13 +38,18 @@ def release(
 ) -> None:
     """Make a release of a project and move the service to it, without losing a request.
 
+    A project is a folder or a tarball with a requirements.txt, uv.lock, pylock.toml, poetry.lock or
+    pyproject.toml; or a git URL, as pip writes it: https://example.com/shop.git@v1.2.
+
     The release is built, checked and migrated while the present one serves. When anything fails, the present
     one stays. Exit code: 0 the new release serves, 1 it was refused.
     """
-    origin = source.resolve()
-    _finish(
-        lambda layout: deploy.release(layout, origin, _Steps(), wheels=wheels, keep=keep, restart=restart)
-    )
+
+    def make(layout: Layout) -> Release:
+        origin = Origin.of(source, ref=ref, package=package)
+        return deploy.release(layout, origin, _Steps(), wheels=wheels, keep=keep, restart=restart)
+
+    _finish(make)
 
 
 def rollback(
@@ -64,12 +74,13 @@ def releases(
             print(json.dumps({"id": one.id, "current": one == serving, **one.facts()}))
         return
     table = Table(box=None, pad_edge=False, header_style="bold")
-    for heading in ("release", "", "made at", "by", "of"):
-        table.add_column(heading, no_wrap=heading == "release")
+    for heading in ("release", "", "made at", "by", "of", "commit"):
+        table.add_column(heading, no_wrap=heading in ("release", "commit"))
     for one in layout.complete():
         facts = one.facts()
         table.add_row(
-            one.id, "current" if one == serving else "", facts["made_at"], facts["by"], facts["source"]
+            *(one.id, "current" if one == serving else "", facts["made_at"], facts["by"], facts["source"]),
+            facts.get("commit", ""),  # of a release of an earlier version there is none
         )
     Console().print(table)
 

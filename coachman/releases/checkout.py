@@ -1,15 +1,22 @@
 """What git knows of a project: what it ignores, and which commit it is at."""
 
+import os
 import shutil
 import tempfile
 from pathlib import Path
 from subprocess import CompletedProcess
 
-from coachman.releases.command import run
+from coachman.releases.command import RefusedError, last_lines, run
 
 _SECONDS = 60
+_FETCH_SECONDS = 600
 # The operator is root, and the checkout mostly somebody else's: nothing that its configuration names is run.
 _SAFELY = ("-c", "safe.directory=*", "-c", "core.fsmonitor=false", "-c", "core.hooksPath=/dev/null")
+_QUIETLY = {  # nobody is there to type a password
+    "GIT_TERMINAL_PROMPT": "0",
+    "GIT_ALLOW_PROTOCOL": "https:ssh:file",
+    "GIT_SSH_COMMAND": os.environ.get("GIT_SSH_COMMAND", "ssh -o BatchMode=yes"),
+}
 _IGNORED = ("ls-files", "--others", "--ignored", "--exclude-standard", "--directory", "-z")
 
 
@@ -31,5 +38,54 @@ def ignored(project: Path) -> list[str] | None:
     return [] if is_of_another else [path.rstrip("/") for path in listed.stdout.split("\0") if path]
 
 
+def commit(project: Path) -> str:
+    """Returns the commit that a checkout is at, "+changes" behind it where files differ; else nothing."""
+    if shutil.which("git") is None:
+        return ""
+    head = _git(project, "rev-parse", "--short=12", "HEAD")
+    if head.returncode:
+        return ""
+    changed = _git(project, "status", "--porcelain", "--", ".").stdout.strip()
+    return f"{head.stdout.strip()}{'+changes' if changed else ''}"
+
+
+def fetch(url: str, ref: str, folder: Path) -> str:
+    """Fetches a tag, a branch or a commit of a repository into an empty folder, and returns the commit.
+
+    Raises RefusedError with what git says.
+    """
+    wanted = ref or "HEAD"
+    _require(folder, "init", "--quiet")
+    _require(folder, "remote", "add", "origin", "--", url)
+    _require(folder, "fetch", "--quiet", "--depth=1", "origin", "--end-of-options", wanted)
+    _require(folder, "checkout", "--quiet", "--detach", "FETCH_HEAD")
+    if (folder / ".gitmodules").exists():
+        _require(folder, "submodule", "--quiet", "update", "--init", "--recursive", "--depth=1")
+    return commit(folder)
+
+
+def unpack(project: Path, ref: str, folder: Path) -> str:
+    """Copies what a checkout has committed as `ref` into an empty folder, and returns the commit.
+
+    The checkout's own files, which may differ, are not looked at.
+    """
+    found = _git(project, "rev-parse", "--short=12", "--verify", "--end-of-options", f"{ref}^{{commit}}")
+    if found.returncode:
+        raise RefusedError(f"{project} has no tag, branch or commit {ref}: {last_lines(found.stdout, 1)}")
+    named = found.stdout.strip()
+    tarball = folder.parent / "archive.tar"
+    _require(project, "archive", "--format=tar", f"--output={tarball}", named)
+    unpacked = run("tar", "--no-same-owner", "-xf", str(tarball), "-C", str(folder), seconds=_FETCH_SECONDS)
+    if unpacked.returncode:
+        raise RefusedError(f"{ref} cannot be unpacked: {last_lines(unpacked.stdout, 1)}")
+    return named
+
+
+def _require(folder: Path, *arguments: str) -> None:
+    done = _git(folder, *arguments, seconds=_FETCH_SECONDS)
+    if done.returncode:
+        raise RefusedError(f"git cannot {arguments[0]} it: {last_lines(done.stdout, 3)}")
+
+
 def _git(folder: Path, *arguments: str, seconds: float = _SECONDS) -> "CompletedProcess[str]":
-    return run("git", *_SAFELY, *arguments, seconds=seconds, folder=folder)
+    return run("git", *_SAFELY, *arguments, seconds=seconds, folder=folder, environment=os.environ | _QUIETLY)

@@ -1,6 +1,7 @@
 """Runs other programs, whose outcome is one sentence: what ends a release is a RefusedError."""
 
 import subprocess
+from collections.abc import Mapping
 from pathlib import Path
 
 
@@ -8,8 +9,15 @@ class RefusedError(Exception):
     """One sentence for the operator: what is wrong, and what to do."""
 
 
-def run(*command: str, seconds: float = 60, folder: Path | None = None) -> "subprocess.CompletedProcess[str]":
+def run(
+    *command: str,
+    seconds: float = 60,
+    folder: Path | None = None,
+    environment: Mapping[str, str] | None = None,
+) -> "subprocess.CompletedProcess[str]":
     """Runs `command` to its end, with what it prints, errors too, as its `stdout`.
+
+    `environment` takes the place of ours.
 
     Raises RefusedError when it cannot be started or has not ended within `seconds`. An exit code other than 0
     is for the caller to judge.
@@ -18,6 +26,7 @@ def run(*command: str, seconds: float = 60, folder: Path | None = None) -> "subp
         return subprocess.run(
             command,
             cwd=folder,
+            env=environment,
             stdin=subprocess.DEVNULL,
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,

@@ -3,7 +3,6 @@
 import contextlib
 import json
 import os
-import platform
 import shutil
 import signal
 import time
@@ -15,6 +14,7 @@ from coachman.releases import environment, journal, private, source
 from coachman.releases.command import RefusedError
 from coachman.releases.disk import commit, prune, require_space, switch, sync
 from coachman.releases.layout import Layout, Release
+from coachman.releases.origin import Origin, local
 from coachman.releases.private import LeftBehind
 from coachman.releases.systemd_service import Service
 
@@ -22,7 +22,7 @@ Report = Callable[[str], None]
 
 
 def release(
-    layout: Layout, origin: Path, report: Report, *, wheels: Path | None, keep: int, restart: bool
+    layout: Layout, origin: Origin, report: Report, *, wheels: Path | None, keep: int, restart: bool
 ) -> Release:
     """Makes a release of `origin` and moves the service to it. Raises RefusedError."""
     os.umask(0o022)  # the service's user reads what root writes
@@ -76,14 +76,17 @@ def _finish_what_was_interrupted(layout: Layout, report: Report) -> None:
         report(f"It does not serve: release {before.id} is current again")
 
 
-def _build(layout: Layout, candidate: Release, origin: Path, report: Report, wheels: Path | None) -> None:
+def _build(layout: Layout, candidate: Release, origin: Origin, report: Report, wheels: Path | None) -> None:
     try:
-        left = source.copy(origin, candidate.folder)
-        report("Copied")
-        if left is not None:
-            _report_left_behind(layout, left, origin, report)
-        environment.build(layout, candidate, origin, wheels)
-        report("Installed its packages")
+        with local(origin, layout.releases) as found:
+            left = source.copy(found.path, candidate.folder, origin.package)
+            report(f"Copied{f', commit {found.commit}' if found.commit else ''}")
+            if left is not None:
+                _report_left_behind(layout, left, origin, report)
+            built = environment.build(layout, candidate, found.path, wheels=wheels, package=origin.package)
+        report(
+            "Installed its packages from {installed_from} by {installed_by}, Python {python}".format(**built)
+        )
         source.protect(candidate.folder, Service(layout.instance).owner())
     except BaseException:
         shutil.rmtree(candidate.folder, ignore_errors=True)
@@ -92,7 +95,8 @@ def _build(layout: Layout, candidate: Release, origin: Path, report: Report, whe
         "made_at": journal.now(),
         "by": journal.who(),
         "source": str(origin),
-        "python": platform.python_version(),
+        "commit": found.commit,
+        **built,
         "databases": left.databases if left else [],
     }
     sync()  # the record says that the release is complete: what it speaks of is on the disk before it
@@ -101,11 +105,12 @@ def _build(layout: Layout, candidate: Release, origin: Path, report: Report, whe
     report("Synced it to disk")
 
 
-def _report_left_behind(layout: Layout, left: LeftBehind, origin: Path, report: Report) -> None:
+def _report_left_behind(layout: Layout, left: LeftBehind, origin: Origin, report: Report) -> None:
     report(left.sentence())
     found_before = {name for one in layout.complete() for name in one.facts().get("databases", [])}
     if new := [name for name in left.databases if name not in found_before]:
-        report(private.about_databases(new, str(origin)))
+        is_folder = not origin.is_url and Path(origin.place).is_dir()
+        report(private.about_databases(new, Path(origin.place) if is_folder else None))
 
 
 def _check(layout: Layout, candidate: Release, report: Report) -> None:

@@ -1,29 +1,55 @@
-"""The virtual environment of a release: what its requirements.txt names, and Coachman."""
+"""The virtual environment of a release: the packages that its project names, and Coachman."""
 
 import shutil
-import sys
 from pathlib import Path
 
 import coachman
-from coachman.releases.command import RefusedError, last_lines, run
+from coachman.releases import interpreter, requirements, workspace
+from coachman.releases.command import RefusedError, run
+from coachman.releases.installer import INSTALL_SECONDS, Installer, find_uv
 from coachman.releases.layout import Layout, Release
 from coachman.releases.source import CONFIGURATION, wheels_in
 
-INSTALL_SECONDS = 1800
 
+def build(
+    layout: Layout, release: Release, source: Path, *, wheels: Path | None, package: str | None
+) -> dict[str, str]:
+    """Makes the virtual environment, and returns what was installed, from what, and by whom.
 
-def build(layout: Layout, release: Release, source: Path, wheels: Path | None) -> None:
-    """Makes the virtual environment. `wheels` is a folder to install from, instead of the index."""
-    base = getattr(sys, "_base_executable", sys.executable)  # or the environment would stand on ours
-    _install_step(base, "-m", "venv", "--without-pip", str(release.folder / ".venv"))
-    own = wheels_in(source)
+    `wheels` is a folder to install from, instead of the index; `package` the member of a workspace.
+    """
+    folder, own = workspace.root_of(release.folder), wheels_in(source)
+    installer = Installer(layout, release, folder, find_uv(), wheels or (source if own else None))
+    installer.make_environment(interpreter.choose(release.folder, installer.uv))
+    python = interpreter.require_fit(release.folder, release.python)
+    form = "wheels" if own else requirements.form_of(folder) or ""
     if own:
-        _install(release, source, "--no-deps", *map(str, own))
+        installer.install("--no-deps", *map(str, own))
+    elif form == requirements.UV:
+        _install_uv_lock(installer, package)
     else:
-        _install(release, wheels, *_how_locked(release), "--requirement", "requirements.txt")
-    _add_coachman(layout, release, wheels or (source if own else None))
-    _pip(release, "check")
+        if installer.uv is None and requirements.has_sources(folder):
+            raise RefusedError(
+                "pyproject.toml has tool.uv.sources, which uv alone reads, and there is none on this machine."
+            )
+        installer.install_all(requirements.read(folder, form))
+    _add_coachman(layout, release, installer)
+    if form != requirements.UV:  # whose versions may differ from what packages ask for: its overrides
+        installer.check()
     _compile(release)
+    return {"python": python, "installed_from": form, "installed_by": "uv" if installer.uv else "pip"}
+
+
+def _install_uv_lock(installer: Installer, package: str | None) -> None:
+    if installer.uv is None:
+        raise RefusedError(
+            "uv.lock is read by uv, and there is none on this machine: install uv, or run `uv export --no-dev"
+            " --output-file requirements.txt` where the project is developed."
+        )
+    if installer.wheels:
+        installer.install_all(requirements.of_text(requirements.UV, installer.export(package)))
+    else:
+        installer.sync(package)
 
 
 def _compile(release: Release) -> None:
@@ -35,13 +61,7 @@ def _compile(release: Release) -> None:
     run(*command, seconds=INSTALL_SECONDS)
 
 
-def _how_locked(release: Release) -> list[str]:
-    """Returns pip's options for a requirements.txt with hashes, which names all there is to install."""
-    is_hashed = "--hash=" in (release.folder / "requirements.txt").read_text(encoding="utf-8")
-    return ["--no-deps", "--require-hashes"] if is_hashed else []
-
-
-def _add_coachman(layout: Layout, release: Release, wheels: Path | None) -> None:
+def _add_coachman(layout: Layout, release: Release, installer: Installer) -> None:
     """Adds Coachman where the application does not bring it; packages that both need stay as they are."""
     if not (release.folder / CONFIGURATION).exists():
         shutil.copyfile(_shipped_configuration(), release.folder / CONFIGURATION)
@@ -50,7 +70,7 @@ def _add_coachman(layout: Layout, release: Release, wheels: Path | None) -> None
     found = sorted(layout.wheels.glob("coachman-*.whl"))
     if not found:
         raise RefusedError(f"There is no wheel of Coachman in {layout.wheels}: run install.sh again.")
-    _install(release, wheels, str(found[-1]))
+    installer.install(str(found[-1]))
 
 
 def _shipped_configuration() -> Path:
@@ -63,19 +83,3 @@ def _shipped_configuration() -> Path:
 def _has(release: Release, module: str) -> bool:
     look = f"import importlib.util as u, sys; sys.exit(u.find_spec({module!r}) is None)"
     return run(str(release.python), "-I", "-c", look).returncode == 0
-
-
-def _install(release: Release, wheels: Path | None, *arguments: str) -> None:
-    where = ["--no-index", "--find-links", str(wheels.resolve())] if wheels else []
-    _pip(release, "install", "--quiet", "--no-input", "--no-cache-dir", *where, *arguments)
-
-
-def _pip(release: Release, *arguments: str) -> None:
-    pip = [sys.executable, "-m", "pip", "--python", str(release.python), "--disable-pip-version-check"]
-    _install_step(*pip, *arguments, folder=release.folder)
-
-
-def _install_step(*command: str, folder: Path | None = None) -> None:
-    done = run(*command, seconds=INSTALL_SECONDS, folder=folder)
-    if done.returncode:
-        raise RefusedError(f"The packages cannot be installed:\n{last_lines(done.stdout)}")

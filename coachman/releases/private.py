@@ -122,16 +122,21 @@ def files_of(folder: Path) -> Iterable[Path]:
                 yield path
 
 
-def about_databases(databases: Sequence[str], project: str) -> str:
-    """Says what to do with a project's databases, one of which may have been in use there."""
+def about_databases(databases: Sequence[str], project: Path | None) -> str:
+    """Says what to do with a project's databases, one of which may have been in use there.
+
+    `project` is the folder they are in; None when they came out of a tarball or a repository.
+    """
     name = PurePosixPath(databases[0]).name
-    copied = shlex.join([f"{project}/{databases[0]}", f"/var/lib/coachman/{name}"])
-    return (
-        f"{_listed(databases)} stays in {project}: nothing can be written in a release, and the next one"
-        " would begin without it.\n"
-        "The service's data belongs in /var/lib/coachman. To begin with this file:\n"
-        f"    install -o coachman -g coachman -m 640 {copied}\n"
-        "and name it in /etc/coachman/coachman.env as the application expects it, such as"
+    said = (
+        f"{_listed(databases)} stays behind: nothing can be written in a release, and the next one would"
+        " begin without it.\nThe service's data belongs in /var/lib/coachman."
+    )
+    if project is not None:
+        copied = shlex.join([f"{project}/{databases[0]}", f"/var/lib/coachman/{name}"])
+        said += f" To begin with this file:\n    install -o coachman -g coachman -m 640 {copied}"
+    return said + (
+        "\nName it in /etc/coachman/coachman.env as the application expects it, such as"
         f" DATABASE_URL=sqlite:////var/lib/coachman/{name}"
     )
 

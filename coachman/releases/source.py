@@ -6,7 +6,7 @@ import stat
 import tempfile
 from pathlib import Path
 
-from coachman.releases import checkout, private
+from coachman.releases import checkout, private, requirements, workspace
 from coachman.releases.command import RefusedError, last_lines, run
 from coachman.releases.private import LeftBehind
 from coachman.system import project_file
@@ -17,23 +17,23 @@ UNPACK_SECONDS = 600
 
 def wheels_in(source: Path) -> list[Path]:
     """Returns the wheels in `source`; none when it is a project or a file."""
-    if not source.is_dir() or (source / "requirements.txt").exists():
+    if not source.is_dir() or requirements.form_of(source):
         return []
     return sorted(source.glob("*.whl"))
 
 
-def copy(source: Path, folder: Path) -> LeftBehind | None:
+def copy(source: Path, folder: Path, package: str | None = None) -> LeftBehind | None:
     """Copies `source` to `folder`, a new one, and returns what of a project was left behind.
 
-    Raises RefusedError when it is nothing to release.
+    `package` is the member of a workspace. Raises RefusedError when it is nothing to release.
     """
     if wheels_in(source):
         folder.mkdir()
         return None
     if source.is_dir():
-        return _copy_folder(source, folder)
+        return _copy_folder(source, folder, package)
     if source.is_file():
-        return _unpack(source, folder)
+        return _unpack(source, folder, package)
     raise RefusedError(f"{source} is not there: name a folder, a tarball or a folder of wheels.")
 
 
@@ -51,15 +51,18 @@ def protect(folder: Path, owner: tuple[int, int] | None) -> None:
             os.chown(path, *owner)
 
 
-def _copy_folder(source: Path, folder: Path) -> LeftBehind:
-    if not (source / "requirements.txt").is_file():
-        raise RefusedError(f"{source} has no requirements.txt: a release installs what stands there.")
-    left = LeftBehind(source, checkout.ignored(source), _included(source))
+def _copy_folder(source: Path, folder: Path, package: str | None) -> LeftBehind:
+    requirements.require_form(source)
+    place = workspace.member(source, package).relative_to(source) if package else Path()
+    target = folder if place == Path() else folder / workspace.FOLDER
+    left = LeftBehind(source, checkout.ignored(source), _included(source / place))
     try:
-        shutil.copytree(source, folder, symlinks=True, ignore=left)
+        shutil.copytree(source, target, symlinks=True, ignore=left)
     except shutil.Error as error:
         raise RefusedError(f"{source} cannot be copied: {error.args[0][0][2]}.") from None
     folder.chmod(0o755)  # not the source's, which may be a temporary folder
+    if target != folder:
+        workspace.link(folder, target / place)
     return left
 
 
@@ -77,7 +80,7 @@ def _included(source: Path) -> list[str]:
     return patterns
 
 
-def _unpack(tarball: Path, folder: Path) -> LeftBehind:
+def _unpack(tarball: Path, folder: Path, package: str | None) -> LeftBehind:
     with tempfile.TemporaryDirectory(dir=folder.parent, prefix=".unpacked.") as name:
         unpacked = Path(name)
         done = run("tar", "--no-same-owner", "-xf", str(tarball), "-C", name, seconds=UNPACK_SECONDS)
@@ -85,4 +88,4 @@ def _unpack(tarball: Path, folder: Path) -> LeftBehind:
             raise RefusedError(f"{tarball} cannot be unpacked: {last_lines(done.stdout, 1)}")
         inside = list(unpacked.iterdir())
         is_wrapped = len(inside) == 1 and inside[0].is_dir()
-        return _copy_folder(inside[0] if is_wrapped else unpacked, folder)
+        return _copy_folder(inside[0] if is_wrapped else unpacked, folder, package)

@@ -18,16 +18,7 @@ def table(folder: Path) -> dict[str, Any]:
 
     Raises ValueError with a sentence when the file is there and cannot be used.
     """
-    try:
-        text = (folder / NAME).read_bytes()
-    except (FileNotFoundError, NotADirectoryError):
-        return {}
-    except OSError as error:
-        raise ValueError(f"{NAME} cannot be read: {(error.strerror or str(error)).lower()}.") from None
-    try:
-        tools = tomllib.loads(text.decode()).get("tool", {})
-    except ValueError as error:  # of TOML, and of UTF-8
-        raise ValueError(f"{NAME} cannot be read: {error}.") from None
+    tools = whole(folder).get("tool", {})
     table, fastapi = tools.get("coachman", {}), tools.get("fastapi", {})
     if not isinstance(table, dict):
         raise ValueError(  # noqa: TRY004 - of a value in a file
@@ -37,3 +28,17 @@ def table(folder: Path) -> dict[str, Any]:
     if "app" not in values and isinstance(fastapi, dict) and isinstance(fastapi.get("entrypoint"), str):
         values["app"] = fastapi["entrypoint"]
     return values
+
+
+def whole(folder: Path) -> dict[str, Any]:
+    """Returns everything in the file; nothing where there is none. Raises ValueError as table() does."""
+    try:
+        text = (folder / NAME).read_bytes()
+    except (FileNotFoundError, NotADirectoryError):
+        return {}
+    except OSError as error:
+        raise ValueError(f"{NAME} cannot be read: {(error.strerror or str(error)).lower()}.") from None
+    try:
+        return tomllib.loads(text.decode())
+    except ValueError as error:  # of TOML, and of UTF-8
+        raise ValueError(f"{NAME} cannot be read: {error}.") from None

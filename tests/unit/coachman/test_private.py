@@ -74,9 +74,9 @@ def test_databases_are_left_behind_by_name_or_by_what_is_in_them(project: Path) 
 
 
 def test_a_database_is_told_where_to_go(project: Path) -> None:
-    said = private.about_databases(["data/shop.db"], "/root/shop")
+    said = private.about_databases(["data/shop.db"], Path("/root/shop"))
 
-    assert said.startswith("data/shop.db stays in /root/shop: ")
+    assert said.startswith("data/shop.db stays behind: ")
     assert "install -o coachman -g coachman -m 640 /root/shop/data/shop.db /var/lib/coachman/shop.db" in said
 
 
