@@ -34,7 +34,9 @@ def refusal(cfg: Any, settings: ServerSettings) -> str:
     """Why Gunicorn's configuration `cfg` is refused, in one sentence, or nothing."""
     defaults = Config().settings
     for name, instead in WITHOUT_EFFECT.items():
-        option = cfg.settings[name]
+        option = cfg.settings.get(name)
+        if option is None:  # newer than this Gunicorn
+            continue
         if option.get() != defaults[name].get():
             return f"{option.cli[-1]} {option.get()} has no effect here and is refused: {instead}."
     if cfg.timeout != settings.hang_seconds:

@@ -10,12 +10,12 @@ import os
 import signal
 from typing import Any, NamedTuple, Self
 
-from gunicorn.arbiter import Arbiter
 from gunicorn.errors import HaltServer
 
 from coachman.master import handover, shutdown
 from coachman.master.counts import Counts
 from coachman.master.forking import ForkControl
+from coachman.master.gunicorn_versions import SupervisedArbiter
 from coachman.master.handover_control import HandoverControl
 from coachman.master.runtime_dir_watch import RuntimeDirWatch
 from coachman.master.status_reporter import StatusReporter
@@ -42,7 +42,7 @@ class SupervisorContext(NamedTuple):
     listener_kinds: list[str]  # of LISTENERS, in their order
 
 
-class Supervisor(Arbiter):
+class Supervisor(SupervisedArbiter):
     LISTENERS: list[Any]
     WORKERS: dict[int, Any]
     reexec_pid: int  # of the master that is to take over, or has

@@ -1,6 +1,7 @@
 """What a user of each application would do with it, beyond the GET request that all have."""
 
 import json
+import uuid
 from collections.abc import Callable
 from typing import Any
 
@@ -40,7 +41,9 @@ def use_mcp(url: str) -> None:
 
 
 def use_mlflow(url: str) -> None:
-    answer = httpx2.post(f"{url}/api/2.0/mlflow/experiments/create", json={"name": "first"}, timeout=SECONDS)
+    answer = httpx2.post(
+        f"{url}/api/2.0/mlflow/experiments/create", json={"name": str(uuid.uuid4())}, timeout=SECONDS
+    )
     assert answer.json()["experiment_id"], answer.text
 
 
