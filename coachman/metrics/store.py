@@ -3,7 +3,8 @@
 A worker goes on with the counts of the one before it in its slot, so that they survive kills, and a thousand
 kills leave no more files than there are slots. Two generations may live at once, and their slots have the
 same numbers: the name has the parity of the generation, and every other generation goes on with the same
-files. The application's own metrics, made with prometheus_client, are kept in them too.
+files. The application's own metrics, made with prometheus_client, are kept alike, in a folder below: what it
+publishes itself is then its own alone.
 """
 
 import contextlib
@@ -21,6 +22,8 @@ from coachman.state.runtime_dir import ops_folder, parity
 
 FOLDER_VARIABLE = "PROMETHEUS_MULTIPROC_DIR"
 FORK = "fork"
+OWN_METRICS = "coachman_"  # how their names begin
+_OWN = "own."  # how the names of their files begin for prometheus_client, which knows one folder alone
 FILE_BYTES = 64 * 1024  # of a new file; prometheus_client doubles it when it is full
 _COUNTED = re.compile(r"[a-z]+(_[a-z]+)?_(\d+|master)-[01]\.db")
 
@@ -32,10 +35,10 @@ def keep(runtime_dir: Path) -> "Store | None":
     """
     store = Store(ops_folder(runtime_dir))
     with contextlib.suppress(OSError):  # which the scoreboard complains of, in the same folder
-        store.folder.mkdir(parents=True, exist_ok=True)
-        os.environ[FOLDER_VARIABLE] = str(store.folder.absolute())
+        store.applications.mkdir(parents=True, exist_ok=True)
+        os.environ[FOLDER_VARIABLE] = str(store.applications.absolute())
         values: Any = prometheus_client.values
-        values.ValueClass = values.MultiProcessValue(store.identity)
+        values.ValueClass = _value_maker(store)
         values.MmapedDict = _AllocatedDict
         return store
     return None
@@ -43,7 +46,7 @@ def keep(runtime_dir: Path) -> "Store | None":
 
 class Store:
     def __init__(self, folder: Path) -> None:
-        self.folder = folder
+        self.folder, self.applications = folder, folder / "application"
         self._pid, self._name = os.getpid(), f"start.{os.getpid()}"
 
     def identity(self) -> str:
@@ -65,8 +68,9 @@ class Store:
     def forget(self, slot: int, generation: int) -> None:
         """Runs in the master, when a worker has ended: what was true of it alone is true no longer."""
         name = slot_name(slot, generation)
-        with contextlib.suppress(OSError):  # costs a wrong gauge, but not the master
-            multiprocess.mark_process_dead(name, str(self.folder))  # type: ignore[no-untyped-call]
+        for folder in (self.folder, self.applications):
+            with contextlib.suppress(OSError):  # costs a wrong gauge, but not the master
+                multiprocess.mark_process_dead(name, str(folder))  # type: ignore[no-untyped-call]
         self.remove(f"*_{name}.*")
 
     def forget_generation(self, generation: int) -> None:
@@ -74,19 +78,42 @@ class Store:
         self.remove(f"gauge_live*-{parity(generation)}*")
 
     def remove(self, pattern: str) -> None:
-        for path in self.folder.glob(f"{pattern}.db"):
-            with contextlib.suppress(OSError):
-                path.unlink()
+        for folder in (self.folder, self.applications):
+            for path in folder.glob(f"{pattern}.db"):
+                with contextlib.suppress(OSError):
+                    path.unlink()
 
     def files(self) -> list[str]:
         """Those that count, without one that is being made and has no content yet."""
-        with contextlib.suppress(FileNotFoundError), os.scandir(self.folder) as entries:
-            return [entry.path for entry in entries if _COUNTED.fullmatch(entry.name) and _has_content(entry)]
-        return []  # somebody has removed the runtime directory
+        return [*_counted_in(self.folder), *_counted_in(self.applications)]
 
 
 def slot_name(slot: int, generation: int) -> str:
     return f"{slot}-{parity(generation)}"
+
+
+def _value_maker(store: Store) -> Any:
+    """What prometheus_client makes values with: Coachman's, and the application's in files of their own."""
+    make: Any = prometheus_client.values.MultiProcessValue
+    ours, theirs = make(lambda: f"{_OWN}{store.identity()}"), make(store.identity)
+
+    def value(kind: str, metric: str, *arguments: Any, **options: Any) -> Any:
+        return (ours if metric.startswith(OWN_METRICS) else theirs)(kind, metric, *arguments, **options)
+
+    return value
+
+
+def _place(filename: str) -> str:
+    """Where a file lies that prometheus_client would put into the application's folder."""
+    folder, name = os.path.split(filename)
+    kind, own, rest = name.partition(f"_{_OWN}")
+    return os.path.join(os.path.dirname(folder), f"{kind}_{rest}") if own else filename  # noqa: PTH118, PTH120
+
+
+def _counted_in(folder: Path) -> list[str]:
+    with contextlib.suppress(FileNotFoundError), os.scandir(folder) as entries:
+        return [entry.path for entry in entries if _COUNTED.fullmatch(entry.name) and _has_content(entry)]
+    return []  # somebody has removed the runtime directory
 
 
 def _has_content(entry: "os.DirEntry[str]") -> bool:
@@ -103,6 +130,7 @@ class _AllocatedDict(MmapedDict):
     """
 
     def __init__(self, filename: str, read_mode: bool = False) -> None:
+        filename = _place(filename)
         if read_mode or (not filename.endswith(f"_{FORK}.db") and _allocate(filename)):
             super().__init__(filename, read_mode)  # type: ignore[no-untyped-call]
             return

@@ -26,6 +26,7 @@ class Application(NamedTuple):
 APPLICATIONS = [
     Application("starlette", ["starlette"], "/", "hello from starlette"),
     Application("litestar", ["litestar"], "/", "hello from litestar"),
+    Application("exporter", ["starlette", "starlette_exporter"], "/", "hello from exporter"),
     Application("quart", ["quart"], "/", "hello from quart"),
     Application("sqladmin", ["fastapi", "sqladmin", "sqlalchemy[asyncio]"], "/admin/item/list", "Items"),
     Application(

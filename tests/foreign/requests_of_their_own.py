@@ -54,9 +54,30 @@ def use_litellm(url: str) -> None:
 
 
 def use_typical(url: str) -> None:
-    """An upload that is larger than many a default limit."""
+    """A large upload, and the metrics of prometheus-fastapi-instrumentator."""
     answer = httpx2.post(f"{url}/upload", files={"file": b"x" * 3_000_000}, timeout=SECONDS)
     assert answer.status_code == 200, answer.text
+    _require_counted(url, "/items", 'http_requests_total{handler="/items",method="GET",status="2xx"}')
+
+
+def use_exporter(url: str) -> None:
+    """The metrics of starlette_exporter."""
+    counter = 'starlette_requests_total{app_name="shop",method="GET",path="/",status_code="200"}'
+    _require_counted(url, "/", counter)
+
+
+def _require_counted(url: str, path: str, counter: str) -> None:
+    """That the application's own /metrics shows requests to all workers, and nothing of Coachman's."""
+    before = _value(url, counter)
+    for _ in range(20):  # each over a connection of its own
+        assert httpx2.get(url + path, timeout=SECONDS).status_code == 200
+    assert _value(url, counter) >= before + 20
+
+
+def _value(url: str, counter: str) -> float:
+    text = httpx2.get(f"{url}/metrics", timeout=SECONDS).text
+    assert "coachman_" not in text
+    return sum(float(line.rpartition(" ")[2]) for line in text.splitlines() if line.startswith(counter))
 
 
 USES: dict[str, Callable[[str], None]] = {
@@ -65,4 +86,5 @@ USES: dict[str, Callable[[str], None]] = {
     "mlflow": use_mlflow,
     "litellm": use_litellm,
     "typical": use_typical,
+    "exporter": use_exporter,
 }

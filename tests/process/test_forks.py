@@ -44,7 +44,7 @@ def test_children_of_every_kind_leave_the_worker_alone(forking: Service) -> None
     [slot] = forking.slots()
     assert (slot["state"], slot["pid"], slot["restarts"]) == ("ready", worker, 0), forking.log()
     assert f"[{worker}] [INFO] Worker in slot 0 drains" not in forking.log(), forking.log()
-    files = {path.name for path in Path(forking.environment["COACHMAN_RUNTIME_DIR"], "ops").glob("*.db")}
+    files = {path.name for path in Path(forking.environment["COACHMAN_RUNTIME_DIR"], "ops").rglob("*.db")}
     assert not any("fork" in name or name.count(".") > 1 for name in files), files
     forking.process.send_signal(signal.SIGTERM)
     assert forking.wait_end() == 0, forking.log()

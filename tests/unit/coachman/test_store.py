@@ -61,7 +61,7 @@ def samples(folder: Path) -> dict[str, float]:
 def run(folder: Path, *arguments: str) -> set[str]:
     """The names of the files that are left."""
     subprocess.run([sys.executable, "-c", PROGRAM, folder, *arguments], check=True, timeout=30)
-    return {path.name for path in (folder / "ops").iterdir()}
+    return {path.name for path in (folder / "ops/application").iterdir()}
 
 
 def test_a_slots_next_worker_and_the_next_generation_but_one_go_on_with_its_counts(tmp_path: Path) -> None:
@@ -113,6 +113,37 @@ def test_a_first_generation_begins_at_zero(tmp_path: Path) -> None:
     run(tmp_path)
 
     assert samples(tmp_path)["hits_total,a"] == 4
+
+
+def test_coachmans_metrics_are_not_among_those_that_an_application_publishes(tmp_path: Path) -> None:
+    program = """if True:
+        import os, sys
+        from pathlib import Path
+        from coachman.metrics import store
+        kept = store.keep(Path(sys.argv[1]))
+        from prometheus_client import CollectorRegistry, Counter, generate_latest
+        from prometheus_client.multiprocess import MultiProcessCollector
+        ours, theirs = Counter("coachman_things", "Ours.", ["of"]), Counter("things", "Theirs.", ["of"])
+        kept.become_master(1)
+        for slot in (0, 1):
+            if (child := os.fork()) == 0:
+                kept.become_worker(slot, 1)
+                ours.labels("a").inc()
+                theirs.labels("a").inc()
+                os._exit(0)
+            os.waitpid(child, 0)
+        registry = CollectorRegistry()
+        MultiProcessCollector(registry)
+        print(generate_latest(registry).decode())
+    """
+    done = subprocess.run(
+        [sys.executable, "-c", program, tmp_path], check=True, timeout=30, capture_output=True, text=True
+    )
+
+    assert 'things_total{of="a"} 2.0\n' in done.stdout
+    assert "coachman" not in done.stdout
+    assert samples(tmp_path) == {"things_total,a": 2, "coachman_things_total,a": 2}
+    assert {path.name for path in (tmp_path / "ops").glob("*.db")} == {"counter_0-1.db", "counter_1-1.db"}
 
 
 def refuse(*_: object) -> None:
