@@ -4,6 +4,7 @@ import os
 
 from coachman.hooks import Hooks
 from coachman.logs.gunicorn_logger import logger_class as logger_class_for
+from coachman.master import preload
 from coachman.metrics import store
 from coachman.settings import load_settings
 from coachman.system import stdio
@@ -13,7 +14,9 @@ from coachman.system.sockets import UNIX_SOCKET_UMASK
 
 settings = load_settings()
 stdio.make_nonblocking(copy_to=os.environ.pop(HANDOVER_LOG, ""))
-hooks = Hooks(settings, store.keep(settings.runtime_dir) if settings.metrics else None, take_notifier())
+made_at_import = preload.made_at_import(os.environ)
+counts_in = store.keep(settings.runtime_dir) if settings.metrics else None
+hooks = Hooks(settings, counts_in, take_notifier(), made_at_import)
 
 wsgi_app = (
     "coachman.system.app_loader:load"
@@ -30,7 +33,8 @@ keepalive = settings.keepalive_seconds
 timeout = settings.hang_seconds  # the order of all timeouts: docs/timeouts.md
 graceful_timeout = settings.kill_seconds
 
-preload_app = settings.preload  # with it a respawn forks what is loaded already: fast, and memory is shared
+# With it a respawn forks what is loaded already: fast, and memory is shared. See coachman/master/preload.py.
+preload_app = not made_at_import if settings.preload is None else settings.preload
 
 logger_class = logger_class_for(settings.log_format)
 accesslog = None  # Gunicorn's own, which its ASGI workers do not write: see COACHMAN_ACCESS_LOG

@@ -5,6 +5,7 @@ import functools
 import gc
 import importlib
 import os
+from collections.abc import Sequence
 from typing import Any
 
 import uvicorn
@@ -13,7 +14,7 @@ from gunicorn.arbiter import Arbiter
 from coachman.compiler.loading import announce as announce_compiled
 from coachman.compiler.loading import compile_loaded
 from coachman.logs import formatters
-from coachman.master import gunicorn_options, reexec, restart_policy
+from coachman.master import gunicorn_options, preload, reexec, restart_policy
 from coachman.master.announcement import Start, announce, docs_path
 from coachman.master.counts import Counts
 from coachman.master.reexec import ReexecContext
@@ -46,14 +47,26 @@ class Hooks:
 
     NAMES = ("on_starting", "when_ready", "pre_fork", "post_fork", "pre_exec", "on_exit")
 
-    def __init__(self, settings: ServerSettings, counts_in: Store | None, systemd: Notifier) -> None:
-        """`counts_in` is where metrics are counted, None where they are switched off."""
+    def __init__(
+        self,
+        settings: ServerSettings,
+        counts_in: Store | None,
+        systemd: Notifier,
+        made_at_import: Sequence[str],
+    ) -> None:
+        """`counts_in` is where metrics are counted, None where they are switched off.
+
+        `made_at_import` is known from an earlier load of the application: see master/preload.py.
+        """
         self._settings, self._store, self._systemd = settings, counts_in, systemd
+        self._made_at_import = made_at_import
         self._metrics: Metrics | None = None
 
     def on_starting(self, server: Any) -> None:
         """Runs in the master, before it listens. Until here it is Gunicorn's own arbiter."""
         settings = self._settings
+        if settings.preload is None and not self._made_at_import:
+            preload.start_again_if_needed(server.cfg.env_orig, app_loader.loaded.made_at_import)
         names = os.environ.get(LISTEN_FDNAMES, "") if sockets.are_inherited() else None
         _refuse_options(server, settings)
         if names is None:
@@ -88,7 +101,7 @@ class Hooks:
                 " LISTEN_FDNAMES must name each socket that is handed in, and --reuse-port is not supported."
             )
         _tell_application_of_exposure(server)
-        _announce(server)
+        _announce(server, self._made_at_import)
         settings = self._settings
         if server.cfg.preload_app:  # else each worker compiles what it loads
             announce_compiled(compile_loaded(server.app.wsgi(), settings.compile, settings.compile_leave))
@@ -159,7 +172,8 @@ def __getattr__(name: str) -> Any:
 @functools.cache
 def _hooks_of_a_copy() -> Hooks:
     settings = load_settings()
-    return Hooks(settings, store.keep(settings.runtime_dir) if settings.metrics else None, take_notifier())
+    counts_in = store.keep(settings.runtime_dir) if settings.metrics else None
+    return Hooks(settings, counts_in, take_notifier(), preload.made_at_import(os.environ))
 
 
 def _refuse_options(server: Any, settings: ServerSettings) -> None:
@@ -219,7 +233,7 @@ async def _nothing(scope: object, receive: object, send: object) -> None:
     """Stands for an application that each worker loads itself."""
 
 
-def _announce(server: Supervisor) -> None:
+def _announce(server: Supervisor, made_before: Sequence[str]) -> None:
     settings, is_loaded = server.settings, server.cfg.preload_app
     addresses = list(zip(server.listener_kinds, map(str, server.LISTENERS), strict=True))
     start = Start(
@@ -228,7 +242,7 @@ def _announce(server: Supervisor) -> None:
         os.getpid(),
         [address for kind, address in addresses if kind != sockets.OPS],
         docs_path(server.app.wsgi()) if is_loaded else "",
-        [address for kind, address in addresses if kind == sockets.OPS],
+        [address.replace("https:", "http:") for kind, address in addresses if kind == sockets.OPS],
     )
-    made = app_loader.loaded.made_at_import if is_loaded else []
-    announce(server.log.error_log, server.events, start, made)
+    made = app_loader.loaded.made_at_import if is_loaded else made_before
+    announce(server.log.error_log, server.events, start, made, is_preloaded=is_loaded)

@@ -35,6 +35,7 @@ def _runtime_dir() -> Path:
     return Path(os.environ.get("RUNTIME_DIRECTORY", "").partition(":")[0] or "var/run")
 
 
+BoolOrAuto = Annotated[bool | None, BeforeValidator(setting_values.unless_auto)]
 Address = Annotated[str, AfterValidator(setting_values.address)]
 
 
@@ -62,7 +63,7 @@ class ServerSettings(BaseSettings):
         pattern=r"^(/[\w.~!$&'()*+,;=:@-]+)*$",
         description="a path such as /api/v1, without a slash at its end, or nothing",
     )
-    preload: bool = Field(True, description="true or false")
+    preload: BoolOrAuto = Field(None, description="auto, true or false")
     compile: Literal["auto", "off", "require"] = Field("auto", description="auto, off or require")
     compile_leave: Annotated[tuple[str, ...], NoDecode, BeforeValidator(setting_values.names)] = Field(
         (), description="paths or endpoints' names, parted by commas"

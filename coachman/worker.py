@@ -24,7 +24,7 @@ from coachman.settings import ServerSettings, load_settings
 from coachman.state.scoreboard import Scoreboard, Slot
 from coachman.state.states import State
 from coachman.system.event_loop import loop_factory
-from coachman.system.process import STOP_SIGNALS, end_with_master
+from coachman.system.process import STOP_SIGNALS, end_with_master, reseed_random_numbers
 from coachman.system.sockets import OPS, kinds
 
 BOOT_FAILED = 1  # exit code

@@ -2,7 +2,8 @@
 
 import functools
 import inspect
-from collections.abc import Callable
+import sys
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -37,7 +38,7 @@ _HELP = {
     "factory": "Take MODULE:APP for a function that makes the application.",
     "env_file": "A file of NAME=VALUE lines, for the application and for these settings.",
     "root_path": "The path prefix that a proxy in front strips.",
-    "preload": "Import the application once and fork it, or once in each worker.",
+    "preload": "Import the application once and fork it, or in each worker; by itself what is safe.",
     "loop": "auto, uvloop, asyncio, rloop or MODULE:FACTORY.",
     "log_level": "debug, info, warning, error or critical.",
     "log_format": "auto, json or text.",
@@ -99,7 +100,7 @@ def _application() -> inspect.Parameter:
 def _option(name: str, field: FieldInfo) -> inspect.Parameter:
     panel = "Options" if name in _COMMON else "All other settings (docs/settings.md)"
     told = _HELP.get(name) or f"{field.description}."
-    if field.annotation is bool or name == "access_log":
+    if field.annotation in (bool, bool | None) or name == "access_log":
         switch = f"{flag(name)}/{flag(name).replace('--', '--no-', 1)}"
         return _parameter(name, bool | None, None, typer.Option(switch, help=told, rich_help_panel=panel))
     flags = (flag(name), *_OTHER_FLAGS.get(name, ()))

@@ -55,9 +55,18 @@ def _workers(settings: ServerSettings) -> str:
     return f"{count} workers, as told" if settings.workers else f"{count} workers ({decided_by})"
 
 
+def _print_made_at_import(found: list[str], *, is_shared: bool) -> None:
+    for made in found:
+        print(f"{import_effects.FOUND}{made}")
+    if found and is_shared:
+        print("Make it in the lifespan, or set COACHMAN_PRELOAD=auto.")
+    elif found:
+        print("So each worker will load the application itself, unless it is made in the lifespan.")
+
+
 def _show(configuration: Configuration) -> None:
     rows = [
-        (f"COACHMAN_{name.upper()}", str(value), configuration.source(name))
+        (f"COACHMAN_{name.upper()}", _shown(name, value), configuration.source(name))
         for name, value in configuration.settings
     ]
     if not configuration.settings.app and (found := app_finder.default_place(configuration.settings.app_dir)):
@@ -67,6 +76,12 @@ def _show(configuration: Configuration) -> None:
         print(f"{key:{widths[0]}}  {value:{widths[1]}}  {source}")
     for name in configuration.gunicorn.unused:
         print(f"gunicorn.conf.py: {name} is not used; see docs/migrating.md")
+
+
+def _shown(name: str, value: object) -> str:
+    if value is None:
+        return "auto" if name == "preload" else "not set"
+    return str(value)
 
 
 def _print_compiled(report: "Report") -> None:

@@ -10,6 +10,11 @@ from coachman import __version__
 from coachman.logs.formatters import TextFormatter
 from coachman.state.events import Events
 
+WITH_PRELOAD = "%s made at import %s. Make it in the lifespan, or set COACHMAN_PRELOAD=auto."
+WITHOUT_PRELOAD = (
+    "%s made at import %s. So each worker loads it itself, and a replacement takes as long as the import;"
+    " make it in the lifespan, or set COACHMAN_PRELOAD."
+)
 _BOLD, _PLAIN = "\033[1m", "\033[0m"
 
 
@@ -24,20 +29,19 @@ class Start(NamedTuple):
     ops: list[str]
 
 
-def announce(log: Logger, events: Events, start: Start, made_at_import: Sequence[str]) -> None:
+def announce(
+    log: Logger, events: Events, start: Start, made_at_import: Sequence[str], *, is_preloaded: bool
+) -> None:
     """Logs where the service listens and what it consists of. Runs in the master, once it listens.
 
-    `made_at_import` is what the application made while it was loaded and workers will not have.
+    `made_at_import` is what the application made while it was loaded and workers cannot share.
     """
     events.record("started", f"{start.workers}, master pid {start.master_pid}")
     is_text = bool(log.handlers) and isinstance(log.handlers[0].formatter, TextFormatter)
     log.info("%s", block(start, bold=_is_coloured()) if is_text else line(start))
-    for made in made_at_import:
-        log.warning(
-            "%s made at import %s. Make it in the lifespan, or set COACHMAN_PRELOAD=off.",
-            start.application,
-            made,
-        )
+    if made_at_import:
+        what = "; ".join(made_at_import)
+        log.warning(WITH_PRELOAD if is_preloaded else WITHOUT_PRELOAD, start.application, what)
 
 
 def block(start: Start, *, bold: bool) -> str:

@@ -9,14 +9,17 @@ import os
 import signal
 import subprocess
 import sys
+import tempfile
 from collections.abc import Sequence
 from pathlib import Path
 from typing import NamedTuple, NoReturn
 
+from coachman.master import preload
 from coachman.state.handover_files import log_path, note, take_offered_environment
 from coachman.system.environment_names import (
     HANDOVER_LOG,
     LISTEN_FDNAMES,
+    MADE_AT_IMPORT,
     RUNTIME_DIR,
     RUNTIME_DIRECTORY,
     WATCHDOG_PID,
@@ -60,18 +63,20 @@ def prepare(context: ReexecContext) -> None:
     environment = context.environment
     take_offered_environment(folder, environment)
     environment[HANDOVER_LOG] = str(log_path(folder))
+    environment.pop(MADE_AT_IMPORT, None)  # of the release before
     environment[LISTEN_FDNAMES] = ":".join(context.listener_kinds)
     if not Path(environment.get(RUNTIME_DIR) or environment.get(RUNTIME_DIRECTORY) or "").is_absolute():
         environment[RUNTIME_DIR] = str(folder)  # else that of the same name in the new release
     if WATCHDOG_PID in environment:
         environment[WATCHDOG_PID] = str(os.getpid())
     os.chdir(context.cwd)
-    _check(
+    said = _check(
         [context.python, "-m", "coachman", "check", *_flags(context.arguments)],
         environment,
         folder,
         context.check_seconds,
     )
+    preload.note_check(environment, said)
     _restore_activated(context.activated_files)
 
 
@@ -80,25 +85,37 @@ def _flags(arguments: Sequence[str]) -> Sequence[str]:
     return arguments[3:] if list(arguments[:3]) == ["-m", "coachman", "run"] else ()
 
 
-def _check(command: list[str], environment: dict[str, str], folder: Path, seconds: float) -> None:
-    """Runs `coachman check` of the new release, which is how releases of any version ask each other."""
+def _check(command: list[str], environment: dict[str, str], folder: Path, seconds: float) -> str:
+    """Runs `coachman check` of the new release, which is how releases of any version ask each other.
+
+    Returns what it printed.
+    """
     ours = os.getpid()
     try:
-        checked = subprocess.run(
-            command,
-            env=environment,
-            stdin=subprocess.DEVNULL,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.STDOUT,
-            timeout=seconds,
-            preexec_fn=lambda: end_with_master(ours),  # or an import that hangs would outlive us
-        )
+        # A file, not a pipe: whatever the application's import starts would keep a pipe open.
+        with tempfile.TemporaryFile() as output:
+            code = subprocess.run(
+                command,
+                env=environment,
+                stdin=subprocess.DEVNULL,
+                stdout=output,
+                stderr=subprocess.STDOUT,
+                timeout=seconds,
+                preexec_fn=lambda: end_with_master(ours),  # or an import that hangs would outlive us
+            ).returncode
+            output.seek(0)
+            said = output.read().decode(errors="replace").strip()
     except subprocess.TimeoutExpired:
         fail(f"The application was not loaded within {seconds:g} s; raise COACHMAN_BOOT_SECONDS.", folder)
     except OSError as error:
         fail(f"{command[0]}: {error.strerror}. The release has no virtual environment.", folder)
-    if checked.returncode:
-        fail(checked.stdout.decode(errors="replace").strip(), folder)
+    if code:
+        fail(said or f"`coachman check` ended with {_end(code)}, without a word.", folder)
+    return said
+
+
+def _end(code: int) -> str:
+    return f"exit code {code}" if code > 0 else signal.Signals(-code).name
 
 
 def fail(text: str, folder: Path) -> NoReturn:

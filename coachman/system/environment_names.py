@@ -5,6 +5,8 @@ Settings, which a person sets, are not among them: those are in settings.py. Who
     COACHMAN_EXPOSED       the master, for the application: the address that other machines can reach
     COACHMAN_WORKER_COUNT  the master, for the application: how many workers share a resource
     COACHMAN_HANDOVER_LOG  the old master, for the new one: the file that its first log lines are copied to
+    COACHMAN_MADE_AT_IMPORT the check of a release, or a master that starts again, for the master that starts:
+                           why each worker is to load the application itself
     COACHMAN_RUNTIME_DIR   the old master, for the new one, where the setting names a relative folder
     LISTEN_FDNAMES         systemd or the old master: which inherited socket is public and which is ops
     LISTEN_PID, LISTEN_FDS systemd, or Gunicorn in the old master: whose the inherited sockets are
@@ -18,6 +20,7 @@ Settings, which a person sets, are not among them: those are in settings.py. Who
 EXPOSED = "COACHMAN_EXPOSED"
 WORKER_COUNT = "COACHMAN_WORKER_COUNT"
 HANDOVER_LOG = "COACHMAN_HANDOVER_LOG"
+MADE_AT_IMPORT = "COACHMAN_MADE_AT_IMPORT"
 RUNTIME_DIR = "COACHMAN_RUNTIME_DIR"
 RUNTIME_DIRECTORY = "RUNTIME_DIRECTORY"  # systemd's, for a unit with RuntimeDirectory=
 LISTEN_FDNAMES = "LISTEN_FDNAMES"
@@ -32,7 +35,7 @@ WATCHDOG_USEC = "WATCHDOG_USEC"
 # Names that begin as settings do: of this module, and of the shop's settings until version 0.1.
 NO_SETTINGS = frozenset(
     {
-        *(EXPOSED, WORKER_COUNT, HANDOVER_LOG),
+        *(EXPOSED, WORKER_COUNT, HANDOVER_LOG, MADE_AT_IMPORT),
         *("COACHMAN_DATABASE_URL", "COACHMAN_DATABASE_CONNECTIONS", "COACHMAN_THREADS", "COACHMAN_DOCS"),
         *("COACHMAN_KEYS_FILE", "COACHMAN_KEYS_FOR", "COACHMAN_MAX_BODY_BYTES"),
         "COACHMAN_TEST_CACHE",  # of tests/vm

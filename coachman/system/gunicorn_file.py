@@ -1,5 +1,6 @@
 """The gunicorn.conf.py of a project that comes from Gunicorn: what of it holds for Coachman."""
 
+import inspect
 import runpy
 import sys
 import traceback
@@ -9,14 +10,15 @@ from typing import Any, NamedTuple
 
 NAME = "gunicorn.conf.py"
 OURS = "coachman.gunicorn_config"
-HOOKS = (
-    "on_starting",
-    "when_ready",
-    "pre_fork",
-    "post_fork",
-    "pre_exec",
-    "on_exit",
-)  # which Coachman has, too
+# Which Coachman has, too, and what each is called with.
+HOOKS = {
+    "on_starting": ("server",),
+    "when_ready": ("server",),
+    "pre_fork": ("server", "worker"),
+    "post_fork": ("server", "worker"),
+    "pre_exec": ("server",),
+    "on_exit": ("server",),
+}
 
 Convert = Callable[[Any], str | None]
 
@@ -87,6 +89,8 @@ def run(path: Path) -> dict[str, Any]:
     """The names that the file has made, less those of Python."""
     try:
         found = runpy.run_path(str(path))
+    except SystemExit as end:
+        raise SystemExit(f"{path.name} ended the program: sys.exit({end.code!r}).") from None
     except Exception as error:  # noqa: BLE001 - whatever the user's file raises ends in one sentence
         traceback.print_exception(error, limit=-1, file=sys.stderr)
         raise SystemExit(f"{path.name} failed: {type(error).__name__}: {error}") from None

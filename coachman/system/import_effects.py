@@ -1,12 +1,19 @@
 """What an application has made while it was imported, and forked workers will not have or must not share."""
 
+import contextlib
 import os
+import signal
 import stat
+import sys
 import threading
+import time
 from collections import Counter
 from pathlib import Path
 from typing import NamedTuple
 
+FOUND = "Made at import: "  # how a line of `coachman check` begins, for the master that asks it
+CHILDREN_SECONDS = 2.0  # for children of an import to end
+POLL_SECONDS = 0.02
 _SQLITE = b"SQLite format 3\0"
 
 
@@ -22,7 +29,7 @@ def snapshot() -> Snapshot:
     return Snapshot(
         frozenset(thread.ident or 0 for thread in threading.enumerate()),
         frozenset(_open_files()),
-        frozenset(_children()),
+        frozenset(children()),
     )
 
 
@@ -34,7 +41,7 @@ def since(before: Snapshot) -> list[str]:
     found += [f"{_counted(kind, n)}, which all workers would share" for kind, n in kinds.items() if kind]
     found += [
         f"the process {pid}, which is not a worker's child"
-        for pid in sorted(set(_children()) - before.children)
+        for pid in sorted(set(children()) - before.children)
     ]
     return found
 
@@ -59,11 +66,30 @@ def _is_open(file: int) -> bool:
     return True
 
 
-def _children() -> list[int]:
+def children() -> list[int]:
+    """The pids of this process's children; none where nobody knows."""
     try:
         return [int(pid) for pid in Path(f"/proc/self/task/{os.getpid()}/children").read_text().split()]
     except OSError:
         return []
+
+
+def end_children() -> None:
+    """Ends the processes that an import has started. One that does not end is left alone."""
+    for pid in children():
+        os.kill(pid, signal.SIGTERM)
+    ends_at = time.monotonic() + CHILDREN_SECONDS
+    with contextlib.suppress(ChildProcessError):  # raised when there is none
+        while time.monotonic() < ends_at:
+            if not os.waitpid(-1, os.WNOHANG)[0]:
+                time.sleep(POLL_SECONDS)
+
+
+def leave_threads() -> None:
+    """Ends this process now, with exit code 0, where a thread of an import would keep it for ever."""
+    if any(not one.daemon for one in threading.enumerate() if one is not threading.main_thread()):
+        sys.stdout.flush()
+        os._exit(0)
 
 
 def _kind(file: int) -> str:

@@ -29,6 +29,16 @@ def end_with_master(master_pid: int) -> None:
         os._exit(0)
 
 
+def reseed_random_numbers() -> None:
+    """Gives a fork random numbers of its own.
+
+    Python does so for `random`; NumPy's global generator would give each worker the same ones, and each
+    worker that replaces one again.
+    """
+    if numpy := sys.modules.get("numpy"):
+        numpy.random.seed()
+
+
 def leave(end: SystemExit) -> NoReturn:
     """Ends a forked process without tearing down every module, as multiprocessing does.
 

@@ -42,6 +42,11 @@ def names(value: object) -> object:
     return value
 
 
+def unless_auto(value: Any) -> Any:
+    """None, the value of a setting that decides for itself, where it says so."""
+    return None if isinstance(value, str) and value.lower() == "auto" else value
+
+
 def of_toml(value: Any) -> Any:
     """As the environment would have it: TOML has numbers and truths of its own, and lists."""
     return ",".join(map(str, value)) if isinstance(value, list) else value

@@ -3,6 +3,7 @@
 import os
 import signal
 import socket
+import textwrap
 from pathlib import Path
 
 import httpx2
@@ -163,6 +164,84 @@ def test_middleware_around_a_factory_is_refused_instead_of_answering_500_to_ever
     assert "create_app() takes 0 positional arguments but 3 were given" in service.log()
 
 
+MADE_AT_IMPORT = MAIN.replace('{"pid": os.getpid()}', '{"pid": os.getpid(), "loaded_in": LOADED_IN}').replace(
+    "app = FastAPI()", "app = FastAPI()\n    LOADED_IN = os.getpid()"
+)
+MAKING = (
+    MADE_AT_IMPORT
+    + """
+    import subprocess, threading
+    threading.Thread(target=lambda: None, name="made-at-import").start()
+    subprocess.Popen(["sleep", "60"])
+    threading.Thread(target=threading.Event().wait, name="my-scheduler").start()
+"""
+)
+
+
+def test_what_workers_cannot_share_is_loaded_in_each_and_told_in_one_line(tmp_path: Path) -> None:
+    service = Foreground(tmp_path, "-w", "2", **{"main.py": MAKING})
+    with running(service):
+        line = next(line for line in service.log().splitlines() if "made at import" in line)
+        assert "the thread my-scheduler, which no worker will have; the process" in line
+        assert "So each worker loads it itself, and a replacement takes as long as the import" in line
+        assert service.log().count("made at import") == 1
+        answer = httpx2.get(service.url).json()
+        assert answer["loaded_in"] == answer["pid"]
+        assert f"master pid {service.process.pid}" in service.log(), "it has started again as another process"
+        assert set(children(service.process.pid)) == service.worker_pids(), (
+            "the first import has left a child"
+        )
+
+        checked = service.ask("check").stdout
+        assert "Made at import: the thread my-scheduler, which no worker will have\n" in checked
+        assert "So each worker will load the application itself" in checked
+
+        service.wait_settled()
+        done = service.ask("handover")
+        assert "Generation 2 serves" in done.stdout, done.stderr + service.log()
+        assert service.log().count("made at import") == 2
+        answer = httpx2.get(service.url).json()
+        assert answer["loaded_in"] == answer["pid"]
+
+        (service.folder / "main.py").write_text(textwrap.dedent(MADE_AT_IMPORT))
+        service.wait_settled()
+        done = service.ask("handover")
+        assert "Generation 3 serves" in done.stdout, done.stderr + service.log()
+        assert service.log().count("made at import") == 2, "a release that has been mended is preloaded"
+        answer = httpx2.get(service.url).json()
+        assert answer["loaded_in"] != answer["pid"]
+
+
+def test_preload_that_was_asked_for_is_kept_and_what_it_breaks_is_named(tmp_path: Path) -> None:
+    with running(Foreground(tmp_path, "-w", "1", "--preload", **{"main.py": MAKING})) as service:
+        answer = httpx2.get(service.url).json()
+        assert answer["loaded_in"] == service.process.pid
+        assert "set COACHMAN_PRELOAD=auto." in service.log()
+
+
+def children(pid: int) -> list[int]:
+    return [int(child) for child in Path(f"/proc/{pid}/task/{pid}/children").read_text().split()]
+
+
+def test_workers_that_share_an_import_have_random_numbers_of_their_own(tmp_path: Path) -> None:
+    main = "import random, uuid\nimport numpy\n" + textwrap.dedent(MAIN).replace(
+        '{"pid": os.getpid()}', '{"pid": os.getpid(), "numbers": NUMBERS}'
+    )
+    main += "\nNUMBERS = []\n\n@app.on_event('startup')\ndef draw():\n"
+    main += "    NUMBERS[:] = [random.random(), str(uuid.uuid4()), float(numpy.random.rand())]\n"
+    with running(Foreground(tmp_path, "-w", "2", "--preload", **{"main.py": main})) as service:
+        found: dict[int, tuple[object, ...]] = {}
+
+        def both_have_answered() -> bool:
+            answer = httpx2.get(service.url).json()
+            found[answer["pid"]] = tuple(answer["numbers"])
+            return len(found) == 2
+
+        assert wait_until(both_have_answered), found
+    first, second = found.values()
+    assert all(one != other for one, other in zip(first, second, strict=True)), found
+
+
 def test_without_preload_the_application_is_loaded_in_each_worker_and_all_else_holds(tmp_path: Path) -> None:
     main = (
         MAIN
@@ -191,7 +270,10 @@ def test_without_preload_a_worker_that_cannot_load_the_application_says_why(tmp_
     service = Foreground(tmp_path, "main:nope", "-w", "1", "--no-preload")
     with running(service, ready=False):
         assert service.wait_end() == 3, service.log()
-    assert "COACHMAN_APP=main:nope: main has no application named nope." in service.log()
+    assert (
+        "COACHMAN_APP=main:nope: main has no application named nope; it has app: name main:app."
+        in service.log()
+    )
 
 
 def test_values_of_a_gunicorn_conf_py_hold_and_its_hooks_run_after_ours(tmp_path: Path) -> None:
