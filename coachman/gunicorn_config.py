@@ -26,6 +26,7 @@ worker_class = "coachman.worker.Worker"
 workers = settings.worker_count()[0]
 
 bind = [settings.bind, settings.ops_bind]
+certfile, keyfile = settings.certfile, settings.keyfile
 backlog = 2048
 umask = UNIX_SOCKET_UMASK  # else everybody on the machine may speak to a unix socket, past the proxy
 keepalive = settings.keepalive_seconds

@@ -20,6 +20,7 @@ from coachman.master.counts import Counts
 from coachman.master.reexec import ReexecContext
 from coachman.master.supervisor import Supervisor, SupervisorContext
 from coachman.master.takeover import Takeover
+from coachman.master.tls_options import tls_of
 from coachman.metrics import store
 from coachman.metrics.counters import Metrics
 from coachman.metrics.store import Store
@@ -183,6 +184,7 @@ def _refuse_options(server: Any, settings: ServerSettings) -> None:
             f"--worker-class {server.cfg.worker_class_str} is refused: gunicorn.conf.py is Coachman's, which"
             " supervises coachman.worker.Worker alone."
         )
+    tls_of(server.cfg)
     if sentence := gunicorn_options.refusal(server.cfg, settings):
         raise SystemExit(sentence)
 

@@ -79,6 +79,8 @@ class ServerSettings(BaseSettings):
         description="a whole number from 0 to 65535",
     )
     uds: str | None = Field(None, description="the path of a unix socket")
+    certfile: str | None = Field(None, description="the path of a certificate in PEM form")
+    keyfile: str | None = Field(None, description="the path of the certificate's key in PEM form")
     ops_bind: Address = Field("127.0.0.1:9100", description="HOST:PORT, [IPV6]:PORT or unix:/PATH")
     workers: int | None = Field(
         None,

@@ -33,6 +33,7 @@ from coachman.system.environment_names import EXPOSED, WORKER_COUNT
 from coachman.system.event_loop import loop_factory
 from coachman.system.process import START_FAILED
 from coachman.system.sockets import beyond_loopback, open_socket
+from coachman.system.tls import Tls, make_tls
 
 LOOK_SECONDS = 0.5
 
@@ -52,6 +53,7 @@ def run() -> None:
     announce(compile_loaded(application, settings.compile, settings.compile_leave))
     make_loop = loop_factory(settings.loop)
     config = uvicorn.Config(application, log_config=None, **uvicorn_options(settings))
+    tls = make_tls(settings.certfile, settings.keyfile)
     public = open_socket("COACHMAN_BIND", settings.bind)
     ops = open_socket("COACHMAN_OPS_BIND", settings.ops_bind)
     _tell_application(beyond_loopback(public))
@@ -64,7 +66,7 @@ def run() -> None:
         log.warning("COACHMAN_WORKERS=%s is not used: this is one process; run more", settings.workers)
     try:
         with asyncio.Runner(loop_factory=make_loop) as runner:
-            exit_code = runner.run(_serve(application, config, settings, context, events, public, ops))
+            exit_code = runner.run(_serve(application, config, settings, context, events, tls, public, ops))
     except SystemExit:  # Uvicorn's way to say that the start-up failed
         log.error("The application did not start; nothing is served.")
         sys.exit(START_FAILED)
@@ -79,13 +81,16 @@ async def _serve(
     settings: ServerSettings,
     context: ProcessContext,
     events: Events,
+    tls: Tls | None,
     public: socket.socket,
     ops: socket.socket,
 ) -> int:
     scoreboard = context.scoreboard
     assert scoreboard is not None
     watch = functools.partial(_watch, scoreboard, events, History(settings.runtime_dir, 1))
-    return await serve(application, config, settings, context, public=[public], ops=[ops], watch=watch)
+    return await serve(
+        application, config, settings, context, public=[public], ops=[ops], tls=tls, watch=watch
+    )
 
 
 async def _watch(scoreboard: Scoreboard, events: Events, history: History) -> None:

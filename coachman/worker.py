@@ -16,6 +16,7 @@ from gunicorn.workers.base import Worker as GunicornWorker
 
 from coachman.compiler.loading import announce, compile_loaded
 from coachman.logs import gunicorn_logger
+from coachman.master.tls_options import tls_of
 from coachman.metrics.counters import Metrics
 from coachman.metrics.store import Store
 from coachman.serving import forked_child
@@ -54,6 +55,7 @@ class Worker(GunicornWorker):
         """Gunicorn passes `arguments`; the on_starting hook binds the settings that the master has read."""
         self.settings = settings or _settings_of_plain_gunicorn()
         super().__init__(*arguments)
+        self.tls = tls_of(self.cfg)
         gunicorn_logger.attach_uvicorn(self.log.error_log)
         self.config = uvicorn.Config(
             None,  # type: ignore[arg-type]  # serve() names it
@@ -120,7 +122,14 @@ class Worker(GunicornWorker):
             hold_seconds = context.hold_seconds
         public, ops = self._listeners()
         return await serve(
-            self.wsgi, self.config, self.settings, process, public=public, ops=ops, hold_seconds=hold_seconds
+            self.wsgi,
+            self.config,
+            self.settings,
+            process,
+            public=public,
+            ops=ops,
+            tls=self.tls,
+            hold_seconds=hold_seconds,
         )
 
     async def _notify(self) -> None:

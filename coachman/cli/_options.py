@@ -18,6 +18,8 @@ Given = dict[str, str]  # of settings, as the environment would have them
 _OTHER_FLAGS = {
     "workers": ("-w",),
     "bind": ("-b",),
+    "certfile": ("--ssl-certfile",),
+    "keyfile": ("--ssl-keyfile",),
     "trusted_proxies": ("--forwarded-allow-ips",),
     "keepalive_seconds": ("--timeout-keep-alive", "--keep-alive"),
     "drain_seconds": ("--timeout-graceful-shutdown", "--graceful-timeout"),
@@ -27,6 +29,7 @@ _OTHER_FLAGS = {
 _COMMON = (
     *("host", "port", "bind", "uds", "workers", "app_dir", "factory", "env_file", "root_path"),
     *("preload", "loop", "log_level", "log_format", "access_log", "trusted_proxies", "ops_bind"),
+    *("certfile", "keyfile"),
 )
 _HELP = {
     "host": "The host to listen on; 0.0.0.0 for all IPv4 addresses of this machine.",

@@ -10,12 +10,10 @@ from coachman.cli._options import Given, with_options
 from coachman.compiler.loading import compile_loaded
 from coachman.settings import ServerSettings, misspelled_settings
 from coachman.state import runtime_dir
-from coachman.system import app_finder, app_loader
+from coachman.system import app_finder, app_loader, import_effects
 from coachman.system.event_loop import loop_factory
 from coachman.system.sockets import are_handed_in, parse_address, require_free
-
-if TYPE_CHECKING:
-    from coachman.compiler import Report
+from coachman.system.tls import make_tls
 
 if TYPE_CHECKING:
     from coachman.compiler import Report
@@ -31,6 +29,7 @@ def check(application: str, given: Given, *, show: Annotated[bool, typer.Option(
     if show:
         _show(configuration)
     loop_factory(settings.loop)
+    make_tls(settings.certfile, settings.keyfile)
     refuse_taken(settings)
     application = app_loader.load(settings.app, str(settings.app_dir), factory=settings.factory)
     report = compile_loaded(application, settings.compile, settings.compile_leave)

@@ -9,11 +9,16 @@ import logging
 import socket
 import ssl
 from collections.abc import Callable
+from typing import Any
 
 from coachman.serving.balance import ConnectionShare
+from coachman.system.tls import Tls
 
 MAX_BATCH = 16  # connections of a burst accepted before the loop turns to those that it has
 LOOK_SECONDS = 0.001  # while one waits: between two looks at who has less to do
+HANDSHAKE_SECONDS = 10.0  # of TLS; an honest client needs some tenths
+MAX_HANDSHAKES = 500  # at a time, in one worker: behind them a connection counts, and has deadlines
+TLS_SHUTDOWN_SECONDS = 2.0  # for the peer's part of the end of a connection
 RETRY_SECONDS = 0.5  # where the process or the machine has no room for another connection
 _CLIENT_GONE = (ConnectionError, InterruptedError, ssl.SSLError, TimeoutError)
 
@@ -25,6 +30,17 @@ def is_supported(loop: asyncio.AbstractEventLoop) -> bool:
     return isinstance(loop, asyncio.SelectorEventLoop) or type(loop).__module__.startswith("uvloop")
 
 
+def tls_options(tls: Tls | None) -> dict[str, Any]:
+    """What an event loop is told of TLS."""
+    if tls is None:
+        return {}
+    return {
+        "ssl": tls.context,
+        "ssl_handshake_timeout": HANDSHAKE_SECONDS,
+        "ssl_shutdown_timeout": TLS_SHUTDOWN_SECONDS,
+    }
+
+
 class FairListener:
     """A listening socket of any family: what Uvicorn needs of the server that `loop.create_server` makes."""
 
@@ -33,13 +49,15 @@ class FairListener:
         listener: socket.socket,
         protocol: Callable[[], asyncio.BaseProtocol],
         share: ConnectionShare,
-        tls: ssl.SSLContext | None,
+        tls: Tls | None,
     ) -> None:
         listener.setblocking(False)
         self._loop = asyncio.get_running_loop()
-        self._listener, self._protocol, self._share, self._tls = listener, protocol, share, tls
+        self._listener, self._protocol, self._share = listener, protocol, share
+        self._tls = tls_options(tls)
         self._timer: asyncio.TimerHandle | None = None
         self._paused_until = 0.0  # by the loop's clock
+        self._handshakes: set[asyncio.Task[None]] = set()  # of TLS
         self._is_burst = False  # the last time there was no end of them: to ask for one more costs a call
         self._is_serving = True
         self._is_accepting = True
@@ -101,15 +119,21 @@ class FairListener:
             self._report_failure(error)
             return False
         self._is_accepting = True
+        if self._tls and len(self._handshakes) >= MAX_HANDSHAKES:
+            connection.close()
+            return True
         self._share.accepting()
         # As in asyncio's own listener nothing here holds the task: what it waits for does.
-        self._loop.create_task(self._attach(connection))
+        task = self._loop.create_task(self._attach(connection))
+        if self._tls:
+            self._handshakes.add(task)
+            task.add_done_callback(self._handshakes.discard)
         return True
 
     async def _attach(self, connection: socket.socket) -> None:
         """Makes the connection's transport and protocol, which adds itself to the share's connections."""
         try:
-            await self._loop.connect_accepted_socket(self._protocol, connection, ssl=self._tls)
+            await self._loop.connect_accepted_socket(self._protocol, connection, **self._tls)
         except _CLIENT_GONE:
             self._give_up(connection)
         except Exception:

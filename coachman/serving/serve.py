@@ -29,9 +29,11 @@ from coachman.serving.request_timeout import RequestTimeout
 from coachman.serving.requests.observer import Observer
 from coachman.serving.server import Server
 from coachman.serving.tasks import SharedTasks
+from coachman.serving.tls_renewal import renew_when_changed
 from coachman.serving.uvicorn_versions import websocket_protocol
 from coachman.settings import ServerSettings
 from coachman.state.scoreboard import Scoreboard, Slot
+from coachman.system.tls import Tls
 
 FLUSH_SECONDS = 0.1
 
@@ -75,6 +77,7 @@ async def serve(
     *,
     public: list[socket.socket],
     ops: list[socket.socket],
+    tls: Tls | None,
     hold_seconds: float = 0,
     watch: Callable[[], Coroutine[Any, Any, None]] | None = None,
 ) -> int:
@@ -92,13 +95,15 @@ async def serve(
     config.http = functools.partial(HttpProtocol, table=table)  # type: ignore[assignment]  # a factory will do
     config.load()
     ops_server = OpsServer(OpsApp(scoreboard, store, public, settings.runtime_dir), scoreboard)
-    server = Server(config, settings, slot, ops_server, share=share, hold_seconds=hold_seconds)
+    server = Server(config, settings, slot, ops_server, tls=tls, share=share, hold_seconds=hold_seconds)
     config.lifespan_class = functools.partial(
         Lifespan, application=application, has_ended=server.lifespan_has_ended
     )
     ForkedChild(slot, [*public, *ops], lambda: [*open_transports(server), *open_transports(ops_server)])
     tasks = SharedTasks(server.task_has_died)
     tasks.start("heartbeat", Heartbeat(slot, server, master_pid, table, metrics, share).run())
+    if tls is not None:
+        tasks.start("renewal of the certificate", renew_when_changed(tls))
     if rebalancer is not None:
         tasks.start("rebalancing of connections", rebalancer.run())
     if watch is not None:

@@ -21,6 +21,7 @@ from coachman.settings import ServerSettings
 from coachman.state.scoreboard import Slot
 from coachman.state.states import LIFESPAN_ENDED_EXIT_CODE, TASK_DIED_EXIT_CODE, State
 from coachman.state.view import is_stable
+from coachman.system.tls import Tls
 
 log = logging.getLogger("coachman.serving")
 
@@ -40,15 +41,18 @@ class Server(uvicorn.Server):
         slot: Slot | None,
         ops: OpsServer,
         *,
+        tls: Tls | None = None,
         share: ConnectionShare | None = None,
         hold_seconds: float = 0,
     ) -> None:
-        """`share`: of the connections that it accepts in turn with other workers; None where it is alone.
+        """`tls`: what the sockets are encrypted with.
+
+        `share`: of the connections that it accepts in turn with other workers; None where it is alone.
 
         `hold_seconds`: for how long nothing is accepted after the application's start-up has ended.
         """
         super().__init__(config)
-        self._share = share
+        self._share, self._tls = share, tls
         if share is not None:
             self.server_state.connections = share.connections
         self._settings, self._slot, self._ops = settings, slot, ops
@@ -146,9 +150,9 @@ class Server(uvicorn.Server):
     async def _listen(self, listener: socket.socket) -> Any:
         loop = asyncio.get_running_loop()
         if self._share is not None and accept.is_supported(loop):
-            return accept.FairListener(listener, self._protocol, self._share, self.config.ssl)
+            return accept.FairListener(listener, self._protocol, self._share, self._tls)
         return await loop.create_server(
-            self._protocol, sock=listener, ssl=self.config.ssl, backlog=self.config.backlog
+            self._protocol, sock=listener, backlog=self.config.backlog, **accept.tls_options(self._tls)
         )
 
     def _protocol(self) -> asyncio.Protocol:

@@ -63,6 +63,8 @@ _SETTINGS: dict[str, tuple[str, Convert]] = {
     "accesslog": ("access_log", lambda value: "on" if value else None),
     "preload_app": ("preload", _switch),
     "forwarded_allow_ips": ("trusted_proxies", _text),
+    "certfile": ("certfile", _text),
+    "keyfile": ("keyfile", _text),
     "limit_request_line": ("target_bytes", _above_zero),
     "limit_request_fields": ("head_fields", _above_zero),
 }

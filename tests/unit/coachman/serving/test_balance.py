@@ -302,7 +302,8 @@ def test_a_client_that_speaks_no_tls_costs_its_connection_alone(
 ) -> None:
     async def body() -> None:
         listener, owner = listening("tcp", tmp_path), share(LoadTable(3), 0)
-        fair = FairListener(listener, lambda: Echo(owner), owner, ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER))
+        tls = SimpleNamespace(context=ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER))
+        fair = FairListener(listener, lambda: Echo(owner), owner, tls)  # type: ignore[arg-type]
         running = asyncio.get_running_loop()
         client = socket.create_connection(listener.getsockname())
         client.setblocking(False)

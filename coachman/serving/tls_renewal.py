@@ -1,0 +1,26 @@
+"""Takes a renewed certificate without a restart, as certbot and acme.sh write it. Runs in the worker."""
+
+import asyncio
+import logging
+
+from coachman.system.tls import Tls, TlsError
+
+LOOK_SECONDS = 2.0
+
+log = logging.getLogger("coachman.serving")
+
+
+async def renew_when_changed(tls: Tls) -> None:
+    """Looks at the files until it is cancelled."""
+    while True:
+        renew(tls)
+        await asyncio.sleep(LOOK_SECONDS)
+
+
+def renew(tls: Tls) -> None:
+    """Loads the files where they have changed. What cannot be loaded is told once, and changes nothing."""
+    try:
+        if tls.renew():
+            log.info("The certificate has been renewed: new connections get it")
+    except TlsError as error:
+        log.error("The certificate has changed and is not taken; the one before it serves on. %s", error)
