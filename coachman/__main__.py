@@ -1,5 +1,7 @@
 """The entry point of the `coachman` command: what operates a service, and what becomes one."""
 
+import os
+
 from coachman.cli import cli
 from coachman.cli._configuration import configure
 from coachman.cli._options import Given, with_options
@@ -44,6 +46,10 @@ def serve(application: str, given: Given) -> None:
 
 def main() -> None:
     """Runs the command."""
+    try:
+        os.getcwd()  # noqa: PTH109 - not resolved, as elsewhere
+    except FileNotFoundError:
+        raise SystemExit("The present folder has been removed; change to another one.") from None
     cli(prog_name="coachman")
 
 

@@ -41,9 +41,15 @@ class Master(BaseApplication):
         else:
             theirs = self._values_of(self._from_project.values)
         for name, value in theirs.items():
-            self.cfg.set(name, self._with_ops(value, gunicorn_config) if name == "bind" else value)
+            self._set(name, self._with_ops(value, gunicorn_config) if name == "bind" else value)
         for name, hook in self._from_project.hooks.items():
             self.cfg.set(name, _one_after_the_other(ours[name], hook))
+
+    def _set(self, name: str, value: Any) -> None:
+        try:
+            self.cfg.set(name, value)
+        except (TypeError, ValueError) as error:
+            raise SystemExit(f"{gunicorn_file.NAME}: {name}={value!r} is refused: {error}.") from None
 
     def load(self) -> Any:
         """The application. Called in the master, or in each worker where preload is off."""

@@ -69,6 +69,22 @@ class Worker(GunicornWorker):
             **uvicorn_options(self.settings),
         )
 
+    @staticmethod
+    def check_config(cfg: Any, log: Any) -> None:
+        """Called once by a master that has not read our configuration, when it listens.
+
+        One that has calls its worker class by another name: see the on_starting hook.
+        """
+        log.warning(
+            "This master has not read Coachman's configuration: it has no supervision, handover or status"
+            " page. Start it with `coachman run %s`, or with `gunicorn -c python:coachman.gunicorn_config`.",
+            cfg.wsgi_app or "MODULE:APP",
+        )
+
+    def init_process(self) -> None:
+        reseed_random_numbers()
+        super().init_process()
+
     def init_signals(self) -> None:
         """In the place of Gunicorn's, whose handlers would hide from an application how its children end."""
         for signum in self.SIGNALS:

@@ -39,7 +39,7 @@ def configure(application: str, given: Given) -> Configuration:
     """Reads everything, or ends the process with one sentence. `given` are the flags."""
     environment = os.environ
     given = given | ({"app": application} if application else {})
-    sources = {name: flag(name) if name != "app" else "argument" for name in given}
+    sources = {name: flag(name) if name != "app" else "MODULE:APP" for name in given}
     _set(environment, _without_parts(given, environment))
     sources |= _read_env_file(environment)
     folder = Path.cwd()

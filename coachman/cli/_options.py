@@ -47,15 +47,32 @@ _HELP = {
     "log_format": "auto, json or text.",
     "access_log": "A line for each request; when not given, for slow and failed ones.",
     "trusted_proxies": "Whose X-Forwarded-For is believed: addresses or networks, or *.",
+    "certfile": "Serve https with this certificate, in PEM form; a renewed one is taken without a restart.",
+    "keyfile": "The key of --certfile, where it is not in the same file.",
     "ops_bind": "Where the status page, /readyz and /metrics are served.",
 }
-_REFUSED = {
-    "reload": (("--reload",), bool, "`coachman run` does not reload; `coachman dev` does."),
-    "worker_class": (
-        ("--worker-class", "-k"),
+_IN_THE_FILE = "is refused: set it in gunicorn.conf.py, which is read from this folder."
+_DECIDED = "is refused: it is decided here; leave it away (docs/migrating.md)."
+# Of Uvicorn's and Gunicorn's command lines: (flags, kind), and what to do instead.
+_REFUSED: dict[tuple[tuple[str, ...], type], str] = {
+    (("--reload",), bool): "is refused: `coachman dev` starts anew when a file changes.",
+    (("--worker-class", "-k"), str): "is refused: Coachman's own worker serves; leave it away.",
+    (("--proxy-headers",), bool): "is refused: name the proxy with --forwarded-allow-ips.",
+    (("--limit-concurrency", "--worker-connections"), str): "is refused: --connections is the limit.",
+    (("--threads",), str): "is refused: a worker has one event loop; set --workers.",
+    (("--log-config",), str): "is refused: --log-level and --log-format are for Coachman's lines, and the"
+    " application sets up its own.",
+    (("--fd",), str): "is refused: systemd hands sockets in (docs/deploy.md).",
+    (("--ssl-keyfile-password",), str): "is refused: decrypt the key (openssl pkey -in KEY -out KEY).",
+    (("--config", "-c"), str): "is refused: gunicorn.conf.py is read from this folder.",
+    (("--http", "--ws", "--interface", "--lifespan", "--backlog"), str): _DECIDED,
+    (("--daemon", "-D"), bool): "is refused: run it under systemd (docs/deploy.md), or end the line with &.",
+    (("--pid", "-p", "--user", "-u", "--group", "-g", "--name", "-n", "--umask"), str): _IN_THE_FILE,
+    (("--ssl-ca-certs", "--ca-certs", "--ssl-ciphers", "--ciphers"), str): _IN_THE_FILE,
+    (
+        ("--access-logfile", "--error-logfile", "--log-file"),
         str,
-        "--worker-class is refused: Coachman's own worker serves; leave it away.",
-    ),
+    ): "is refused: the log goes to standard error, with --access-log each request too.",
 }
 
 
@@ -67,9 +84,9 @@ def with_options(command: Callable[..., None]) -> Callable[..., None]:
 
     @functools.wraps(command)
     def parsed(application: str, **options: Any) -> None:
-        for name, (_, _, sentence) in _REFUSED.items():
-            if options[name]:
-                raise SystemExit(sentence)
+        for number, ((flags, _), sentence) in enumerate(_REFUSED.items()):
+            if options[f"refused_{number}"]:
+                raise SystemExit(f"{_written(flags)} {sentence}")
         command(application, _given(options), **{one.name: options[one.name] for one in own})
 
     own = [one for one in inspect.signature(command).parameters.values() if one.kind is one.KEYWORD_ONLY]
@@ -80,8 +97,8 @@ def with_options(command: Callable[..., None]) -> Callable[..., None]:
         *(one.replace(kind=one.POSITIONAL_OR_KEYWORD) for one in own),
         *(_option(name, fields[name]) for name in names),
         *(
-            _parameter(name, kind | None, None, typer.Option(*flags, hidden=True))
-            for name, (flags, kind, _) in _REFUSED.items()
+            _parameter(f"refused_{number}", kind | None, None, typer.Option(*flags, hidden=True))
+            for number, (flags, kind) in enumerate(_REFUSED)
         ),
     ]
     parsed.__signature__ = inspect.Signature(parameters)  # type: ignore[attr-defined]
@@ -92,6 +109,12 @@ def with_options(command: Callable[..., None]) -> Callable[..., None]:
 def flag(name: str) -> str:
     """The option of a setting, as it is shown."""
     return f"--{name.replace('_', '-')}"
+
+
+def _written(flags: Sequence[str]) -> str:
+    """Which of the flags the command line has."""
+    words = [word.partition("=")[0] for word in sys.argv]
+    return next((one for one in flags if one in words), flags[0])
 
 
 def _application() -> inspect.Parameter:

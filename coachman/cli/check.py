@@ -35,12 +35,14 @@ def check(application: str, given: Given, *, show: Annotated[bool, typer.Option(
     report = compile_loaded(application, settings.compile, settings.compile_leave)
     name, made_at_import = app_loader.loaded
     print(f"{name} loads; {_workers(settings)}; public {settings.bind}, operations {settings.ops_bind}")
-    if report is not None and report.routes:
+    if report is not None and any(route.kind == "api" for route in report.routes):
         _print_compiled(report)
-    for made in made_at_import if settings.preload else []:
-        print(f"Made at import: {made}. Make it in the lifespan, or set COACHMAN_PRELOAD=off.")
+    if settings.preload is not False:
+        _print_made_at_import(made_at_import, is_shared=bool(settings.preload))
     if settings.workers and "WEB_CONCURRENCY" in os.environ and "COACHMAN_WORKERS" in os.environ:
         print("COACHMAN_WORKERS is set, so WEB_CONCURRENCY is not used.")
+    import_effects.end_children()
+    import_effects.leave_threads()
 
 
 def refuse_taken(settings: ServerSettings) -> None:

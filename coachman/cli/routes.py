@@ -1,27 +1,25 @@
 """`coachman routes`: which routes the application has, and which are compiled."""
 
-import sys
-from pathlib import Path
 from typing import Annotated
 
 import typer
 
+from coachman.cli._configuration import configure
+from coachman.cli._options import Given, with_options
 from coachman.compiler.loading import compile_loaded
-from coachman.settings import load_settings
-from coachman.system.app_loader import load
+from coachman.system import app_loader
+
+SOURCE = typer.Option(help="Print the compiled function of a route: its path, or its endpoint's name.")
 
 
-def routes(
-    source: Annotated[
-        str, typer.Option(help="Print the compiled function of a route: its path, or its endpoint's name.")
-    ] = "",
-) -> None:
+@with_options
+def routes(application: str, given: Given, *, source: Annotated[str, SOURCE] = "") -> None:
     """List the application's routes: method, path, compiled or the reason why not, and the endpoint."""
-    sys.path.insert(0, str(Path.cwd()))
-    settings = load_settings()
-    report = compile_loaded(load(settings.app), "auto", settings.compile_leave)
+    settings = configure(application, given).settings
+    found = app_loader.load(settings.app, str(settings.app_dir), factory=settings.factory)
+    report = compile_loaded(found, "auto", settings.compile_leave)
     if report is None:
-        raise SystemExit(f"{settings.app} is not compiled: FastAPI is not installed.")
+        raise SystemExit(f"{app_loader.loaded.name} is not compiled: FastAPI is not installed.")
     if source:
         text = report.source_of(source)
         if text is None:

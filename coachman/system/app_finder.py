@@ -20,6 +20,7 @@ class Reference(NamedTuple):
     attribute: str  # empty where the module is to be searched
     is_called: bool
     folder: Path  # from which the module is imported
+    file: Path | None = None  # where one was named
 
 
 def refer(name: str, folder: Path) -> Reference:
@@ -42,7 +43,7 @@ def _refer_to_file(path: Path, attribute: str, is_called: bool) -> Reference:
         folder = folder.parent
     if parts[-1] == "__init__":
         parts.pop()
-    return Reference(".".join(parts), attribute, is_called, folder)
+    return Reference(".".join(parts), attribute, is_called, folder, path)
 
 
 def default_place(folder: Path) -> str | None:
@@ -73,11 +74,13 @@ def is_factory(value: Any) -> bool:
 def flaw(value: Any) -> str:
     """Why this object cannot be served as an ASGI application, to end a sentence with; or nothing."""
     if not callable(value):
-        return f"is not an application but a {type(value).__name__}"
+        return f"is not an application: it is of type {type(value).__name__}"
     if inspect.isclass(value):
         return "is a class; name an instance of it, or a function that makes one"
     if is_factory(value):
         return "is a function without arguments, so a factory; name it with () or --factory"
+    if inspect.iscoroutinefunction(value) and not _parameters(value):
+        return "is an async function without arguments; a factory is a plain function"
     # What an instance or a middleware is called with; a function is called itself.
     called = value if inspect.isroutine(value) else type(value).__call__
     least, takes_any = _positional(called)
@@ -90,7 +93,11 @@ def flaw(value: Any) -> str:
             "takes two arguments, as a WSGI application does (Flask, Django's wsgi.py); Coachman serves ASGI:"
             " wrap it, for example in a2wsgi.WSGIMiddleware"
         )
-    return f"takes {least - bound} arguments, not ASGI's three (scope, receive, send)"
+    return f"takes {_arguments(least - bound)}, not ASGI's three (scope, receive, send)"
+
+
+def _arguments(number: int) -> str:
+    return "1 argument" if number == 1 else f"{number} arguments"
 
 
 def _is_of_framework(value: Any) -> bool:

@@ -57,7 +57,7 @@ def _application(name: str, reference: Reference, *, is_called: bool) -> tuple[A
     where = f"COACHMAN_APP={name}: {attribute} in {reference.module}"
     if is_called or app_finder.is_factory(found):
         if not callable(found):
-            raise SystemExit(f"{where} is no factory but a {type(found).__name__}.")
+            raise SystemExit(f"{where} is no factory: it is of type {type(found).__name__}.")
         found, resolved = _call(name, attribute, found), f"{resolved}()"
         where = f"COACHMAN_APP={name}: what {attribute}() returned"
     if flaw := app_finder.flaw(found):
@@ -66,12 +66,14 @@ def _application(name: str, reference: Reference, *, is_called: bool) -> tuple[A
 
 
 def _import(name: str, reference: Reference) -> Any:
+    if reference.file is not None and not reference.file.exists():
+        raise SystemExit(f"COACHMAN_APP={name}: there is no file {reference.file}.")
     if str(reference.folder) not in sys.path:
         sys.path.insert(0, str(reference.folder))
     try:
         return importlib.import_module(reference.module)
     except ModuleNotFoundError as error:
-        raise SystemExit(f"COACHMAN_APP={name}: {_missing(error, reference.module)}") from None
+        raise SystemExit(f"COACHMAN_APP={name}: {_missing(error, reference)}") from None
     except SystemExit as end:
         raise SystemExit(
             f"COACHMAN_APP={name}: importing {reference.module} ended the program: sys.exit({end.code!r})."
@@ -94,8 +96,14 @@ def _find(name: str, module: Any, reference: Reference) -> tuple[Any, str]:
     for part in attribute.split("."):
         found = getattr(found, part, None)
         if found is None:
-            raise SystemExit(f"COACHMAN_APP={name}: {reference.module} has no application named {attribute}.")
+            there = f"{reference.module} has no application named {attribute}{_hint(module)}."
+            raise SystemExit(f"COACHMAN_APP={name}: {there}")
     return found, attribute
+
+
+def _hint(module: Any) -> str:
+    there = app_finder.search(module)
+    return f"; it has {there}: name {module.__name__}:{there}" if there else ""
 
 
 def _call(name: str, attribute: str, factory: Any) -> Any:
@@ -129,8 +137,12 @@ def _own_loggers() -> list[logging.Logger]:
     ]
 
 
-def _missing(error: ModuleNotFoundError, module_name: str) -> str:
+def _missing(error: ModuleNotFoundError, reference: Reference) -> str:
+    module_name = reference.module
     if error.name and (module_name == error.name or module_name.startswith(f"{error.name}.")):
+        package, _, last = module_name.rpartition(".")
+        if package and (reference.folder / f"{package.replace('.', '/')}.py").is_file():
+            return f"{package} is a module, and no package; its attribute is named {package}:{last}."
         return (
             f"there is no module {error.name} here; run it from the folder that holds it,"
             " or name that folder with --app-dir (COACHMAN_APP_DIR)."

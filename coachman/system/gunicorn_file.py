@@ -99,6 +99,17 @@ def run(path: Path) -> dict[str, Any]:
     return {name: value for name, value in found.items() if not name.startswith("_")}
 
 
+def _hook(name: str, value: Any) -> Callable[..., Any]:
+    arguments = HOOKS[name]
+    try:
+        inspect.signature(value).bind(*arguments)
+    except TypeError:  # it is no function, or one of other arguments
+        raise SystemExit(
+            f"{NAME}: {name} is refused: it must be a function of {', '.join(arguments)}."
+        ) from None
+    return value  # type: ignore[no-any-return]
+
+
 def _sort(found: dict[str, Any]) -> GunicornFile:
     file = GunicornFile({}, {}, {}, [])
     for name, value in found.items():
@@ -110,7 +121,7 @@ def _sort(found: dict[str, Any]) -> GunicornFile:
             elif name == "bind":
                 file.values[name] = value
         elif name in HOOKS:
-            file.hooks[name] = value
+            file.hooks[name] = _hook(name, value)
         elif name in _UNUSED:
             file.unused.append(name)
         else:

@@ -59,7 +59,9 @@ def leave(end: SystemExit) -> NoReturn:
 
 def release_name() -> str:
     """Returns the name of the folder that the master was started in: with releases, the release's id."""
-    return Path.cwd().name
+    with contextlib.suppress(FileNotFoundError):  # the folder has been removed
+        return Path.cwd().name
+    return ""
 
 
 def rss_bytes() -> int:

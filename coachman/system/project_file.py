@@ -19,11 +19,11 @@ def table(folder: Path) -> dict[str, Any]:
     Raises ValueError with a sentence when the file is there and cannot be used.
     """
     tools = whole(folder).get("tool", {})
+    if not isinstance(tools, dict):
+        raise ValueError(f"{NAME}: tool is refused: it must be a table.")  # noqa: TRY004 - a value in a file
     table, fastapi = tools.get("coachman", {}), tools.get("fastapi", {})
     if not isinstance(table, dict):
-        raise ValueError(  # noqa: TRY004 - of a value in a file
-            f"{NAME}: tool.coachman is refused: it must be a table."
-        )
+        raise ValueError(f"{NAME}: tool.coachman is refused: it must be a table.")  # noqa: TRY004 - as above
     values = {key.replace("-", "_"): value for key, value in table.items()}
     if "app" not in values and isinstance(fastapi, dict) and isinstance(fastapi.get("entrypoint"), str):
         values["app"] = fastapi["entrypoint"]

@@ -116,6 +116,8 @@ def test_the_plain_gunicorn_command_serves_with_our_worker(tmp_path: Path, extra
     with running(service, ready=False):
         assert wait_until(lambda: httpx2.get(f"{service.url}/items").status_code == 200), service.log()
         assert wait_until(lambda: len(children(service.process.pid)) == 4), service.log()
+        is_named = "This master has not read Coachman's configuration: it has no supervision" in service.log()
+        assert is_named is bool(extra), service.log()
         if not extra:  # --bind is the application's address, and takes nothing from the operations listener
             assert wait_until(lambda: httpx2.get(f"{service.ops_url}/readyz").status_code == 200), (
                 service.log()

@@ -51,7 +51,7 @@ WAITING_AT_START = 'while pathlib.Path(os.environ["GATE"]).exists(): await async
 REFUSED: dict[str, tuple[dict[str, str], dict[str, str], str]] = {
     "import error": ({"at_import": "raise KeyError('half written')"}, {}, "KeyError: 'half written'"),
     "missing package": ({"at_import": "import not_there"}, {}, "needs the module not_there"),
-    "missing attribute": ({}, {"COACHMAN_APP": "shop:other"}, "shop has no application named other."),
+    "missing attribute": ({}, {"COACHMAN_APP": "shop:other"}, "shop has no application named other"),
     "missing module": ({}, {"COACHMAN_APP": "nowhere:app"}, "there is no module nowhere here"),
     "bad setting": ({}, {"COACHMAN_WORKERS": "many"}, "COACHMAN_WORKERS=many is refused: it must be a whole"),
     "start-up raises": ({"at_start": "raise OSError('no database')"}, {}, "no database"),

@@ -45,7 +45,7 @@ def test_a_missing_module_is_told_from_a_module_that_it_needs(modules: Path) -> 
 def test_what_is_no_application_is_refused(modules: Path) -> None:
     (modules / "shop_three.py").write_text("app = 'a string'\n")
 
-    assert refusal("shop_three:app").endswith("app in shop_three is not an application but a str.")
+    assert refusal("shop_three:app").endswith("app in shop_three is not an application: it is of type str.")
     assert refusal("shop_three:other").endswith("shop_three has no application named other.")
     assert "has no application that can be told" in refusal("shop_three")
 
@@ -141,9 +141,9 @@ def test_a_factory_that_takes_arguments_is_called_when_it_is_named_one(modules: 
         ("def app(environ, start_response): ...", "takes two arguments, as a WSGI application does"),
         ("class Flask:\n    def __call__(self, environ, start_response): ...\napp = Flask()", "as a WSGI"),
         ("class app:\n    pass", "is a class; name an instance of it"),
-        ("def app(): return 3", "what app() returned is not an application but a int"),
+        ("def app(): return 3", "what app() returned is not an application: it is of type int"),
         ("def app(): raise OSError('no disk')", "calling app() failed: OSError: no disk"),
-        ("async def app(): ...", "takes 0 arguments, not ASGI's three"),
+        ("async def app(): ...", "is an async function without arguments; a factory is a plain function"),
         ("import sys\nsys.exit('no licence')", "ended the program: sys.exit('no licence')"),
         (
             "from pydantic import BaseModel\nclass S(BaseModel):\n    url: str\nS()",

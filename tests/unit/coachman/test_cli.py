@@ -54,7 +54,7 @@ def test_check_shows_each_value_and_its_source(monkeypatch: pytest.MonkeyPatch) 
     shown = CliRunner().invoke(cli, ["check", "app.main:app", "--show", "-w", "3", "--no-access-log"]).stdout
 
     for row in (
-        r"COACHMAN_APP +app.main:app +argument",
+        r"COACHMAN_APP +app.main:app +MODULE:APP",
         r"COACHMAN_WORKERS +3 +--workers",
         r"COACHMAN_ACCESS_LOG +off +--access-log",
         r"COACHMAN_LOOP +asyncio +COACHMAN_LOOP",
@@ -70,7 +70,13 @@ def test_the_version_is_shown() -> None:
 @pytest.mark.parametrize(
     ("flags", "sentence"),
     [
-        (["--reload"], "`coachman run` does not reload; `coachman dev` does."),
+        (["--reload"], "--reload is refused: `coachman dev` starts anew when a file changes."),
+        (["--log-config", "x.yaml"], "--log-config is refused: --log-level and --log-format are for"),
+        (["--http", "httptools"], "--http is refused: it is decided here; leave it away"),
+        (["-u", "shop"], "is refused: set it in gunicorn.conf.py, which is read from this folder."),
+        (["nowhere.py"], "COACHMAN_APP=nowhere.py: there is no file "),
+        (["app.main.app"], "app.main is a module, and no package; its attribute is named app.main:app."),
+        ([":app"], "MODULE:APP=:app is refused: it must be MODULE:ATTRIBUTE of an ASGI application"),
         (["-k", "uvicorn.workers.UvicornWorker"], "--worker-class is refused: Coachman's own worker serves"),
         (["--workers", "none"], "--workers=none is refused: it must be a whole number from 1 to 256."),
     ],

@@ -11,7 +11,7 @@ from coachman.cli._configuration import configure
 from coachman.system import gunicorn_file
 
 SOURCES = {
-    "app": ("main:app", "argument"),
+    "app": ("main:app", "MODULE:APP"),
     "workers": (4, "--workers"),
     "keepalive_seconds": (3, "COACHMAN_KEEPALIVE_SECONDS"),
     "hang_seconds": (11, "env: COACHMAN_HANG_SECONDS"),
@@ -54,7 +54,7 @@ def test_a_flag_goes_before_the_environment_and_that_before_each_file(environmen
         6,
         "pyproject.toml: tool.coachman.drain_seconds",
     )
-    assert (settings.app, found.source("app")) == ("main:app", "argument")
+    assert (settings.app, found.source("app")) == ("main:app", "MODULE:APP")
     assert found.source("loop") == "default"
     assert os.environ["WORD"] == "from file"
     assert os.environ["HOME"] != "nowhere"
@@ -119,6 +119,27 @@ def test_a_gunicorn_file_that_raises_ends_in_one_sentence(
     with pytest.raises(SystemExit, match=r"gunicorn.conf.py failed: ValueError: invalid literal"):
         gunicorn_file.read(environment)
     assert 'gunicorn.conf.py", line 1' in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("text", "sentence"),
+    [
+        ("import sys\nsys.exit(3)", r"gunicorn.conf.py ended the program: sys.exit\(3\)."),
+        (
+            "post_fork = 5",
+            "gunicorn.conf.py: post_fork is refused: it must be a function of server, worker.",
+        ),
+        (
+            "def when_ready(a, b): ...",
+            "gunicorn.conf.py: when_ready is refused: it must be a function of server.",
+        ),
+    ],
+)
+def test_a_gunicorn_file_that_cannot_hold_is_refused(environment: Path, text: str, sentence: str) -> None:
+    (environment / "gunicorn.conf.py").write_text(text)
+
+    with pytest.raises(SystemExit, match=sentence):
+        gunicorn_file.read(environment)
 
 
 def test_each_setting_has_a_flag() -> None:
