@@ -122,6 +122,9 @@ bench-abuse: $(VENV)/development ## Attack Coachman and the usual deployment in 
 bench-reload: $(VENV)/development ## Compare waits while a release takes over with waits between
 	@$(BIN)/python benchmarks/reload.py $(ARGS)
 
+bench-preload: $(VENV)/development ## Compare replacement and memory of workers without a shared import
+	@$(BIN)/python benchmarks/preload.py $(ARGS)
+
 bench-compiler: $(VENV)/development ## Compare what a request costs in FastAPI, compiled and not
 	@$(BIN)/python benchmarks/compiler.py $(ARGS)
 

@@ -42,7 +42,7 @@ def _one_address(value: Any) -> str | None:
     return str(addresses[0]) if len(addresses) == 1 else None
 
 
-def _above_zero(value: Any) -> str | None:
+def _if_set(value: Any) -> str | None:
     return str(value) if value else None  # 0 is "never" for Gunicorn, and no value for us
 
 
@@ -55,23 +55,26 @@ _SETTINGS: dict[str, tuple[str, Convert]] = {
     "wsgi_app": ("app", _text),
     "bind": ("bind", _one_address),
     "workers": ("workers", _text),
-    "keepalive": ("keepalive_seconds", _above_zero),
-    "timeout": ("hang_seconds", _above_zero),
-    "graceful_timeout": ("drain_seconds", _above_zero),
+    "keepalive": ("keepalive_seconds", _if_set),
+    "timeout": ("hang_seconds", _if_set),
+    "graceful_timeout": ("drain_seconds", _if_set),
     "max_requests": ("max_requests", _text),
     "loglevel": ("log_level", _text),
     "accesslog": ("access_log", lambda value: "on" if value else None),
     "preload_app": ("preload", _switch),
     "forwarded_allow_ips": ("trusted_proxies", _text),
+    "pythonpath": ("app_dir", _text),
+    "root_path": ("root_path", _if_set),
     "certfile": ("certfile", _text),
     "keyfile": ("keyfile", _text),
-    "limit_request_line": ("target_bytes", _above_zero),
-    "limit_request_fields": ("head_fields", _above_zero),
+    "limit_request_line": ("target_bytes", _if_set),
+    "limit_request_fields": ("head_fields", _if_set),
 }
 # Coachman's worker, its log and its own supervision stand in their place.
 _UNUSED = (
     *("worker_class", "worker_connections", "threads", "worker_tmp_dir", "reuse_port"),
     *("max_requests_jitter", "limit_request_field_size", "logger_class", "access_log_format"),
+    *("daemon", "chdir", "check_config", "print_config"),
     *("reload", "reload_engine", "reload_extra_files", "control_socket", "control_socket_disable"),
 )
 

@@ -5,10 +5,12 @@ import tomllib
 from pathlib import Path
 
 import pytest
+import uvicorn
 
 import coachman
 from app.serve import ServeSettings
 from coachman.settings import ServerSettings
+from coachman.system import gunicorn_file
 
 ROOT = Path(__file__).parents[2]
 
@@ -20,6 +22,34 @@ def test_every_setting_is_documented_and_every_documented_setting_exists() -> No
         assert set(re.findall(rf"^\| `({prefix}_\w+)`", text, re.MULTILINE)) == {
             f"{prefix}_{field.upper()}" for field in settings.model_fields
         }
+
+
+def test_each_flag_of_uvicorns_is_in_the_page_for_who_comes_from_it() -> None:
+    text = (ROOT / "docs" / "migrating.md").read_text()
+    flags = {
+        flag
+        for option in uvicorn.main.params
+        for flag in option.opts
+        if flag.startswith("--") and flag != "--help"
+    }
+
+    missing = sorted(flag for flag in flags if f"`{flag}`" not in text)
+    assert not missing
+
+
+def test_what_becomes_of_each_setting_of_gunicorns_is_in_the_page_for_who_comes_from_it() -> None:
+    text = (ROOT / "docs" / "migrating.md").read_text()
+    names = {*gunicorn_file._SETTINGS, *gunicorn_file._UNUSED, *gunicorn_file.HOOKS}
+    less_known = {
+        "reload_engine",
+        "reload_extra_files",
+        "control_socket_disable",
+        "check_config",
+        "print_config",
+    }
+
+    missing = sorted(name for name in names - less_known if f"`{name}`" not in text)
+    assert not missing
 
 
 def test_the_readme_names_settings_that_exist() -> None:
