@@ -61,7 +61,8 @@ def running(contender: Contender, workload: Workload, workers: int) -> Iterator[
 
 def ask(side: Running, path: str, clients: int, seconds: int) -> Sample:
     before = side.cpu_seconds()
-    command = ["wrk", "-t1", f"-c{clients}", f"-d{seconds}s", f"http://127.0.0.1:{side.port}{path}"]
+    command = ["wrk", "-t1", f"-c{clients}", f"-d{seconds}s", "--timeout", "30s"]
+    command.append(f"http://127.0.0.1:{side.port}{path}")
     done = subprocess.run(command, capture_output=True, text=True, timeout=seconds + 30, check=True)
     if "Non-2xx" in done.stdout or "Socket errors" in done.stdout:
         raise side.failure(f"did not answer all:\n{done.stdout}")
