@@ -16,6 +16,7 @@ import sys
 import time
 import tracemalloc
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -105,6 +106,18 @@ def case(name: str, rounds: int, requests: int) -> tuple[float, float]:
     return statistics.median(found[0]), statistics.median(found[1])
 
 
+def flatness(rounds: int, requests: int) -> None:
+    """Prints what the last of 20, 200 and 1,000 routes costs, compiled, in turn; ratios of the same round."""
+    sides = {count: compiled(partial(apps.many, count))[0] for count in (20, 200, 1000)}
+    found: dict[int, list[float]] = {count: [] for count in sides}
+    for _ in range(rounds):
+        for count, app in sides.items():
+            found[count].append(asyncio.run(measure(app, "GET", apps.last_path(count), b"", requests)))
+    for count, figures in found.items():
+        ratio = statistics.median(one / base for one, base in zip(figures, found[20], strict=True))
+        print(f"the last of {count:5,} routes: {ratio:.3f} of the last of 20, at best {min(figures):.1f} us")
+
+
 def size() -> None:
     """Prints what compiling 400 routes takes in time and memory."""
     app = apps.many(400)
@@ -156,6 +169,7 @@ def main() -> None:
     for name in arguments.cases:
         stock, ours = case(name, arguments.rounds, arguments.requests)
         print(f"{name:16}{stock:13.1f} us{ours:13.1f} us{stock / ours:9.1f}x", flush=True)
+    flatness(3 * arguments.rounds, arguments.requests)
     size()
     print(f"{COUNTS.compiled:,} requests compiled, {COUNTS.left:,} not")
 
