@@ -19,4 +19,10 @@ _MODULES = {"COUNTS": "counts", "Counts": "counts", "Report": "report", "RouteRe
 def __getattr__(name: str) -> Any:
     if name not in __all__:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    return getattr(importlib.import_module(f"{__name__}.{_MODULES.get(name, 'application')}"), name)
+    if name != "compile_app":
+        return getattr(importlib.import_module(f"{__name__}.{_MODULES[name]}"), name)
+    try:
+        return importlib.import_module(f"{__name__}.application").compile_app
+    except ImportError as error:
+        importlib.import_module("fastapi")  # without it there is nothing to compile, and nothing to say
+        return importlib.import_module(f"{__name__}.unknown").leave_all(error)

@@ -37,8 +37,9 @@ def compile_loaded(application: Any, mode: str, leave: Collection[str] = ()) -> 
 
 def announce(report: Report | None) -> None:
     """Logs what has come of it: one line, and one for each reason that an upgrade or a tool has brought."""
-    if report is None or not report.routes:
+    if report is None:
         return
-    log.info("%s in %.2f s", report.summary(), report.seconds)
+    if report.routes:
+        log.info("%s in %.2f s", report.summary(), report.seconds)
     for notice in report.notices:
         log.warning("Routes are left to FastAPI: %s", notice)
