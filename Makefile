@@ -8,7 +8,7 @@ PIP_FLAGS := --quiet --disable-pip-version-check --no-deps --require-hashes
 
 # Most of a test is waiting for what it has started.
 PARALLEL := -n 4 --dist worksteal
-BULK := --ignore=tests/vm --ignore=tests/container --ignore=tests/foreign
+BULK := --ignore=tests/vm --ignore=tests/container --ignore=tests/foreign --ignore=tests/pythons
 
 .DEFAULT_GOAL := help
 .PHONY: $(shell sed -n 's/^\([a-z-]*\):.*/\1/p' $(firstword $(MAKEFILE_LIST)))
@@ -63,6 +63,9 @@ test-compiler: $(VENV)/development ## Run FastAPI's own tests with every applica
 
 test-foreign: $(VENV)/development ## Run published applications, each in an environment of its own; needs a registry
 	@$(BIN)/python -m pytest tests/foreign $(ARGS)
+
+test-pythons: $(VENV)/development ## Run the installed wheel on each Python that is here; needs a registry
+	@$(BIN)/python -m pytest tests/pythons $(ARGS)
 
 test-peers: $(VENV)/development ## Run Uvicorn's own tests of its HTTP protocol against ours
 	@$(BIN)/python -m tests.peers

@@ -67,6 +67,11 @@ def service(request: pytest.FixtureRequest, wheel: Path, tmp_path: Path) -> Iter
 
 
 def test_a_folder_with_a_main_py_starts_respawns_hands_over_and_stops(service: Installed) -> None:
+    have_a_session(service)
+
+
+def have_a_session(service: Installed) -> None:
+    """Requests, kill -9, a refused and an accepted handover under load, and a stop."""
     assert service.ask("--version").stdout.startswith("Coachman ")
     assert "serves main:app\n" in service.log()
 
