@@ -10,6 +10,7 @@ from coachman.state.events import Events
 from coachman.system.process import STOP_SIGNALS, leave
 
 RETRY_SECONDS = 0.5
+LINGER_SECONDS = 2.0  # for threads of an application that has been shut down
 
 log = logging.getLogger("gunicorn.error")
 
@@ -54,6 +55,6 @@ def _spawn(spawn: Callable[[], Any]) -> Any:
         if os.getpid() == ours:
             raise
         if isinstance(error, SystemExit):
-            leave(error)
+            leave(error, LINGER_SECONDS)
         log.error("A worker ends by %r", error)
         os._exit(1)

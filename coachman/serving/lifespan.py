@@ -16,6 +16,7 @@ import uvicorn
 from uvicorn.lifespan.on import LifespanOn
 
 from coachman.asgi import Application, Message, Receive, Send
+from coachman.system.app_loader import enable_own_loggers, logging_kept
 
 log = logging.getLogger("coachman.serving")
 
@@ -35,6 +36,10 @@ class Lifespan(LifespanOn):
         self.config = copy.copy(config)
         must_work = is_starlette(application)
         self.config.loaded_app = _Guard(config.loaded_app, has_ended, must_work=must_work)
+
+    async def startup(self) -> None:
+        with logging_kept():  # some set up their logging here
+            await super().startup()
 
 
 class _Guard:
@@ -70,6 +75,7 @@ class _Guard:
 
     async def _fails(self, error: BaseException, send: Send) -> bool:
         """Says why. Returns whether Uvicorn has to know that the application has no lifespan."""
+        enable_own_loggers()
         cause = describe(error)
         if self._is_stopping or self._is_started:
             if self._is_stopping:

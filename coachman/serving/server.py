@@ -61,6 +61,7 @@ class Server(uvicorn.Server):
         self._drain: Drain | None = None
         self._is_expedited = False
         self._draining = asyncio.Event()
+        self._loops_handler: Any = None  # of SIGTERM, for the interpreter; None before the start
 
     @contextlib.contextmanager
     def capture_signals(self) -> Generator[None]:
@@ -72,8 +73,11 @@ class Server(uvicorn.Server):
         yield
 
     def stop(self) -> None:
-        """SIGTERM: drains."""
-        self.should_exit = True
+        """SIGTERM: drains. Uvicorn's method is what libraries patch to learn of it, such as sse-starlette."""
+        try:
+            self.handle_exit(signal.SIGTERM, None)
+        finally:
+            self.should_exit = True
 
     def stop_quickly(self) -> None:
         """SIGQUIT, and the end of the master."""
@@ -112,12 +116,25 @@ class Server(uvicorn.Server):
             self.servers.append(await self._listen(listener))
         if self._share is not None:
             self._share.open()
-        # Only the master says when to stop: SIGTERM drains, SIGQUIT expedites the drain.
+        self._handle_signals()
+        self._record(State.READY)
+        log.info("Worker %s is ready after %.2f s", self._name(), time.monotonic() - begun)
+
+    def _handle_signals(self) -> None:
+        """Only the master says when to stop: SIGTERM drains, SIGQUIT expedites the drain."""
         loop = asyncio.get_running_loop()
         loop.add_signal_handler(signal.SIGTERM, self.stop)
         loop.add_signal_handler(signal.SIGQUIT, self.stop_quickly)
-        self._record(State.READY)
-        log.info("Worker %s is ready after %.2f s", self._name(), time.monotonic() - begun)
+        self._loops_handler = signal.getsignal(signal.SIGTERM)
+
+    def keep_signals(self) -> None:
+        """Handles signals again, where a library has given the event loop a handler in the place of ours.
+
+        Called ten times a second, for the loop does not tell. A handler by `signal.signal` stays, and runs
+        beside ours.
+        """
+        if self._loops_handler is not None and signal.getsignal(signal.SIGTERM) == self._loops_handler:
+            self._handle_signals()
 
     async def _prove_itself(self) -> None:
         """Answers the probe, where there is one, or ends as a start-up that has failed."""

@@ -37,7 +37,7 @@ def load(name: str = "", app_dir: str = "", *, factory: bool = False) -> Any:
     folder = Path(app_dir).absolute()
     name = name or app_finder.default_place(folder) or _nothing_found(folder)
     reference = app_finder.refer(name, folder)
-    with _logging_kept():
+    with logging_kept():
         before = import_effects.snapshot()
         application, resolved = _application(name, reference, is_called=factory or reference.is_called)
         loaded = Loaded(resolved, import_effects.since(before))
@@ -115,10 +115,11 @@ def _call(name: str, attribute: str, factory: Any) -> Any:
 
 
 @contextlib.contextmanager
-def _logging_kept() -> Iterator[None]:
-    """logging.config.dictConfig disables every logger that exists, which most applications do not mean.
+def logging_kept() -> Iterator[None]:
+    """Enables the loggers of the service again that the application disables meanwhile.
 
-    A service whose own lines are gone tells of no crash and no refusal.
+    logging.config.dictConfig disables every logger that exists, which most applications do not mean. A
+    service whose own lines are gone tells of no crash and no refusal.
     """
     before = [one for one in _own_loggers() if not one.disabled]
     try:
@@ -126,6 +127,12 @@ def _logging_kept() -> Iterator[None]:
     finally:
         for logger in before:
             logger.disabled = False
+
+
+def enable_own_loggers() -> None:
+    """For a line that has to be told whatever the application has disabled."""
+    for logger in _own_loggers():
+        logger.disabled = False
 
 
 def _own_loggers() -> list[logging.Logger]:

@@ -3,6 +3,7 @@
 import atexit
 import contextlib
 import ctypes
+import logging
 import os
 import signal
 import sys
@@ -14,6 +15,8 @@ STOP_SIGNALS = (signal.SIGTERM, signal.SIGQUIT, signal.SIGINT)
 START_FAILED = 3  # the exit code of a service that does not start; Gunicorn and Uvicorn end with the same
 
 _PR_SET_PDEATHSIG = 1
+
+log = logging.getLogger("coachman.system")
 
 
 def end_with_master(master_pid: int) -> None:
@@ -39,14 +42,17 @@ def reseed_random_numbers() -> None:
         numpy.random.seed()
 
 
-def leave(end: SystemExit) -> NoReturn:
+def leave(end: SystemExit, linger_seconds: float | None = None) -> NoReturn:
     """Ends a forked process without tearing down every module, as multiprocessing does.
 
     A sentence in the place of the exit code is written to standard error, as Python does at its own end.
     That would copy each page that the worker shares with its master, and takes some tenths of a second,
-    which a stop of many workers at once has not got. A thread that still works is waited for, as usual.
+    which a stop of many workers at once has not got. A thread that still works is waited for, as usual, but
+    no longer than `linger_seconds`, if that is given.
     """
     if any(not thread.daemon for thread in threading.enumerate() if thread is not threading.main_thread()):
+        if linger_seconds is not None:
+            _leave_in(linger_seconds, end)
         raise end
     atexit._run_exitfuncs()
     with contextlib.suppress(OSError, ValueError):
@@ -55,6 +61,20 @@ def leave(end: SystemExit) -> NoReturn:
         sys.stdout.flush()
         sys.stderr.flush()
     os._exit(end.code if isinstance(end.code, int) else bool(end.code))
+
+
+def _leave_in(seconds: float, end: SystemExit) -> None:
+    """Ends this process after so many seconds, if its threads have not ended by then, and names them."""
+
+    def leave_now() -> None:
+        names = ", ".join(thread.name for thread in threading.enumerate() if not thread.daemon)
+        names = names.replace("MainThread, ", "")
+        log.warning("The application has not ended its thread %s; its process ends without it", names)
+        os._exit(end.code if isinstance(end.code, int) else bool(end.code))
+
+    timer = threading.Timer(seconds, leave_now)
+    timer.daemon = True
+    timer.start()
 
 
 def release_name() -> str:
