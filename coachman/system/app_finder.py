@@ -10,6 +10,7 @@ from typing import Any, NamedTuple
 PLACES = ("main.py", "app.py", "api.py", "app/main.py", "app/app.py", "app/api.py")
 _NAMES = ("app", "api", "application")
 _FACTORIES = ("create_app", "make_app", "get_app")
+_DEEPEST = 20  # of middleware around an application
 _ASGI_ARGUMENTS = 3  # scope, receive, send
 
 
@@ -94,6 +95,30 @@ def flaw(value: Any) -> str:
             " wrap it, for example in a2wsgi.WSGIMiddleware"
         )
     return f"takes {_arguments(least - bound)}, not ASGI's three (scope, receive, send)"
+
+
+def flaw_behind(application: Any) -> str:
+    """The same of what all requests are handed to: by Starlette's middleware, or by a mount at the root.
+
+    Such a one would be loaded, be ready, and answer each request with 500.
+    """
+    for _ in range(_DEEPEST):
+        inner = _behind(application)
+        if inner is None:
+            return ""
+        if found := flaw(inner):
+            return found
+        application = inner
+    return ""
+
+
+def _behind(application: Any) -> Any:
+    if type(application).__module__.startswith("starlette.middleware"):
+        return getattr(application, "app", None)
+    routes = getattr(application, "routes", None)
+    first = routes[0] if isinstance(routes, list) and routes else None
+    is_mount = type(first).__module__ == "starlette.routing" and getattr(first, "path", None) == ""
+    return getattr(first, "app", None) if is_mount else None
 
 
 def _arguments(number: int) -> str:

@@ -62,6 +62,8 @@ def _application(name: str, reference: Reference, *, is_called: bool) -> tuple[A
         where = f"COACHMAN_APP={name}: what {attribute}() returned"
     if flaw := app_finder.flaw(found):
         raise SystemExit(f"{where} {flaw}.")
+    if flaw := app_finder.flaw_behind(found):
+        raise SystemExit(f"{where} hands its requests to what {flaw}.")
     return found, resolved
 
 

@@ -144,6 +144,16 @@ def test_a_factory_that_takes_arguments_is_called_when_it_is_named_one(modules: 
         ("def app(): return 3", "what app() returned is not an application: it is of type int"),
         ("def app(): raise OSError('no disk')", "calling app() failed: OSError: no disk"),
         ("async def app(): ...", "is an async function without arguments; a factory is a plain function"),
+        (
+            "from starlette.applications import Starlette\nfrom starlette.routing import Mount\n"
+            "def wsgi(environ, start_response): ...\napp = Starlette(routes=[Mount('/', wsgi)])",
+            "hands its requests to what takes two arguments, as a WSGI application does",
+        ),
+        (
+            "from starlette.middleware.cors import CORSMiddleware\n"
+            "def make(): ...\napp = CORSMiddleware(make)",
+            "hands its requests to what is a function without arguments, so a factory",
+        ),
         ("import sys\nsys.exit('no licence')", "ended the program: sys.exit('no licence')"),
         (
             "from pydantic import BaseModel\nclass S(BaseModel):\n    url: str\nS()",
