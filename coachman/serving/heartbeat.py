@@ -41,7 +41,8 @@ class Heartbeat:
         while True:
             if self._master_pid not in (None, os.getppid()):  # where the kernel has not ended us already
                 self._server.stop_quickly()
-            self._server.keep_signals()
+            if tick % TICKS_PER_SAMPLE == 0:
+                self._server.keep_signals()
             if self._slot is not None:
                 self._slot.update(
                     **self._counts(), **(self._sample() if tick % TICKS_PER_SAMPLE == 0 else {})

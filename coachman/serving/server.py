@@ -130,7 +130,7 @@ class Server(uvicorn.Server):
     def keep_signals(self) -> None:
         """Handles signals again, where a library has given the event loop a handler in the place of ours.
 
-        Called ten times a second, for the loop does not tell. A handler by `signal.signal` stays, and runs
+        Called once a second, for the loop does not tell. A handler by `signal.signal` stays, and runs
         beside ours.
         """
         if self._loops_handler is not None and signal.getsignal(signal.SIGTERM) == self._loops_handler:

@@ -90,7 +90,7 @@ def test_a_worker_whose_handler_of_sigterm_was_replaced_drains_all_the_same(
 ) -> None:
     with running(Foreground(tmp_path, "-w", "1", "--loop", loop, **{"main.py": REPLACES})) as service:
         assert httpx2.get(f"{service.url}/replace").status_code == 200
-        time.sleep(1)  # ten looks at it
+        time.sleep(2)  # two looks at it
 
         stop_seconds(service)
     assert "Worker in slot 0 drains" in service.log()
