@@ -67,7 +67,7 @@ class Hooks:
         """Runs in the master, before it listens. Until here it is Gunicorn's own arbiter."""
         settings = self._settings
         if settings.preload is None and not self._made_at_import:
-            preload.start_again_if_needed(server.cfg.env_orig, app_loader.loaded.made_at_import)
+            preload.start_again_if_needed(server, app_loader.loaded.made_at_import)
         names = os.environ.get(LISTEN_FDNAMES, "") if sockets.are_inherited() else None
         _refuse_options(server, settings)
         if names is None:

@@ -8,6 +8,7 @@ that has found something starts again, as the same process, and leaves the impor
 import os
 import sys
 from collections.abc import MutableMapping, Sequence
+from typing import Any
 
 from coachman.system import import_effects
 from coachman.system.environment_names import MADE_AT_IMPORT
@@ -16,15 +17,17 @@ from coachman.system.import_effects import FOUND
 _SEPARATOR = "; "
 
 
-def start_again_if_needed(environment: MutableMapping[str, str], made: Sequence[str]) -> None:
+def start_again_if_needed(arbiter: Any, made: Sequence[str]) -> None:
     """Replaces this process by one that does not import the application, where an import has made something.
 
-    `environment` is the one that this process was started with, `made` what cannot be shared. Has to be
-    called before anything listens.
+    `made` is what cannot be shared. Has to be called before the arbiter listens.
     """
     if not made:
         return
+    environment = arbiter.cfg.env_orig  # that this process was started with
     environment[MADE_AT_IMPORT] = _SEPARATOR.join(made)
+    if arbiter.pidfile is not None:
+        arbiter.pidfile.unlink()  # `gunicorn --daemon` becomes another process once more
     import_effects.end_children()  # each worker will start them again
     for stream in (sys.stdout, sys.stderr):
         stream.flush()
