@@ -1,7 +1,7 @@
 """What a comparison measures, in which order. Pure."""
 
 import random
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
 
 from pydantic import BaseModel, ConfigDict
 
@@ -27,6 +27,7 @@ PROFILES = {
 START_SECONDS = 2.0  # of a service and a generator, and their ends
 LATENCY_REPEATS = 3  # windows long enough for a p99 are dear
 LATENCY_REQUESTS = 1100
+MOST_BLOCKS = 15  # with those that are added where a comparison is undecided
 
 
 class Plan(BaseModel):
@@ -64,6 +65,16 @@ class Plan(BaseModel):
                 ]
                 shuffler.shuffle(tasks)
                 yield from tasks
+
+    def more(self, block: int, undecided: Mapping[str, Sequence[int]]) -> list[Task]:
+        """Returns one more block of throughput, of the numbers of workers that are not told apart."""
+        tasks = [
+            Task(block=block, phase="capacity", profile=profile, workers=workers)
+            for profile, counts in undecided.items()
+            for workers in counts
+        ]
+        random.Random(self.seed + block).shuffle(tasks)  # noqa: S311
+        return tasks
 
     @property
     def seconds(self) -> float:

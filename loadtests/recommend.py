@@ -51,6 +51,7 @@ class Answer:
     sentence: str
     verdicts: Mapping[int, Verdict] = field(default_factory=dict)
     best: int | None = None
+    undecided: tuple[int, ...] = ()  # numbers of workers that more repeats may tell apart, with the best
 
     @property
     def is_sure(self) -> bool:
@@ -73,9 +74,10 @@ def recommend(by_workers: Mapping[int, Measured], required: Requirements) -> Ans
     largest = min(sure) if sure else max(unsure)
     if smallest == largest and sure:
         sentence = _sentence(smallest, by_workers, ratios[smallest], verdicts, required, best)
-    else:
-        sentence = _undecided(smallest, largest, ratios[smallest], required)
-    return Answer(smallest, largest, sentence, verdicts, best)
+        return Answer(smallest, largest, sentence, verdicts, best)
+    sentence = _undecided(smallest, largest, ratios[smallest], required)
+    between = {n for n in by_workers if smallest <= n <= largest}
+    return Answer(smallest, largest, sentence, verdicts, best, tuple(sorted(between | {best})))
 
 
 def best_of(by_workers: Mapping[int, Measured]) -> int:

@@ -22,7 +22,9 @@ from loadtests.services import ServiceError, Target
 def compare(
     workers: Annotated[str, typer.Option(help="Numbers of workers, with commas.")] = "1,2,3,4",
     profiles: Annotated[str, typer.Option(help=f"Of {', '.join(PROFILES)}.")] = "labels,mixed",
-    repeats: Annotated[int, typer.Option(min=1, help="Blocks; fewer than 3 give no answer.")] = 5,
+    repeats: Annotated[
+        int, typer.Option(min=1, help="Blocks, and more where the answer is open; under 3 give none.")
+    ] = 5,
     duration: Annotated[float, typer.Option(min=0.5, help="Seconds of a measurement.")] = 3,
     warmup: Annotated[float, typer.Option(min=0, help="Seconds before it.")] = 1,
     latency_seconds: Annotated[

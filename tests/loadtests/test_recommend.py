@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from loadtests.recommend import Measured, Requirements, Verdict, recommend
+from loadtests.recommend import Answer, Measured, Requirements, Verdict, recommend
 
 THROUGHPUT_ONLY = Requirements(crash_margin=False)
 
@@ -58,6 +58,27 @@ def test_equals_end_in_the_smaller_or_in_a_range_with_the_repeats_it_takes() -> 
             assert answer.largest == 3
             assert "2 to 3 workers: this run cannot tell them apart" in answer.sentence
             assert answer.sentence.endswith("Lean to 2.")
+
+
+def test_more_repeats_of_those_that_are_not_told_apart_end_in_an_answer() -> None:
+    """As `compare` adds them: blocks of the undecided numbers alone."""
+
+    def with_more(seed: int) -> tuple[Answer, int]:
+        repeats, measured = 5, run(lambda n: 700 * min(n, 2), repeats=15, noise=0.03, seed=seed)
+        rates = {n: {k: one.rates[k] for k in range(repeats)} for n, one in measured.items()}
+        while (answer := recommend({n: Measured(r) for n, r in rates.items()}, Requirements())).undecided:
+            assert set(answer.undecided) >= {answer.smallest, answer.best}
+            if repeats == 15:
+                break
+            for n in answer.undecided:
+                rates[n][repeats] = measured[n].rates[repeats]
+            repeats += 1
+        return answer, repeats
+
+    found = [with_more(seed) for seed in range(30)]
+    assert {answer.smallest for answer, _ in found} == {2}
+    assert sum(answer.is_sure and not answer.undecided for answer, _ in found) >= 27
+    assert sum(repeats for _, repeats in found) / len(found) < 9
 
 
 def test_a_best_that_noise_has_made_is_not_sure() -> None:
