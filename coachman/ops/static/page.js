@@ -2,6 +2,7 @@
 // Shows what /events sends. Whichever worker sends it may be killed: then another one is asked.
 
 const SILENT_MS = 3500; // a worker that has said nothing for so long is stopped or blocked
+const UNEVEN = 1.5; // times an even share of the connections, which `coachman status` speaks of, too
 const SECONDS = 300; // of the graphs, as long as history.py keeps
 const LABELS = ["Slot", "State", "Pid", "Age", "Req/s", "Mean", "In flight", "Connections", "Loop lag", "Threads", "CPU", "Memory", "Requests", "Restarts", "Last exit"];
 const VERDICTS = { ready: "All serve", degraded: "Degraded", down: "Down", "handed-over": "Handed over" };
@@ -76,7 +77,8 @@ function show(snapshot) {
   setText("verdict-text", `${VERDICTS[snapshot.status]}: ${snapshot.ready} of ${snapshot.workers}`);
   setText("release", snapshot.release);
   const handover = snapshot.handover === "under-way" ? ", a handover is under way" : "";
-  setText("master", `Generation ${snapshot.generation}, master ${snapshot.master}${handover}`);
+  const uneven = snapshot.imbalance > UNEVEN ? `, one worker has ${snapshot.imbalance.toFixed(1)} times its share of the connections` : "";
+  setText("master", `Generation ${snapshot.generation}, master ${snapshot.master}${handover}${uneven}`);
   setText("fed", `Told by worker ${snapshot.answered_by} at ${clock(snapshot.time)}`);
   document.title = `${snapshot.ready}/${snapshot.workers} ${snapshot.status} · ${snapshot.release}`;
   showSlots(snapshot);
