@@ -105,6 +105,9 @@ servers: $(VENV)/benchmarks ## Compare with other servers, same application (nee
 bench-fairness: $(VENV)/benchmarks ## Compare how evenly servers spread connections (needs wrk; ARGS=--write for the docs)
 	@$(BIN)/python benchmarks/fairness.py $(ARGS)
 
+bench-nginx: $(VENV)/development ## Compare kept connections between nginx and workers with fresh ones (needs wrk)
+	@$(BIN)/python benchmarks/nginx.py $(ARGS)
+
 bench-accept: $(VENV)/development ## Compare what accepting a connection costs, in turn and as the loop does
 	@$(BIN)/python benchmarks/accept.py $(ARGS)
 
