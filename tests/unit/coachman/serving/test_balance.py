@@ -24,6 +24,8 @@ from coachman.serving.balance import (
 from coachman.serving.rebalance import INTERVAL_SECONDS, MAX_INTERVAL_SECONDS, Rebalancer, closing
 from coachman.state.load_table import STALE_SECONDS, LoadTable
 from coachman.state.scoreboard import Service
+from coachman.system.tls import Tls
+from tests.support.certificates import make_certificate
 
 SERVICE = Service(workers=3, slots=3)
 
@@ -291,6 +293,28 @@ def test_a_worker_that_has_come_to_have_less_to_do_ends_its_pause(
             assert fair._timer is None
             owner.connections.clear()
         idle.close()
+        fair.close()
+
+    run_on(loop, body)
+
+
+@pytest.mark.parametrize("loop", ["uvloop", "asyncio"])
+def test_a_connection_with_tls_is_served_and_counts_once(loop: str, tmp_path: Path) -> None:
+    certificate = make_certificate(tmp_path)
+    tls = Tls(*map(str, certificate))
+    trust = ssl.create_default_context(cafile=str(certificate.certfile))
+
+    async def body() -> None:
+        listener, owner = listening("tcp", tmp_path), share(LoadTable(3), 0)
+        fair = FairListener(listener, lambda: Echo(owner), owner, tls)
+        reader, writer = await asyncio.open_connection(*listener.getsockname(), ssl=trust)
+        writer.write(b"ping")
+        assert await reader.readexactly(4) == b"ping"
+        assert (len(owner.connections), owner.being_accepted) == (1, 0)
+        writer.close()
+        await writer.wait_closed()
+        while owner.connections:
+            await asyncio.sleep(0.01)
         fair.close()
 
     run_on(loop, body)
