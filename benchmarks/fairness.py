@@ -107,7 +107,7 @@ def _wrk(side: FairSide, route: Route, clients: int, seconds: float) -> str:
     """What wrk prints. It counts in whole seconds, and ends at any time when it is interrupted."""
     script = ["-s", route.script] if route.script else []
     url = f"http://127.0.0.1:{side.port}{route.path}"
-    command = ["wrk", "-t1", f"-c{clients}", "-d60s", "--latency", *script, url]
+    command = ["wrk", "-t1", f"-c{clients}", "-d60s", "--timeout", "30s", "--latency", *script, url]
     with subprocess.Popen(command, stdout=subprocess.PIPE, text=True, start_new_session=True) as wrk:
         try:
             time.sleep(seconds)
@@ -117,8 +117,8 @@ def _wrk(side: FairSide, route: Route, clients: int, seconds: float) -> str:
             wrk.kill()
 
 
-def measure(options: argparse.Namespace, chosen: list[str], cells: list[Cell], runs: Runs) -> None:
-    """Adds to `runs`, so that what there is remains when it is interrupted."""
+def measure(options: argparse.Namespace, chosen: list[str], cells: list[Cell], runs: Runs) -> bool:
+    """Adds to `runs`, so that what there is remains when it is interrupted. Whether that is all."""
     deadline = time.monotonic() + options.minutes * 60
     for block in blocks(cells):
         with contextlib.ExitStack() as stack:
@@ -133,9 +133,10 @@ def measure(options: argparse.Namespace, chosen: list[str], cells: list[Cell], r
                 ask(side, ROUTES[block.cells[0].route], 32, 1)  # warms it
             for _ in range(options.rounds):
                 if time.monotonic() > deadline:
-                    return
+                    return False
                 for cell in block.cells:
                     _ask_all(cell, sides, alone, options.seconds, runs)
+    return True
 
 
 def _counts_alone(block: Block) -> bool:
@@ -187,14 +188,17 @@ def main() -> None:
         with Console(stderr=True).status(
             f"{len(chosen)} servers, {options.rounds} rounds, {minutes:.0f} minutes"
         ):
-            measure(options, chosen, cells, runs)
+            is_complete = measure(options, chosen, cells, runs)
+        early = "" if is_complete else f"Not all was measured in {options.minutes:g} minutes."
     except BenchmarkError as error:
-        sys.exit(str(error))
+        early = str(error)
     except KeyboardInterrupt:
-        print("Stopped; all servers are ended. Until then:", file=sys.stderr)
+        early = "Stopped; all servers are ended."
     counted = conditions(chosen, CORES, options.rounds, 0, options.seconds)
     text = f"{text_of(runs, chosen)}\n\n{CORES} cores, {counted.partition('connections, ')[2]}"
     print(text)
+    if early:
+        sys.exit(f"{early} That is what was measured until then; it is not written.")
     if options.write:
         write_between(BEGIN, END, text)
 

@@ -35,7 +35,11 @@ class Finding(NamedTuple):
 
 
 def text_of(runs: Runs, servers: list[str]) -> str:
-    cells = sorted({cell for cell, name in runs if name != ALONE})
+    """Of the lines that all servers have been asked for: a run may have been stopped."""
+    cells = sorted(
+        {cell for cell, name in runs if name != ALONE and all((cell, one) in runs for one in servers)}
+    )
+    runs = {(cell, name): found for (cell, name), found in runs.items() if name == ALONE or cell in cells}
     return "\n\n".join(
         [
             "The largest share: median / worst of the runs.",
