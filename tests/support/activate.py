@@ -1,4 +1,7 @@
-"""Usage: activate.py FD,FD COMMAND ...  Runs the command as systemd does that holds the sockets."""
+"""Usage: activate.py FD,FD COMMAND ...  Runs the command as systemd does that holds the sockets.
+
+The last one is for operations, the others are public.
+"""
 
 import fcntl
 import os
@@ -13,6 +16,6 @@ for number, file in enumerate(spare, FIRST):
 os.environ |= {
     "LISTEN_FDS": str(len(sockets)),
     "LISTEN_PID": str(os.getpid()),
-    "LISTEN_FDNAMES": "public:ops",
+    "LISTEN_FDNAMES": ":".join(["public"] * (len(sockets) - 1) + ["ops"]),
 }
 os.execv(sys.argv[2], sys.argv[2:])

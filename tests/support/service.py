@@ -110,7 +110,7 @@ class Service:
         self.config: Path | None = FAST  # None: as it ships, with the constants as they are
         self.output: int | None = None  # where the log goes instead of the file that log() reads
         self.most_files: int | None = None  # its RLIMIT_NOFILE
-        self.held_sockets: tuple[socket.socket, ...] = ()  # public and ops, as systemd holds them
+        self.held_sockets: tuple[socket.socket, ...] = ()  # public ones and ops, as systemd holds them
 
     def migrate(self) -> None:
         """Puts a new, empty database where its settings name one."""

@@ -3,6 +3,7 @@
 import asyncio
 import contextlib
 import os
+import time
 from collections.abc import AsyncIterator
 
 from fastapi import FastAPI
@@ -24,4 +25,11 @@ async def loop() -> str:
 
 @app.get("/pid")
 async def pid() -> int:
+    return os.getpid()
+
+
+@app.get("/blocked")
+async def blocked(seconds: float) -> int:
+    """Holds the event loop, which it should not."""
+    time.sleep(seconds)
     return os.getpid()
