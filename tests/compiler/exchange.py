@@ -32,6 +32,7 @@ class Call:
     headers: list[tuple[bytes, bytes]] = field(default_factory=list)
     body: list[bytes] = field(default_factory=lambda: [b""])  # one message for each part
     receive_error: Exception | None = None  # raised in the place of the last part
+    send_error: int | None = None  # the server refuses this message of the answer, counted from 1
     root_path: str = ""
     cancel_at: int | None = None  # the client's task is cancelled at this step of the application's
     scope: dict[str, Any] = field(default_factory=dict)
@@ -142,6 +143,8 @@ async def _exchange(app: Any, call: Call, scope: dict[str, Any], seen: Seen) -> 
     async def send(message: dict[str, Any]) -> None:
         step()
         await asyncio.sleep(0)
+        if call.send_error == len(seen.messages) + 1:
+            raise OSError("the client has gone")
         seen.messages.append(
             {key: list(value) if key == "headers" else value for key, value in message.items()}
         )
