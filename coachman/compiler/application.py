@@ -39,7 +39,10 @@ def compile_app(app: Any, *, leave: Collection[str] = ()) -> Report:
     if not found:
         report.reason = f"{type(app).__module__}.{type(app).__qualname__} is not a FastAPI application"
     for prefix, one in found:
-        _compile_one(one, prefix, report, leave)
+        try:
+            _compile_one(one, prefix, report, leave)
+        except Exception as error:  # noqa: BLE001 - whatever is met in an application, it must start
+            report.reason = f"it could not be compiled: {type(error).__name__}: {error}"
     report.seconds = time.perf_counter() - began
     return report
 
@@ -82,7 +85,7 @@ def _compile_one(app: FastAPI, prefix: str, report: Report, leave: Collection[st
     if routes.stopped_by:
         report.reason = f"routes after one of the class {routes.stopped_by} are left to FastAPI's router"
     if any(entry.handler for entry in routes.http):
-        dispatcher = Dispatcher(router, router.app, routes, Watch(router, routes, functions.is_unchanged))
+        dispatcher = Dispatcher(router, router.app, routes, Watch(router, routes, functions))
         _install(router, chain, dispatcher)
         if not functions.reason_to_leave([known.LAYERS]):
             stack.install(app, functions.is_unchanged)
@@ -95,6 +98,8 @@ def _compile_entry(entry: Entry, functions: known.Functions, shapes: Shapes) -> 
         return
     try:
         entry.app = entry.stock_app()
+        if reason := functions.reason_to_leave([known.EVERY_ROUTE]):
+            raise NotCompiledError(reason)
         stock = read_route(entry.app)
         function = RouteFunction(stock)
         if reason := functions.reason_to_leave(function.groups()):

@@ -121,12 +121,16 @@ def _holder(module: str, name: str) -> tuple[Any, str]:
 
 
 def _bare(value: Any) -> Any:
-    """Returns the function of a property, a class method or a static method."""
-    if isinstance(value, property):
+    """Returns the function of a property, a class method or a static method.
+
+    It asks for the very types: wrappers such as wrapt's claim to be of the class of what they wrap.
+    """
+    if type(value) is property:
         value = value.fget
-    value = getattr(value, "__func__", value)
-    if getattr(value, "__code__", None) is _CONTEXT_MANAGER:
-        value = value.__wrapped__
+    elif type(value) in (classmethod, staticmethod):
+        value = value.__func__
+    if type(value) is FunctionType and value.__code__ is _CONTEXT_MANAGER:
+        value = value.__wrapped__  # type: ignore[attr-defined]
     return value
 
 
@@ -148,7 +152,7 @@ class Functions:
     def __init__(self) -> None:
         known = json.loads(FINGERPRINTS.read_text())
         self._reasons: dict[str, str] = {}
-        self._kept: list[tuple[Any, str, Any, Any, CodeType]] = []
+        self._kept: list[tuple[str, Any, str, Any, Any, CodeType | None]] = []
         for group in _PLACES:
             for module, name in places(group):
                 reason = self._compare(module, name, known.get(f"{module}:{name}", ()))
@@ -163,14 +167,13 @@ class Functions:
         except (ImportError, AttributeError, KeyError):
             return f"{module}.{name} is not there"
         function = _bare(value)
-        if not isinstance(function, FunctionType):
-            return f"{module}.{name} is replaced by {type(function).__module__}.{type(function).__qualname__}"
-        code = function.__code__
-        self._kept.append((vars(holder), last, value, function, code))
+        code = function.__code__ if type(function) is FunctionType else None
+        self._kept.append((f"{module}.{name}", vars(holder), last, value, function, code))
+        if code is None:
+            return f"{module}.{name} is replaced by {_place(function)}"
         homes = [getattr(sys.modules.get(name), "__file__", None) for name in (function.__module__, module)]
         if code.co_filename not in homes or function.__module__.partition(".")[0] not in _PACKAGES:
-            where = f"{function.__module__}.{function.__qualname__} ({code.co_filename})"
-            return f"{module}.{name} is replaced by {where}"
+            return f"{module}.{name} is replaced by {_place(function)}"
         try:
             if fingerprint(code) in known:
                 return ""
@@ -188,10 +191,24 @@ class Functions:
 
     def is_unchanged(self) -> bool:
         """Whether nobody has replaced one of them since."""
-        for holder, name, value, function, code in self._kept:
-            if holder.get(name) is not value or function.__code__ is not code:
+        for _, holder, name, value, function, code in self._kept:
+            if holder.get(name) is not value or (code is not None and function.__code__ is not code):
                 return False
         return True
+
+    def replaced(self) -> str:
+        """Returns which one somebody has replaced since, and by what; empty if none."""
+        for label, holder, name, value, function, code in self._kept:
+            now = _bare(holder.get(name))
+            if holder.get(name) is not value or (code is not None and function.__code__ is not code):
+                return f"{label} is replaced by {_place(now)}"
+        return ""
+
+
+def _place(function: Any) -> str:
+    if type(function) is FunctionType:
+        return f"{function.__module__}.{function.__qualname__} ({function.__code__.co_filename})"
+    return f"{type(function).__module__}.{type(function).__qualname__}"
 
 
 _functions: Functions | None = None

@@ -40,6 +40,7 @@ def announce(report: Report | None) -> None:
     if report is None:
         return
     if report.routes:
-        log.info("%s in %.2f s", report.summary(), report.seconds)
+        why = f"; {report.reason}" if report.reason else ""
+        log.info("%s in %.2f s%s", report.summary(), report.seconds, why)
     for notice in report.notices:
         log.warning("Routes are left to FastAPI: %s", notice)

@@ -19,11 +19,10 @@ from starlette.types import ASGIApp
 from coachman.compiler.errors import NotCompiledError
 
 
-def _nested(function: Callable[..., Any], *names: str) -> CodeType:
-    code: CodeType = function.__code__
-    for name in names:
-        code = next(c for c in code.co_consts if isinstance(c, CodeType) and c.co_name == name)
-    return code
+def _nested(function: Any, name: str) -> CodeType | None:
+    """Returns the code of a function within a function; None if a tool has put another in its place."""
+    codes = getattr(getattr(function, "__code__", None), "co_consts", ())
+    return next((code for code in codes if isinstance(code, CodeType) and code.co_name == name), None)
 
 
 def constants(code: CodeType) -> list[Any]:
@@ -38,13 +37,15 @@ def constants(code: CodeType) -> list[Any]:
 
 _REQUEST_APP = _nested(routing.request_response, "app")
 _REQUEST_HANDLER = _nested(routing.get_request_handler, "app")
-_WEBSOCKET_APP = _nested(routing.websocket_session, "app")
-_WEBSOCKET_HANDLER = _nested(routing.get_websocket_app, "app")
 
+# Of what FastAPI raises. Where a tool has replaced the function, no route is compiled.
 NOT_AWAITED = next(
-    text
-    for text in constants(routing.request_response.__code__)
-    if isinstance(text, str) and text.startswith("Response not awaited.")
+    (
+        text
+        for text in (constants(_REQUEST_APP) if _REQUEST_APP is not None else ())
+        if isinstance(text, str) and text.startswith("Response not awaited.")
+    ),
+    "",
 )
 
 
@@ -70,14 +71,8 @@ def read_route(app: Any) -> StockRoute:
     return StockRoute(app, function, _closure(function, _REQUEST_HANDLER), limit)
 
 
-def read_websocket_route(app: Any) -> StockRoute:
-    """Takes the ASGI application of an APIWebSocketRoute apart, as read_route() does."""
-    function = _closure(app, _WEBSOCKET_APP)["func"]
-    return StockRoute(app, function, _closure(function, _WEBSOCKET_HANDLER), None)
-
-
-def _closure(function: Any, code: CodeType) -> dict[str, Any]:
-    if type(function) is not FunctionType or function.__code__ is not code:
+def _closure(function: Any, code: CodeType | None) -> dict[str, Any]:
+    if type(function) is not FunctionType or code is None or function.__code__ is not code:
         module = getattr(function, "__module__", type(function).__module__)
         name = getattr(function, "__qualname__", type(function).__qualname__)
         raise NotCompiledError(f"{module}.{name} stands in the place of FastAPI's own handler")

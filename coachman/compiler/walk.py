@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from inspect import getattr_static
 from typing import Any
 
 from fastapi.routing import (
@@ -41,6 +42,11 @@ class _StopError(Exception):
     """A route decides by code that is not known."""
 
 
+def _is_own(kind: type, base: type, name: str) -> bool:
+    """Whether a class has a method from its base. A tool's wrapper would be another object each time."""
+    return getattr_static(kind, name) is getattr_static(base, name)
+
+
 class _Walk:
     def __init__(self) -> None:
         self._routes = Routes()
@@ -62,7 +68,7 @@ class _Walk:
     def _included(self, chain: tuple[_IncludedRouter, ...]) -> None:
         router = chain[-1].original_router
         for name in ("matches", "handle"):
-            if getattr(type(router), name) is not getattr(APIRouter, name):
+            if not _is_own(type(router), APIRouter, name):
                 raise _StopError(f"{type(router).__module__}.{type(router).__qualname__}")
         first = self._position
         for candidate in chain[-1].effective_candidates():
@@ -84,8 +90,8 @@ class _Walk:
         kind = type(route)
         if (
             isinstance(route, APIRoute)
-            and kind.matches is APIRoute.matches
-            and kind.handle is APIRoute.handle
+            and _is_own(kind, APIRoute, "matches")
+            and _is_own(kind, APIRoute, "handle")
         ):
             self._keep(self._routes.http, context or route, original, context, chain)
         elif kind is Route:

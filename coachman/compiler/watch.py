@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Callable
 from typing import Any
 
 from fastapi.routing import APIRouter, _IncludedRouter
 
 from coachman.compiler.entry import Entry
+from coachman.compiler.known import Functions
 from coachman.compiler.walk import Routes
+
+log = logging.getLogger("coachman.compiler")
 
 _EVERYWHERE = 1 << 60
 _REQUESTS_BETWEEN_CHECKS = 128
@@ -62,9 +66,9 @@ class Watch:
     from there on.
     """
 
-    def __init__(self, router: APIRouter, routes: Routes, is_known: Callable[[], bool]) -> None:
-        """`is_known`: whether FastAPI's functions are still those that were compiled for."""
-        self._router, self._is_known = router, is_known
+    def __init__(self, router: APIRouter, routes: Routes, functions: Functions) -> None:
+        """`functions`: those that were compiled for."""
+        self._router, self._functions = router, functions
         self._up_to = _EVERYWHERE  # routes beyond this position are left to FastAPI
         self._requests = 0
         self._watched: list[tuple[APIRouter, WatchedRoutes]] = []
@@ -98,10 +102,14 @@ class Watch:
         FastAPI makes the handlers of included routers at the first request. They have been made for the
         compilation, and whoever has replaced a function since relies on their being made now.
         """
+        why = self._functions.replaced() or "the list of a router's routes is another one"
+        log.warning("All routes are left to FastAPI from now on: %s", why)
         self._up_to = -1
         for route in self._router.routes:
             if isinstance(route, _IncludedRouter):
                 route._effective_candidates_version = None
 
     def _is_unchanged(self) -> bool:
-        return self._is_known() and all(router.routes is routes for router, routes in self._watched)
+        return self._functions.is_unchanged() and all(
+            router.routes is routes for router, routes in self._watched
+        )

@@ -2,6 +2,8 @@
 
 import functools
 import json
+import subprocess
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -12,7 +14,7 @@ import pytest
 import starlette.middleware.errors
 from fastapi import APIRouter, Depends, FastAPI
 
-from coachman.compiler import COUNTS, compile_app, known
+from coachman.compiler import COUNTS, compile_app, known, loading, unknown
 from tests.compiler.exchange import Call, exchange
 
 
@@ -88,6 +90,80 @@ def test_a_function_that_a_tool_has_replaced_is_named(monkeypatch: pytest.Monkey
     assert __file__ in report.notices[0]
 
 
+class Proxy:
+    """Claims to be what it wraps, as the wrappers of Datadog, New Relic and Elastic do."""
+
+    def __init__(self, wrapped: Any) -> None:
+        self.__wrapped__ = wrapped
+
+    @property
+    def __class__(self) -> Any:  # type: ignore[override]
+        return type(self.__wrapped__)
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self.__wrapped__, name)
+
+    def __get__(self, instance: Any, owner: Any) -> Any:
+        return (
+            functools.partial(self.__wrapped__, instance) if instance is not None else Proxy(self.__wrapped__)
+        )
+
+    def __call__(self, *arguments: Any, **options: Any) -> Any:
+        return self.__wrapped__(*arguments, **options)
+
+
+@pytest.mark.usefixtures("unpatched")
+@pytest.mark.parametrize(
+    ("holder", "name"),
+    [
+        (fastapi.routing, "serialize_response"),
+        (fastapi.routing.APIRoute, "handle"),
+        (fastapi.routing, "get_request_handler"),
+    ],
+)
+def test_a_wrapper_that_claims_to_be_the_function_is_noticed(
+    holder: Any, name: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(holder, name, Proxy(vars(holder)[name]))
+    report = compile_app(simple_app())
+
+    assert report.compiled == 0
+    assert f"{name} is replaced by {__name__}.Proxy" in report.notices[0]
+    assert {route.path for route in report.routes if route.kind == "api"} == {"/plain", "/session"}
+
+
+def test_a_function_that_is_replaced_before_the_compiler_is_imported_is_named() -> None:
+    """An error reporter is set up by the application, which is loaded first."""
+    program = """
+import fastapi.routing
+def replaced(**options): return original(**options)
+original, fastapi.routing.get_request_handler = fastapi.routing.get_request_handler, replaced
+fastapi.routing.request_response = lambda handler: handler
+app = fastapi.FastAPI()
+app.get("/")(lambda: 1)
+from coachman.compiler.loading import announce, compile_loaded
+import logging
+logging.basicConfig()
+announce(compile_loaded(app, "auto"))
+"""
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, timeout=60)
+
+    assert done.returncode == 0, done.stderr
+    assert "Routes are left to FastAPI: fastapi.routing." in done.stderr
+
+
+def test_a_fastapi_without_what_the_compiler_builds_on_is_left_alone(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    compile_nothing = unknown.leave_all(ImportError("cannot import name 'x' from 'fastapi' (/a/path.py)"))
+    report = compile_nothing(FastAPI())
+    loading.announce(report)
+
+    assert report.compiled == 0
+    assert "is of a version that is not known: cannot import name 'x' from 'fastapi'" in caplog.text
+    assert report.why_incomplete() == report.reason
+
+
 @pytest.mark.usefixtures("unpatched")
 def test_a_function_that_is_replaced_before_the_first_request_counts(monkeypatch: pytest.MonkeyPatch) -> None:
     app = simple_app()
@@ -111,7 +187,9 @@ def test_a_function_that_is_replaced_before_the_first_request_counts(monkeypatch
 
 
 @pytest.mark.usefixtures("unpatched")
-def test_a_function_that_is_replaced_while_requests_come_is_noticed(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_function_that_is_replaced_while_requests_come_is_noticed(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
     app = simple_app()
     compile_app(app)
     assert compiled_requests(app, "/plain") == 1
@@ -121,6 +199,8 @@ def test_a_function_that_is_replaced_while_requests_come_is_noticed(monkeypatch:
 
     assert sum(compiled_requests(app, "/plain") for _ in range(200)) < 130
     assert compiled_requests(app, "/plain") == 0
+    (line,) = [record.getMessage() for record in caplog.records if record.name == "coachman.compiler"]
+    assert "fastapi.dependencies.utils._solve_generator is replaced by functools.partial" in line
 
 
 @pytest.mark.usefixtures("unpatched")
