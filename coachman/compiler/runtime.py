@@ -6,6 +6,7 @@ import asyncio
 from collections.abc import Awaitable, Callable
 from contextlib import AsyncExitStack
 from dataclasses import dataclass
+from functools import partial
 from typing import Any, NoReturn
 
 import anyio.from_thread
@@ -27,9 +28,8 @@ from starlette.requests import Request
 from starlette.responses import Response
 from starlette.types import Message, Receive, Scope, Send
 
+from coachman.compiler.failures import raise_within
 from coachman.compiler.stock import NOT_AWAITED
-
-_STARTED: Message = {"type": "http.response.start"}  # tells Starlette that the head is on its way
 
 
 class Sender:
@@ -50,21 +50,9 @@ class Sender:
 async def answer_failure(
     error: Exception, request: Request, receive: Receive, send: Send, *, is_started: bool
 ) -> None:
-    """Lets Starlette's own code find the handler of an exception that a compiled function has raised.
-
-    `is_started`: whether the head of the answer has been sent.
-    """
-
-    async def fail(scope: Scope, receive: Receive, send: Send) -> None:
-        if is_started:
-            await send(_STARTED)
-        raise error
-
-    async def send_all_else(message: Message) -> None:
-        if message is not _STARTED:
-            await send(message)
-
-    await wrap_app_handling_exceptions(fail, request)(request.scope, receive, send_all_else)
+    """Lets Starlette's own code find the handler of an exception that a compiled function has raised."""
+    handle = partial(wrap_app_handling_exceptions, conn=request)
+    await raise_within(handle, error, request.scope, receive, send, is_started=is_started)
 
 
 async def answer_by_fastapi(

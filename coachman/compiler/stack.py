@@ -10,6 +10,7 @@ from __future__ import annotations
 import copy
 from collections.abc import Awaitable, Callable
 from contextlib import AsyncExitStack
+from functools import partial
 from typing import Any
 
 from fastapi import FastAPI
@@ -21,7 +22,7 @@ from starlette.middleware.errors import ServerErrorMiddleware
 from starlette.middleware.exceptions import ExceptionMiddleware
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-_STARTED: Message = {"type": "http.response.start"}  # tells a layer that the head is on its way
+from coachman.compiler.failures import raise_within
 
 
 def install(app: FastAPI, is_known: Callable[[], bool]) -> None:
@@ -61,21 +62,7 @@ class _JoinedInner(ExceptionMiddleware):
     def __call__(self, scope: Scope, receive: Receive, send: Send) -> Any:
         if scope["type"] != "http":
             return super().__call__(scope, receive, send)
-        return self._answer(scope, receive, send)
-
-    async def _answer(self, scope: Scope, receive: Receive, send: Send) -> None:
-        is_started = False
-
-        async def noticing(message: Message) -> None:
-            nonlocal is_started
-            if message["type"] == "http.response.start":
-                is_started = True
-            await send(message)
-
-        try:
-            await self.run(scope, receive, noticing)
-        except Exception as error:  # noqa: BLE001 - the layers' own code sorts it out
-            await _fail(error, self, scope, receive, send, is_started=is_started)
+        return _answer(self, self.run, scope, receive, send)
 
     def run(self, scope: Scope, receive: Receive, send: Send) -> Awaitable[None]:
         """Runs the router with what these layers put into the scope."""
@@ -89,22 +76,23 @@ class _JoinedAll(ServerErrorMiddleware):
     def __call__(self, scope: Scope, receive: Receive, send: Send) -> Any:
         if scope["type"] != "http" or MAX_BODY_SIZE_SCOPE_KEY in scope:
             return super().__call__(scope, receive, send)
-        return self._answer(scope, receive, send)
+        run: ASGIApp = self.app.app.app.run  # type: ignore[attr-defined]
+        return _answer(self, run, scope, receive, send)
 
-    async def _answer(self, scope: Scope, receive: Receive, send: Send) -> None:
-        is_started = False
 
-        async def noticing(message: Message) -> None:
-            nonlocal is_started
-            if message["type"] == "http.response.start":
-                is_started = True
-            await send(message)
+async def _answer(layer: Any, run: ASGIApp, scope: Scope, receive: Receive, send: Send) -> None:
+    is_started = False
 
-        exceptions = self.app.app.app  # type: ignore[attr-defined]
-        try:
-            await exceptions.run(scope, receive, noticing)
-        except Exception as error:  # noqa: BLE001 - the layers' own code sorts it out
-            await _fail(error, self, scope, receive, send, is_started=is_started)
+    async def noticing(message: Message) -> None:
+        nonlocal is_started
+        if message["type"] == "http.response.start":
+            is_started = True
+        await send(message)
+
+    try:
+        await run(scope, receive, noticing)
+    except Exception as error:  # noqa: BLE001 - the layers' own code sorts it out
+        await raise_within(partial(_stock, layer), error, scope, receive, send, is_started=is_started)
 
 
 async def _run_router(router: ASGIApp, scope: Scope, receive: Receive, send: Send) -> None:
@@ -117,23 +105,6 @@ async def _run_router(router: ASGIApp, scope: Scope, receive: Receive, send: Sen
     else:
         if files._exit_callbacks:  # type: ignore[attr-defined]
             await files.__aexit__(None, None, None)
-
-
-async def _fail(
-    error: Exception, layer: Any, scope: Scope, receive: Receive, send: Send, *, is_started: bool
-) -> None:
-    """Lets the layers themselves answer, as if the router had only now raised the exception."""
-
-    async def fail(scope: Scope, receive: Receive, send: Send) -> None:
-        if is_started:
-            await send(_STARTED)
-        raise error
-
-    async def send_all_else(message: Message) -> None:
-        if message is not _STARTED:
-            await send(message)
-
-    await _stock(layer, fail)(scope, receive, send_all_else)
 
 
 def _stock(layer: Any, app: ASGIApp) -> ASGIApp:
