@@ -58,7 +58,7 @@ coverage: environment ## Run the tests with coverage of app/ and coachman/, whic
 	@$(BIN)/python -m pytest $(BULK) -m "not timing" $(PARALLEL) --cov --cov-report=
 	@$(BIN)/python -m pytest $(BULK) -m timing --cov --cov-append --cov-report=term-missing:skip-covered
 
-test-compiler: $(VENV)/development ## Run FastAPI's own tests with every application compiled; 5 minutes
+test-compiler: $(VENV)/development ## Run FastAPI's own tests compiled (ARGS=--older, --starlette, --part); 5 minutes
 	@$(BIN)/python -m tests.compiler.conformance $(ARGS)
 
 test-foreign: $(VENV)/development ## Run published applications, each in an environment of its own; needs a registry
