@@ -25,6 +25,8 @@ def test_servers_are_asked_in_turn_and_put_in_a_table(tmp_path: Path) -> None:
             "--only",
             "stock",
             "raw",
+            "--workloads",
+            "items",
             "--rounds",
             "1",
             "--seconds",
