@@ -17,6 +17,7 @@ from coachman.compiler.dispatch import Dispatcher
 from coachman.compiler.entry import Entry
 from coachman.compiler.errors import NotCompiledError
 from coachman.compiler.function import RouteFunction
+from coachman.compiler.inputs import is_field_pure
 from coachman.compiler.report import ON_PURPOSE, Report, RouteReport, name_of, names_of
 from coachman.compiler.source import Shapes
 from coachman.compiler.stock import read_route
@@ -43,6 +44,7 @@ def compile_app(app: Any, *, leave: Collection[str] = ()) -> Report:
             _compile_one(one, prefix, report, leave)
         except Exception as error:  # noqa: BLE001 - whatever is met in an application, it must start
             report.reason = f"it could not be compiled: {type(error).__name__}: {error}"
+    is_field_pure.cache_clear()  # it would keep the fields, and what their defaults refer to
     report.seconds = time.perf_counter() - began
     return report
 

@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from contextlib import AsyncExitStack
 from functools import partial
+from typing import Any
+from weakref import ref
 
 from fastapi import BackgroundTasks
 from starlette.requests import Request
@@ -50,7 +52,8 @@ class RouteFunction:
 
     def build(self, shapes: Shapes) -> Handler:
         """Compiles the source, unless another route has the same."""
-        return self._source.build(shapes, self.write_source)
+        # Weakly, for tracebacks: linecache would keep the application for ever.
+        return self._source.build(shapes, partial(_write_source_of, ref(self._stock.app)))
 
     @property
     def write_source(self) -> Callable[[], str]:
@@ -134,6 +137,11 @@ class RouteFunction:
             self._answers.write_sending()
             source.add("is_awaited = True")
         source.add(f"if not is_awaited: {source.use(runtime.raise_not_awaited)}()")
+
+
+def _write_source_of(app: ref[Any]) -> str:
+    found = app()
+    return _write_source(found) if found is not None else ""
 
 
 def _write_source(app: ASGIApp) -> str:

@@ -82,7 +82,7 @@ def is_pure(group: Group) -> bool:
 
     Bytes of an uploaded file are read from where the file stands, which a dependency may have changed.
     """
-    return all(_is_field_pure(field) and not _reads_file(field) for field in group.fields)
+    return all(is_field_pure(field) and not _reads_file(field) for field in group.fields)
 
 
 def _reads_file(field: ModelField) -> bool:
@@ -98,7 +98,8 @@ def _reads_file(field: ModelField) -> bool:
 
 
 @cache
-def _is_field_pure(field: ModelField) -> bool:
+def is_field_pure(field: ModelField) -> bool:
+    """Whether validating it runs no code of the application's own."""
     if field.field_info.default_factory is not None:
         return False
     return _is_schema_pure(field._type_adapter.core_schema)

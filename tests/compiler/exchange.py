@@ -54,7 +54,7 @@ def exchange(app: Any, call: Call, journal: Journal) -> Seen:
     # FastAPI keeps where an endpoint is defined by its id(), which may be that of an earlier application's.
     routing._endpoint_context_cache.clear()
     seen = Seen()
-    scope = _scope(call)
+    scope = asgi_scope(call)
     asyncio.run(asyncio.wait_for(_exchange(app, call, scope, seen), LIMIT_SECONDS))
     seen.journal = list(journal)
     seen.scope = {key: _shown(value) for key, value in scope.items() if key not in NOT_COMPARED}
@@ -101,7 +101,7 @@ def sources(report: Report) -> str:
     )
 
 
-def _scope(call: Call) -> dict[str, Any]:
+def asgi_scope(call: Call) -> dict[str, Any]:
     return {
         "type": "http",
         "asgi": {"version": "3.0", "spec_version": "2.4"},

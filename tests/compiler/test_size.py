@@ -5,6 +5,7 @@ import gc
 import sys
 import time
 import tracemalloc
+import weakref
 from typing import Any
 
 import pytest
@@ -60,6 +61,17 @@ def test_400_routes_take_less_than_two_mebibytes() -> None:
 
     assert report.compiled == ROUTES
     assert spent < LIMIT_BYTES
+
+
+def test_nothing_keeps_an_application_that_is_no_longer_used() -> None:
+    app = made(20)
+    compile_app(app)
+    steps(app, compiler_apps.last_path(20), 1)
+    gone = weakref.ref(app)
+    del app
+    gc.collect()
+
+    assert gone() is None
 
 
 @pytest.mark.timing

@@ -1,10 +1,12 @@
 """What an earlier attempt got wrong, or might have: each is the same compiled as not."""
 
+import asyncio
 import json
+import traceback
 from collections.abc import AsyncIterator, Iterator
 from contextvars import ContextVar
 from typing import Annotated, Any
-from unittest.mock import patch
+from unittest.mock import AsyncMock, patch
 
 import pytest
 from fastapi import (
@@ -24,7 +26,7 @@ from pydantic import AfterValidator, BaseModel, Field
 from starlette.routing import Host, Mount, Route
 
 from coachman.compiler import COUNTS, compile_app
-from tests.compiler.exchange import Call, Journal, compare, exchange
+from tests.compiler.exchange import Call, Journal, asgi_scope, compare, exchange
 
 JSON = [(b"content-type", b"application/json")]
 
@@ -624,6 +626,20 @@ def test_headers_and_cookies() -> None:
         Call(headers=[(b"user-agent", b"204")]),
         Call(headers=[(b"user-agent", b"205")]),
     )
+
+
+def test_a_traceback_shows_the_lines_of_a_compiled_function() -> None:
+    app = FastAPI()
+
+    @app.get("/")
+    async def fail() -> None:
+        raise LookupError("here")
+
+    compile_app(app)
+    with pytest.raises(LookupError) as caught:
+        asyncio.run(app(asgi_scope(Call()), AsyncMock(), AsyncMock()))
+
+    assert "raw = await endpoint_" in "".join(traceback.format_exception(caught.value))
 
 
 def test_routes_that_are_added_later_are_found() -> None:
