@@ -1,26 +1,29 @@
-"""`coachman migrate` and `coachman keys`: run the scripts that a release brings for them."""
+"""`coachman migrate` and `coachman keys`: run what a release brings for them."""
 
 import os
-import sys
 from pathlib import Path
-from typing import Annotated, NoReturn
+from typing import Annotated
 
 import typer
 
+from coachman.cli import _migration
 from coachman.cli._service import fail
 
-MIGRATE, KEYS = Path("scripts/migrate"), Path("scripts/keys")
+KEYS = Path("scripts/keys")
 
 
 def migrate() -> None:
-    """Run scripts/migrate of the present release, if it has one.
+    """Bring the database to the schema of the present release, if it says how.
 
-    systemd runs this before each start. `coachman release` runs it while the old release still serves.
+    By the command that pyproject.toml names as `migrate` in its table tool.coachman, else by scripts/migrate,
+    else, where there is an alembic.ini, by `alembic upgrade head`. systemd runs this before each start;
+    `coachman release` runs it while the old release still serves.
     """
-    if not MIGRATE.exists():
-        typer.echo(f"There is no {MIGRATE}: nothing to migrate")
+    migration = _migration.find(Path())
+    if migration is None:
+        typer.echo("There is no scripts/migrate, alembic.ini or tool.coachman.migrate: nothing to migrate")
         return
-    _run(MIGRATE)
+    _migration.run(migration)
 
 
 def keys(
@@ -31,15 +34,9 @@ def keys(
     """Make, list and revoke the keys of clients: runs scripts/keys of the present release."""
     if not KEYS.exists():
         fail(f"There is no {KEYS} here: this application keeps no keys of its own.")
-    _run(KEYS, *(arguments or []))
-
-
-def _run(script: Path, *arguments: str) -> NoReturn:
-    # Not resolved: in a virtual environment the interpreter is a link out of it.
-    folder = os.path.dirname(sys.executable)  # noqa: PTH120
-    environment = os.environ | {"PATH": f"{folder}:{os.environ.get('PATH', os.defpath)}"}
+    command = [str(KEYS), *(arguments or [])]
     try:
-        os.execve(script, [str(script), *arguments], environment)  # noqa: S606 - no shell is wanted
+        os.execve(KEYS, command, _migration.environment_of_release())  # noqa: S606 - no shell is wanted
     except OSError as error:
         reason = (error.strerror or str(error)).lower()
-        fail(f"{script} cannot be run: {reason}; make it executable (chmod +x).")
+        fail(f"{KEYS} cannot be run: {reason}; make it executable (chmod +x).")

@@ -5,7 +5,7 @@ from pathlib import Path
 from typing import Any
 
 NAME = "pyproject.toml"
-OF_RELEASES = frozenset({"release_include"})  # what a release is made by, which is no setting of the service
+OF_RELEASES = frozenset({"migrate", "release_include"})  # what releases read, and the service does not
 
 
 def read(folder: Path) -> dict[str, Any]:
