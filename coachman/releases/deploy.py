@@ -6,19 +6,20 @@ import os
 import shutil
 import signal
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from coachman.releases import environment, journal, private, source
+from coachman.releases import changes, environment, journal, private, source
 from coachman.releases.command import RefusedError
 from coachman.releases.disk import commit, prune, require_space, switch, sync
 from coachman.releases.layout import Layout, Release
 from coachman.releases.origin import Origin, local
 from coachman.releases.private import LeftBehind
+from coachman.releases.progress import Progress, Report
 from coachman.releases.systemd_service import Service
 
-Report = Callable[[str], None]
+DEFAULT_PROBE = "/"  # what is asked once a release serves, where COACHMAN_PROBE names nothing
 
 
 def release(
@@ -29,15 +30,16 @@ def release(
     layout.releases.mkdir(exist_ok=True)
     with journal.locked(layout.lock, "release"):
         _finish_what_was_interrupted(layout, report)
-        candidate = layout.release(_new_id(layout))
-        with _recorded(layout, "release", candidate):
+        candidate, progress = layout.release(_new_id(layout)), Progress(report)
+        with _recorded(layout, "release", candidate, progress):
             require_space(layout)
             report(f"Release {candidate.id} of {origin}")
-            _build(layout, candidate, origin, report, wheels)
+            _build(layout, candidate, origin, progress, wheels)
             try:
-                _check(layout, candidate, report)
-                report(Service(layout.instance).run_as_service(candidate, "migrate"))
-                _move(layout, candidate, report, restart=restart)
+                _check(layout, candidate, progress)
+                with progress.step("migrations"):
+                    report(Service(layout.instance).run_as_service(candidate, "migrate"))
+                _move(layout, candidate, progress, restart=restart)
             except BaseException:
                 candidate.record.unlink(missing_ok=True)  # nobody is to roll back to it
                 raise
@@ -53,10 +55,11 @@ def rollback(layout: Layout, name: str | None, report: Report, *, restart: bool)
         target = layout.release(name) if name else _the_one_before(layout)
         if not target.is_complete:
             raise RefusedError(f"There is no release {target.id}: `coachman releases` lists them.")
-        with _recorded(layout, "rollback", target):
+        progress = Progress(report)
+        with _recorded(layout, "rollback", target, progress):
             report(f"Back to release {target.id}")
-            _check(layout, target, report)
-            _move(layout, target, report, restart=restart)
+            _check(layout, target, progress)
+            _move(layout, target, progress, restart=restart)
     return target
 
 
@@ -76,17 +79,25 @@ def _finish_what_was_interrupted(layout: Layout, report: Report) -> None:
         report(f"It does not serve: release {before.id} is current again")
 
 
-def _build(layout: Layout, candidate: Release, origin: Origin, report: Report, wheels: Path | None) -> None:
+def _build(
+    layout: Layout, candidate: Release, origin: Origin, progress: Progress, wheels: Path | None
+) -> None:
+    report = progress.report
     try:
         with local(origin, layout.releases) as found:
-            left = source.copy(found.path, candidate.folder, origin.package)
+            with progress.step("copy"):
+                left = source.copy(found.path, candidate.folder, origin.package)
             report(f"Copied{f', commit {found.commit}' if found.commit else ''}")
             if left is not None:
                 _report_left_behind(layout, left, origin, report)
-            built = environment.build(layout, candidate, found.path, wheels=wheels, package=origin.package)
+            with progress.step("packages"):
+                built = environment.build(
+                    layout, candidate, found.path, wheels=wheels, package=origin.package
+                )
         report(
             "Installed its packages from {installed_from} by {installed_by}, Python {python}".format(**built)
         )
+        report(changes.of_packages(layout.serving(), candidate))
         source.protect(candidate.folder, Service(layout.instance).owner())
     except BaseException:
         shutil.rmtree(candidate.folder, ignore_errors=True)
@@ -99,9 +110,10 @@ def _build(layout: Layout, candidate: Release, origin: Origin, report: Report, w
         **built,
         "databases": left.databases if left else [],
     }
-    sync()  # the record says that the release is complete: what it speaks of is on the disk before it
-    candidate.record.write_text(json.dumps(facts) + "\n", encoding="utf-8")
-    sync()
+    with progress.step("sync"):
+        sync()  # the record says that the release is complete: what it speaks of is on the disk before it
+        candidate.record.write_text(json.dumps(facts) + "\n", encoding="utf-8")
+        sync()
     report("Synced it to disk")
 
 
@@ -110,20 +122,32 @@ def _report_left_behind(layout: Layout, left: LeftBehind, origin: Origin, report
     found_before = {name for one in layout.complete() for name in one.facts().get("databases", [])}
     if new := [name for name in left.databases if name not in found_before]:
         is_folder = not origin.is_url and Path(origin.place).is_dir()
-        report(private.about_databases(new, Path(origin.place) if is_folder else None))
+        report(private.about_databases(new, Path(origin.place) if is_folder else None, layout.instance))
 
 
-def _check(layout: Layout, candidate: Release, report: Report) -> None:
-    report(Service(layout.instance).run_as_service(candidate, "check"))
+def _check(layout: Layout, candidate: Release, progress: Progress) -> None:
+    service = Service(layout.instance)
+    with progress.step("check"):
+        progress.report(service.run_as_service(candidate, "check"))
+        if service.is_active():
+            progress.report(_changed_settings(service, layout.serving(), candidate))
 
 
-def _move(layout: Layout, target: Release, report: Report, *, restart: bool) -> None:
+def _changed_settings(service: Service, before: Release | None, candidate: Release) -> str:
+    names = {name for file in service.environment_files() for name in changes.names_in(file)}
+    files = changes.of_project_file(before, candidate) if before else []
+    return changes.of_settings(
+        service.running_environment(), service.next_environment(candidate), names, files
+    )
+
+
+def _move(layout: Layout, target: Release, progress: Progress, *, restart: bool) -> None:
     service = Service(layout.instance)
     before, was_active = layout.serving(), service.is_active()
     generation = service.generation() if was_active and not restart else 0
-    with _not_interrupted():
+    with _not_interrupted(), progress.step("handover" if was_active and not restart else "start"):
         switch(layout, target)
-        report("Switched; waiting for the new generation")
+        progress.report("Switched; waiting for the new generation")
         try:
             if was_active and not restart:
                 service.reload()
@@ -134,9 +158,18 @@ def _move(layout: Layout, target: Release, report: Report, *, restart: bool) -> 
             _put_back(layout, before, generation, was_active=was_active, restart=restart)
             raise
         commit(layout, target)
-    report(
+    progress.report(
         f"Release {target.id} serves: generation {answer['generation']}, {answer['workers']} workers ready"
     )
+    _show_that_it_serves(service, target, progress)
+
+
+def _show_that_it_serves(service: Service, target: Release, progress: Progress) -> None:
+    """Asks as a client does. The workers have answered the probe themselves before they were ready."""
+    variables = service.running_environment()
+    probe = changes.setting(target, variables, "probe") or DEFAULT_PROBE
+    progress.report(service.ask(probe, tls=bool(changes.setting(target, variables, "certfile"))))
+    progress.report(progress.summary())
 
 
 def _put_back(
@@ -165,9 +198,10 @@ def _not_interrupted() -> Iterator[None]:
 
 
 @contextlib.contextmanager
-def _recorded(layout: Layout, what: str, target: Release) -> Iterator[None]:
+def _recorded(layout: Layout, what: str, target: Release, progress: Progress) -> Iterator[None]:
     before = layout.serving()
     facts: dict[str, Any] = {"did": what, "release": target.id, "before": before.id if before else None}
+    facts["seconds"] = progress.seconds  # which each step adds to
     try:
         yield
     except RefusedError as error:

@@ -8,6 +8,7 @@ from fnmatch import fnmatchcase
 from pathlib import Path, PurePosixPath
 
 from coachman.releases.command import RefusedError
+from coachman.releases.instance import Instance
 
 ENVIRONMENT = ".venv"  # of the release; its packages are the index's, and public
 # Caches, and what belongs to the place where the project was: nobody misses it.
@@ -122,22 +123,22 @@ def files_of(folder: Path) -> Iterable[Path]:
                 yield path
 
 
-def about_databases(databases: Sequence[str], project: Path | None) -> str:
+def about_databases(databases: Sequence[str], project: Path | None, instance: Instance) -> str:
     """Says what to do with a project's databases, one of which may have been in use there.
 
     `project` is the folder they are in; None when they came out of a tarball or a repository.
     """
-    name = PurePosixPath(databases[0]).name
+    target = instance.state / PurePosixPath(databases[0]).name
     said = (
         f"{_listed(databases)} stays behind: nothing can be written in a release, and the next one would"
-        " begin without it.\nThe service's data belongs in /var/lib/coachman."
+        f" begin without it.\nThe service's data belongs in {instance.state}."
     )
     if project is not None:
-        copied = shlex.join([f"{project}/{databases[0]}", f"/var/lib/coachman/{name}"])
-        said += f" To begin with this file:\n    install -o coachman -g coachman -m 640 {copied}"
+        copied = shlex.join([f"{project}/{databases[0]}", str(target)])
+        said += f" To begin with this file:\n    install -o {instance.id} -g {instance.id} -m 640 {copied}"
     return said + (
-        "\nName it in /etc/coachman/coachman.env as the application expects it, such as"
-        f" DATABASE_URL=sqlite:////var/lib/coachman/{name}"
+        f"\nName it in {instance.settings} as the application expects it, such as"
+        f" DATABASE_URL=sqlite:///{target}"
     )
 
 

@@ -4,10 +4,14 @@ import contextlib
 import http.client
 import json
 import pwd
+import ssl
 import time
 from dataclasses import dataclass
+from pathlib import Path
+from subprocess import CompletedProcess
 from typing import Any
 
+from coachman.releases import service_log
 from coachman.releases.command import RefusedError, run
 from coachman.releases.instance import Instance
 from coachman.releases.layout import Release
@@ -17,6 +21,9 @@ MOVE_SECONDS = 700  # above TimeoutStopSec and TimeoutStartSec together
 STEP_SECONDS = 300  # a check, a migration: as the unit's TimeoutStartSec
 READY_SECONDS = 15
 CONNECT_SECONDS = 5
+_UNVERIFIED = ssl.create_default_context()
+_UNVERIFIED.check_hostname = False
+_UNVERIFIED.verify_mode = ssl.CERT_NONE
 # What a check or a migration shares with the service, drop-ins included.
 SHARED = (
     *("User", "Group", "StateDirectory", "StateDirectoryMode", "UMask", "Environment", "LoadCredential"),
@@ -36,23 +43,44 @@ class Service:
 
         Raises RefusedError with that when it fails.
         """
-        done = run(
-            *("systemd-run", "--pipe", "--wait", "--collect", "--quiet", "--service-type=exec"),
-            *(f"--property={property}" for property in self._shared_properties()),
-            f"--property=WorkingDirectory={release.folder}",
-            f"--property=RuntimeMaxSec={STEP_SECONDS}",
-            *(str(release.python), "-m", "coachman", *command),
-            seconds=STEP_SECONDS + 30,
-        )
+        done = self._run_as_service(release, str(release.python), "-m", "coachman", *command)
         if done.returncode:
             raise RefusedError(done.stdout.strip() or f"`coachman {' '.join(command)}` ended without a word.")
         return done.stdout.strip()
 
+    def running_environment(self) -> dict[str, str]:
+        """Returns the variables that the generation which serves was started with; none when none serves."""
+        try:
+            return _variables(Path("/proc", self._show("MainPID"), "environ").read_text(errors="replace"))
+        except OSError:  # it has just ended, or there is none
+            return {}
+
+    def next_environment(self, release: Release) -> dict[str, str]:
+        """Returns the variables that a generation of `release` would be started with."""
+        return _variables(self._run_as_service(release, "/usr/bin/env", "-0").stdout)
+
+    def environment_files(self) -> list[Path]:
+        """Returns the files that the unit takes variables from."""
+        shown = run("systemctl", "show", "--property=EnvironmentFiles", self.instance.service).stdout
+        return [Path(line.partition("=")[2].partition(" ")[0]) for line in shown.splitlines()]
+
+    def ask(self, path: str, *, tls: bool = False) -> str:
+        """Sends a GET to the application's own address, and says what was asked and answered."""
+        began = time.monotonic()
+        try:
+            answer, body = self._get(self.instance.sockets[0], path, tls=tls)
+        except (OSError, http.client.HTTPException) as error:
+            return f"GET {path}: no answer: {str(error).lower() or type(error).__name__}"
+        milliseconds = (time.monotonic() - began) * 1000
+        kind = answer.headers.get_content_type()
+        return (
+            f"GET {path}: {answer.status} {answer.reason}, {len(body)} bytes of {kind}, {milliseconds:.0f} ms"
+        )
+
     def owner(self) -> tuple[int, int] | None:
         """Returns the user and the group that the service runs as; None where there is no such user."""
-        name = run("systemctl", "show", "--value", "--property=User", self.instance.service).stdout.strip()
         try:
-            user = pwd.getpwnam(name)
+            user = pwd.getpwnam(self._show("User"))
         except KeyError:
             return None
         return user.pw_uid, user.pw_gid
@@ -91,36 +119,45 @@ class Service:
         raise RefusedError(f"/readyz does not confirm the new generation; it says: {answer}")
 
     def _move(self, verb: str, *units: str) -> None:
-        began = time.time()
+        unit = self.instance.service
+        began, others = time.time(), service_log.processes(unit)
         done = run("systemctl", verb, *units, seconds=MOVE_SECONDS)
         if done.returncode:
-            raise RefusedError(self._said_since(began) or done.stdout.strip())
-
-    def _said_since(self, began: float) -> str:
-        """Returns the service's own log lines, which say more than systemctl does."""
-        journal = run(
-            "journalctl",
-            "--unit",
-            self.instance.service,
-            "--output=cat",
-            "--no-pager",
-            f"--since=@{int(began)}",
-            "-n",
-            "30",
-        )
-        return journal.stdout.strip()
+            raise RefusedError(service_log.said_since(unit, began, others) or done.stdout.strip())
 
     def _readyz(self) -> dict[str, Any]:
-        connection = http.client.HTTPConnection("localhost", timeout=5)
-        with contextlib.closing(connection):
-            connection.sock = sockets.connect(self._ops_address(), CONNECT_SECONDS)
-            connection.request("GET", "/readyz")
-            answer: dict[str, Any] = json.loads(connection.getresponse().read())
-            return answer
+        answer: dict[str, Any] = json.loads(self._get(self.instance.sockets[1], "/readyz")[1])
+        return answer
 
-    def _ops_address(self) -> sockets.Address:
+    def _get(
+        self, socket_unit: str, path: str, *, tls: bool = False
+    ) -> tuple[http.client.HTTPResponse, bytes]:
+        connection = http.client.HTTPConnection("localhost", timeout=CONNECT_SECONDS)
+        with contextlib.closing(connection):
+            connection.sock = sockets.connect(self._address(socket_unit), CONNECT_SECONDS)
+            if tls:
+                # The certificate is of a public name, and systemd's own socket on this machine is asked.
+                connection.sock = _UNVERIFIED.wrap_socket(connection.sock)
+            connection.request("GET", path, headers={"User-Agent": "coachman-release"})
+            answer = connection.getresponse()
+            return answer, answer.read()
+
+    def _show(self, name: str) -> str:
+        return run("systemctl", "show", "--value", f"--property={name}", self.instance.service).stdout.strip()
+
+    def _run_as_service(self, release: Release, *command: str) -> "CompletedProcess[str]":
+        return run(
+            *("systemd-run", "--pipe", "--wait", "--collect", "--quiet", "--service-type=exec"),
+            *(f"--property={property}" for property in self._shared_properties()),
+            f"--property=WorkingDirectory={release.folder}",
+            f"--property=RuntimeMaxSec={STEP_SECONDS}",
+            *command,
+            seconds=STEP_SECONDS + 30,
+        )
+
+    def _address(self, unit: str) -> sockets.Address:
         """Asks systemd, which says "127.0.0.1:9100 (Stream)": a drop-in may have changed the address."""
-        listen = run("systemctl", "show", "--value", "--property=Listen", self.instance.sockets[1]).stdout
+        listen = run("systemctl", "show", "--value", "--property=Listen", unit).stdout
         address = listen.partition(" ")[0]
         return sockets.parse_address(f"unix:{address}" if address.startswith("/") else address)
 
@@ -141,3 +178,8 @@ class Service:
             if value:
                 properties.append(f"{name}={value}")
         return properties
+
+
+def _variables(text: str) -> dict[str, str]:
+    """Reads NAME=VALUE, each ended by a zero byte."""
+    return dict(one.partition("=")[::2] for one in text.split("\0") if "=" in one)

@@ -9,6 +9,7 @@ import pytest
 
 from coachman.releases import private, source
 from coachman.releases.command import RefusedError
+from coachman.releases.instance import UNNAMED
 
 KEY = "-----BEGIN RSA PRIVATE KEY-----\nMIIB\n-----END RSA PRIVATE KEY-----\n"
 CERTIFICATE = "-----BEGIN CERTIFICATE-----\nMIIB\n-----END CERTIFICATE-----\n"
@@ -74,7 +75,7 @@ def test_databases_are_left_behind_by_name_or_by_what_is_in_them(project: Path) 
 
 
 def test_a_database_is_told_where_to_go(project: Path) -> None:
-    said = private.about_databases(["data/shop.db"], Path("/root/shop"))
+    said = private.about_databases(["data/shop.db"], Path("/root/shop"), UNNAMED)
 
     assert said.startswith("data/shop.db stays behind: ")
     assert "install -o coachman -g coachman -m 640 /root/shop/data/shop.db /var/lib/coachman/shop.db" in said
