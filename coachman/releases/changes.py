@@ -30,9 +30,25 @@ def of_packages(before: Release | None, after: Release) -> str:
 
 def packages(release: Release) -> dict[str, str]:
     """Returns the version of each package in a release's virtual environment, by its name."""
-    found = release.folder.glob(".venv/lib/python*/site-packages/*.dist-info")
-    parts = [path.name.removesuffix(".dist-info").rpartition("-") for path in sorted(found)]
-    return {name.replace("_", "-").lower(): version for name, _, version in parts}
+    return packages_in(site_packages(release))
+
+
+def site_packages(release: Release) -> Path:
+    """Returns the folder in a release's virtual environment that packages are installed into."""
+    return next(iter(release.folder.glob(".venv/lib/python*/site-packages")), release.folder / "nowhere")
+
+
+def packages_in(folder: Path) -> dict[str, str]:
+    """Returns the version of each package in a folder of packages, by its name."""
+    parts = [
+        path.name.removesuffix(".dist-info").rpartition("-") for path in sorted(folder.glob("*.dist-info"))
+    ]
+    return {normalized(name): version for name, _, version in parts}
+
+
+def normalized(name: str) -> str:
+    """Returns a package's name as all tools compare it."""
+    return re.sub(r"[-_.]+", "-", name).lower()
 
 
 def of_settings(

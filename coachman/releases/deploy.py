@@ -97,6 +97,7 @@ def _build(
         report(
             "Installed its packages from {installed_from} by {installed_by}, Python {python}".format(**built)
         )
+        report(built["coachman"])
         report(changes.of_packages(layout.serving(), candidate))
         source.protect(candidate.folder, Service(layout.instance).owner())
     except BaseException:

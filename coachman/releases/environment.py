@@ -4,7 +4,7 @@ import shutil
 from pathlib import Path
 
 import coachman
-from coachman.releases import interpreter, requirements, workspace
+from coachman.releases import apart, changes, interpreter, requirements, workspace
 from coachman.releases.command import RefusedError, run
 from coachman.releases.installer import INSTALL_SECONDS, Installer, find_uv
 from coachman.releases.layout import Layout, Release
@@ -33,11 +33,16 @@ def build(
                 "pyproject.toml has tool.uv.sources, which uv alone reads, and there is none on this machine."
             )
         installer.install_all(requirements.read(folder, form))
-    _add_coachman(layout, release, installer)
+    apart_or_beside = _add_coachman(layout, release, installer)
     if form != requirements.UV:  # whose versions may differ from what packages ask for: its overrides
         installer.check()
     _compile(release)
-    return {"python": python, "installed_from": form, "installed_by": "uv" if installer.uv else "pip"}
+    return {
+        "python": python,
+        "installed_from": form,
+        "installed_by": "uv" if installer.uv else "pip",
+        "coachman": apart_or_beside,
+    }
 
 
 def _install_uv_lock(installer: Installer, package: str | None) -> None:
@@ -61,16 +66,26 @@ def _compile(release: Release) -> None:
     run(*command, seconds=INSTALL_SECONDS)
 
 
-def _add_coachman(layout: Layout, release: Release, installer: Installer) -> None:
-    """Adds Coachman where the application does not bring it; packages that both need stay as they are."""
+def _add_coachman(layout: Layout, release: Release, installer: Installer) -> str:
+    """Adds Coachman where the application does not bring it, and says where it is.
+
+    What the application has installed stays as it is.
+    """
     if not (release.folder / CONFIGURATION).exists():
         shutil.copyfile(_shipped_configuration(), release.folder / CONFIGURATION)
     if (release.folder / "coachman" / "__init__.py").exists() or _has(release, "coachman"):
-        return
+        return "The application brings Coachman"
     found = sorted(layout.wheels.glob("coachman-*.whl"))
     if not found:
         raise RefusedError(f"There is no wheel of Coachman in {layout.wheels}: run install.sh again.")
-    installer.install(str(found[-1]))
+    pins = release.folder / ".venv" / "pins.txt"
+    lines = [f"{name}=={version}\n" for name, version in changes.packages(release).items()]
+    pins.write_text("".join(lines), encoding="utf-8")
+    try:
+        installer.install("--constraint", str(pins), str(found[-1]))
+    except RefusedError:  # what the resolver says is of no use: it does not know the other way
+        return apart.install(installer, found[-1])
+    return "Coachman's packages are beside the application's"
 
 
 def _shipped_configuration() -> Path:

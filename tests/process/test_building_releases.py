@@ -2,6 +2,7 @@
 
 import hashlib
 import os
+import shutil
 import subprocess
 import sys
 from collections.abc import Callable
@@ -9,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from coachman.releases import environment, installer, source
+from coachman.releases import changes, environment, installer, source
 from coachman.releases.command import RefusedError
 from coachman.releases.layout import Layout, Release
 from tests.support.package import UV
@@ -71,10 +72,14 @@ Build = Callable[..., tuple[Release, dict[str, str]]]
 @pytest.fixture
 def build(layout: Layout, wheels: Path, tmp_path: Path) -> Build:
     def build(
-        files: dict[str, str], *, package: str | None = None, index: Path | None = wheels
+        files: dict[str, str],
+        *,
+        package: str | None = None,
+        index: Path | None = wheels,
+        brings_coachman: bool = True,
     ) -> tuple[Release, dict[str, str]]:
         project = tmp_path / "project"
-        for name, text in (BRINGS_COACHMAN | files).items():
+        for name, text in ((BRINGS_COACHMAN if brings_coachman else {}) | files).items():
             path = project / name
             path.parent.mkdir(parents=True, exist_ok=True)
             path.write_text(text)
@@ -239,6 +244,57 @@ def test_a_workspaces_member_is_at_the_top_of_its_release(
     place = f"{release.folder}/.workspace/lib/src/shop_web.py"
     assert says(release, "import main; print(main.shop_web.__file__)") == place
     assert (release.folder / "gunicorn.conf.py").is_file()
+
+
+@pytest.fixture
+def old_server(wheels: Path, layout: Layout, tmp_path: Path) -> Path:
+    """Wheels with a Coachman that needs a newer server than an application may have pinned."""
+    folder = tmp_path / "index"
+    shutil.copytree(wheels, folder)
+    for name, version in (("gunicorn", "22.0"), ("gunicorn", "23.0"), ("rich", "13.0"), ("rich", "14.0")):
+        module = {f"{name}.py": f"VERSION = {version!r}\n"}
+        make_wheel(folder, name, version, module, "rich>=13" if name == "gunicorn" else "")
+    coachman = {"coachman/__init__.py": "import gunicorn, rich\n"}
+    needs = "gunicorn<28,>=23.0; sys_platform != 'win32'\nRequires-Dist: rich>=13.0"
+    layout.wheels.mkdir()
+    shutil.copy(make_wheel(folder, "coachman", "9", coachman, needs), layout.wheels)
+    return folder
+
+
+VERSIONS = "import coachman, gunicorn, rich; print(gunicorn.VERSION, rich.VERSION)"
+
+
+@pytest.mark.parametrize(
+    ("pins", "said", "imported"),
+    [
+        ("gunicorn==23.0\nrich==13.0\n", "beside the application's", "23.0 13.0"),
+        ("rich==13.0\n", "beside the application's", "23.0 13.0"),
+        (
+            "gunicorn==22.0\nrich==13.0\n",
+            "apart from the application's; what serves is gunicorn 23.0",
+            "23.0 13.0",
+        ),
+        ("gunicorn==22.0\n", "apart from the application's; what serves is gunicorn 23.0", "23.0 14.0"),
+    ],
+)
+def test_an_applications_pins_stay_and_coachman_goes_where_it_fits(
+    build: Build, old_server: Path, installed_by: str, pins: str, said: str, imported: str
+) -> None:
+    release, built = build({"requirements.txt": pins}, index=old_server, brings_coachman=False)
+
+    assert built["coachman"] == f"Coachman's packages are {said}"
+    assert says(release, VERSIONS) == imported
+    kept = changes.packages(release)
+    for pin in pins.split():
+        name, version = pin.split("==")
+        assert kept[name] == version
+
+
+def test_a_library_that_fits_nobody_is_named(build: Build, old_server: Path, installed_by: str) -> None:
+    make_wheel(old_server, "rich", "12.0", {"rich.py": "VERSION = '12.0'\n"})
+
+    with pytest.raises(RefusedError, match=r"^Coachman does not fit beside .* rich 12\.0 \(Coachman: >=13"):
+        build({"requirements.txt": "rich==12.0\n"}, index=old_server, brings_coachman=False)
 
 
 def test_a_python_that_nobody_has_is_one_sentence(build: Build, monkeypatch: pytest.MonkeyPatch) -> None:
