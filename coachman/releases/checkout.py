@@ -10,7 +10,7 @@ from coachman.releases.command import RefusedError, last_lines, run
 
 _SECONDS = 60
 _FETCH_SECONDS = 600
-# The operator is root, and the checkout mostly somebody else's: nothing that its configuration names is run.
+# The operator is root, and the checkout mostly somebody else's: root runs nothing that it names.
 _SAFELY = ("-c", "safe.directory=*", "-c", "core.fsmonitor=false", "-c", "core.hooksPath=/dev/null")
 _QUIETLY = {  # nobody is there to type a password
     "GIT_TERMINAL_PROMPT": "0",
@@ -45,8 +45,11 @@ def commit(project: Path) -> str:
     head = _git(project, "rev-parse", "--short=12", "HEAD")
     if head.returncode:
         return ""
-    changed = _git(project, "status", "--porcelain", "--", ".").stdout.strip()
-    return f"{head.stdout.strip()}{'+changes' if changed else ''}"
+    # Runs the filters that the checkout's own configuration names, so not as root.
+    looked = _git(project, "status", "--porcelain", "--ignore-submodules=all", "--", ".", as_owner=True)
+    if looked.returncode:
+        return f"{head.stdout.strip()}, changes unknown"
+    return f"{head.stdout.strip()}{'+changes' if looked.stdout.strip() else ''}"
 
 
 def fetch(url: str, ref: str, folder: Path) -> str:
@@ -57,28 +60,26 @@ def fetch(url: str, ref: str, folder: Path) -> str:
     wanted = ref or "HEAD"
     _require(folder, "init", "--quiet")
     _require(folder, "remote", "add", "origin", "--", url)
-    _require(folder, "fetch", "--quiet", "--depth=1", "origin", "--end-of-options", wanted)
+    # Of a checkout on this machine, which may be anybody's: git asks its owner about that, too.
+    serve = ["--upload-pack=git -c safe.directory=* upload-pack"] if url.startswith("file://") else []
+    _require(folder, "fetch", "--quiet", "--depth=1", *serve, "origin", "--end-of-options", wanted)
     _require(folder, "checkout", "--quiet", "--detach", "FETCH_HEAD")
     if (folder / ".gitmodules").exists():
         _require(folder, "submodule", "--quiet", "update", "--init", "--recursive", "--depth=1")
     return commit(folder)
 
 
-def unpack(project: Path, ref: str, folder: Path) -> str:
-    """Copies what a checkout has committed as `ref` into an empty folder, and returns the commit.
+def unpack(project: Path, ref: str, folder: Path) -> tuple[Path, str]:
+    """Fetches what a checkout has committed as `ref` into an empty folder; the checkout's files may differ.
 
-    The checkout's own files, which may differ, are not looked at.
+    Returns where the project is in it, which may be a folder of the checkout, and the commit.
     """
-    found = _git(project, "rev-parse", "--short=12", "--verify", "--end-of-options", f"{ref}^{{commit}}")
+    found = _git(project, "rev-parse", "--verify", "--end-of-options", f"{ref}^{{commit}}")
     if found.returncode:
         raise RefusedError(f"{project} has no tag, branch or commit {ref}: {last_lines(found.stdout, 1)}")
-    named = found.stdout.strip()
-    tarball = folder.parent / "archive.tar"
-    _require(project, "archive", "--format=tar", f"--output={tarball}", named)
-    unpacked = run("tar", "--no-same-owner", "-xf", str(tarball), "-C", str(folder), seconds=_FETCH_SECONDS)
-    if unpacked.returncode:
-        raise RefusedError(f"{ref} cannot be unpacked: {last_lines(unpacked.stdout, 1)}")
-    return named
+    top = _git(project, "rev-parse", "--show-toplevel").stdout.strip()
+    named = fetch(f"file://{top}", found.stdout.strip(), folder)
+    return folder / project.resolve().relative_to(Path(top).resolve()), named
 
 
 def _require(folder: Path, *arguments: str) -> None:
@@ -87,5 +88,13 @@ def _require(folder: Path, *arguments: str) -> None:
         raise RefusedError(f"git cannot {arguments[0]} it: {last_lines(done.stdout, 3)}")
 
 
-def _git(folder: Path, *arguments: str, seconds: float = _SECONDS) -> "CompletedProcess[str]":
-    return run("git", *_SAFELY, *arguments, seconds=seconds, folder=folder, environment=os.environ | _QUIETLY)
+def _git(
+    folder: Path, *arguments: str, seconds: float = _SECONDS, as_owner: bool = False
+) -> "CompletedProcess[str]":
+    owner = folder.stat()
+    prefix: list[str] = []
+    environment = os.environ | _QUIETLY
+    if as_owner and os.geteuid() == 0 and owner.st_uid != 0:
+        prefix = ["setpriv", f"--reuid={owner.st_uid}", f"--regid={owner.st_gid}", "--clear-groups", "--"]
+        environment["HOME"] = "/"  # root's is not for others to read
+    return run(*prefix, "git", *_SAFELY, *arguments, seconds=seconds, folder=folder, environment=environment)

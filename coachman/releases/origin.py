@@ -68,10 +68,10 @@ def local(origin: Origin, scratch: Path) -> Iterator[Local]:
         folder = Path(name, "checkout")
         folder.mkdir()
         if origin.is_url:
-            commit = checkout.fetch(origin.place, origin.ref, folder)
+            top, commit = folder, checkout.fetch(origin.place, origin.ref, folder)
         else:
-            commit = checkout.unpack(Path(origin.place), origin.ref, folder)
-        path = (folder / origin.subdirectory).resolve()
+            top, commit = checkout.unpack(Path(origin.place), origin.ref, folder)
+        path = (top / origin.subdirectory).resolve()
         if not path.is_relative_to(folder) or not path.is_dir():
             raise RefusedError(f"{origin.subdirectory} is no folder of {without_password(origin.place)}.")
         yield Local(path, commit)

@@ -1,5 +1,6 @@
 """What a release reads of a project: which packages, which Python, which commit."""
 
+import os
 import subprocess
 from pathlib import Path
 from typing import Any
@@ -304,6 +305,38 @@ def test_a_checkouts_tag_or_commit_is_released_and_not_what_lies_in_it(
         assert (found.path / "api" / "main.py").read_text() == "VERSION = 1\n"
         assert found.commit == commit_of(repository, "v1")
     assert not found.path.exists()
+
+
+def test_a_folder_of_a_checkout_is_released_at_a_commit_too(repository: Path, tmp_path: Path) -> None:
+    with local(Origin.of(str(repository / "api"), ref="v1"), tmp_path) as found:
+        assert (found.path / "main.py").read_text() == "VERSION = 1\n"
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="root is who releases")
+def test_root_runs_nothing_that_somebodys_checkout_names(repository: Path, tmp_path: Path) -> None:
+    log = tmp_path / "log"
+    log.touch(mode=0o666)
+    log.chmod(0o666)
+    run_by = f"sh -c 'id -u >>{log}; cat'"
+    for name, value in {
+        "core.fsmonitor": run_by,
+        "filter.spy.clean": run_by,
+        "filter.spy.smudge": run_by,
+        "diff.external": run_by,
+    }.items():
+        git(repository, "config", name, value)
+    (repository / ".gitattributes").write_text("* filter=spy\n")
+    (repository / "api" / "main.py").write_text("VERSION = 9\n")
+    subprocess.run(["chown", "-R", "65534:65534", repository], check=True)
+    for folder in (tmp_path, *tmp_path.parents):  # pytest's are the user's alone
+        if str(folder).startswith("/tmp/"):
+            folder.chmod(0o755)
+
+    assert checkout.commit(repository).endswith("+changes")
+    assert checkout.ignored(repository) == []
+    with local(Origin.of(str(repository), ref="v1"), tmp_path) as found:
+        assert (found.path / "api" / "main.py").read_text() == "VERSION = 1\n"
+    assert set(log.read_text().split()) <= {"65534"}
 
 
 @pytest.mark.parametrize(("ref", "version"), [("", 2), ("v1", 1)])
