@@ -8,12 +8,15 @@ import sys
 from collections.abc import Callable
 from pathlib import Path
 
+import httpx2
 import pytest
 
 from coachman.releases import changes, environment, installer, source
 from coachman.releases.command import RefusedError
 from coachman.releases.layout import Layout, Release
-from tests.support.package import UV
+from tests.support.foreground import Foreground
+from tests.support.package import UV, build_wheel
+from tests.support.service import running
 from tests.vm.wheel import make_wheel
 
 PROJECT = (
@@ -295,6 +298,32 @@ def test_a_library_that_fits_nobody_is_named(build: Build, old_server: Path, ins
 
     with pytest.raises(RefusedError, match=r"^Coachman does not fit beside .* rich 12\.0 \(Coachman: >=13"):
         build({"requirements.txt": "rich==12.0\n"}, index=old_server, brings_coachman=False)
+
+
+def test_pins_of_two_years_ago_are_served_and_handed_over(
+    layout: Layout, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """By the real packages, from the index, as tests/process/test_installed.py has them."""
+    monkeypatch.setattr(environment, "find_uv", lambda: str(UV))
+    pins = {"fastapi": "0.110.3", "gunicorn": "21.2.0", "uvicorn": "0.29.0"}
+    project = tmp_path / "project"
+    project.mkdir()
+    (project / "requirements.txt").write_text("".join(f"{name}=={pin}\n" for name, pin in pins.items()))
+    layout.wheels.mkdir()
+    build_wheel(layout.wheels)
+    release = layout.release("r1")
+    source.copy(project, release.folder)
+
+    built = environment.build(layout, release, project, wheels=None, package=None)
+
+    assert "gunicorn 2" in built["coachman"], built
+    assert changes.packages(release).items() >= pins.items()
+    service = Foreground(tmp_path, python=str(release.python))
+    del service.environment["PYTHONPATH"]  # of the repository
+    with running(service):
+        service.wait_settled()
+        assert httpx2.get(service.url).status_code == 200
+        assert "Generation 2 serves" in service.ask("handover").stdout, service.log()
 
 
 def test_a_python_that_nobody_has_is_one_sentence(build: Build, monkeypatch: pytest.MonkeyPatch) -> None:
