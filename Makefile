@@ -32,7 +32,7 @@ dist: $(VENV)/development ## Build the package: a wheel and an sdist in dist/
 	@$(BIN)/uv build --quiet --out-dir dist .
 	@ls dist
 
-wheelhouse: $(VENV)/development ## Collect in build/wheels what install.sh needs without a network
+wheelhouse: $(VENV)/development ## Collect in build/wheels what `coachman install` needs without a network
 	@scripts/wheelhouse build/wheels
 
 ##@ Work on it

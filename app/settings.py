@@ -12,7 +12,7 @@ from pydantic_settings import BaseSettings, SettingsConfigDict
 from durable_database.location import is_postgresql, printable
 
 PREFIX, OLD_PREFIX = "SHOP_", "COACHMAN_"
-INSTALLED_KEYS = Path("/etc/coachman/keys")
+INSTALLED = Path("/etc/coachman")  # where systemd does not say CONFIGURATION_DIRECTORY
 
 SettingsT = TypeVar("SettingsT", bound="Settings")
 
@@ -56,7 +56,13 @@ def _keys_file() -> Path:
     credential = Path(os.environ.get("CREDENTIALS_DIRECTORY", "/nowhere"), "keys")
     if credential.exists():
         return credential
-    return INSTALLED_KEYS if "STATE_DIRECTORY" in os.environ else Path("var/keys")
+    return installed_keys() if "STATE_DIRECTORY" in os.environ else Path("var/keys")
+
+
+def installed_keys() -> Path:
+    """That of the unit: each of several applications on a machine has a folder of its own."""
+    folder = os.environ.get("CONFIGURATION_DIRECTORY", "").partition(":")[0]
+    return (Path(folder) if folder else INSTALLED) / "keys"
 
 
 class Settings(BaseSettings):

@@ -9,7 +9,7 @@ from rich.console import Console
 from rich.table import Table
 
 from app.keys import file as keys_file
-from app.settings import INSTALLED_KEYS, load_settings
+from app.settings import installed_keys, load_settings
 
 cli = typer.Typer(no_args_is_help=True, help="Keys that clients send as Authorization: Bearer KEY.")
 
@@ -67,6 +67,6 @@ def revoke(name: Name) -> None:
 def _file() -> Path:
     """What is set, else the installed unit's file where there is one, else this folder's."""
     settings = load_settings()
-    if "keys_file" not in settings.model_fields_set and INSTALLED_KEYS.parent.is_dir():
-        return INSTALLED_KEYS
+    if "keys_file" not in settings.model_fields_set and installed_keys().parent.is_dir():
+        return installed_keys()
     return settings.keys_file

@@ -1,4 +1,4 @@
-"""`coachman release`, `rollback` and `releases`: on a machine that install.sh has set up."""
+"""`coachman release`, `rollback` and `releases`: on a machine that `coachman install` has set up."""
 
 import json
 import os
@@ -11,11 +11,11 @@ import typer
 from rich.console import Console
 from rich.table import Table
 
+from coachman.cli._instance import chosen
 from coachman.cli._service import fail
 from coachman.releases import deploy
 from coachman.releases.command import RefusedError
 from coachman.releases.disk import KEPT
-from coachman.releases.instance import UNNAMED
 from coachman.releases.layout import Layout, Release
 from coachman.releases.origin import Origin
 
@@ -23,13 +23,17 @@ Restart = Annotated[
     bool, typer.Option("--restart", help="Restart instead of a handover: clients wait, none is refused.")
 ]
 
+Source = Annotated[
+    str, typer.Argument(metavar="[SOURCE]", help="A folder, a tarball, a folder of wheels or a git URL.")
+]
+Ref = Annotated[str, typer.Option(help="The tag, branch or commit of a checkout or a git URL.")]
+Package = Annotated[str | None, typer.Option(help="The package of a workspace that is served.")]
+
 
 def release(
-    source: Annotated[
-        str, typer.Argument(metavar="[SOURCE]", help="A folder, a tarball, a folder of wheels or a git URL.")
-    ] = ".",
-    ref: Annotated[str, typer.Option(help="The tag, branch or commit of a checkout or a git URL.")] = "",
-    package: Annotated[str | None, typer.Option(help="The package of a workspace that is served.")] = None,
+    source: Source = ".",
+    ref: Ref = "",
+    package: Package = None,
     wheels: Annotated[
         Path | None, typer.Option(help="A folder to install packages from, instead of the package index.")
     ] = None,
@@ -67,7 +71,7 @@ def releases(
     as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object per line.")] = False,
 ) -> None:
     """List the releases on this machine."""
-    layout = Layout.of(UNNAMED)
+    layout = Layout.of(chosen())
     serving = layout.serving()
     if as_json:
         for one in layout.complete():
@@ -99,11 +103,11 @@ class _Steps:
 
 
 def _finish(procedure: Callable[[Layout], Release]) -> None:
-    layout = Layout.of(UNNAMED)
+    layout = Layout.of(chosen())
     if os.geteuid():
         fail("Releases belong to root: run this with sudo.")
     if not layout.root.is_dir():
-        fail(f"There is no {layout.root}: run deploy/install.sh first.")
+        fail(f"There is no {layout.root}: `{layout.instance.command} install` first.")
     before = layout.serving()
     try:
         procedure(layout)

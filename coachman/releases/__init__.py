@@ -1,1 +1,1 @@
-"""Releases on a machine that deploy/install.sh has set up. Runs in the operator's command, as root."""
+"""Releases on a machine that `coachman install` has set up. Runs in the operator's command, as root."""

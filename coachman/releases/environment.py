@@ -77,7 +77,7 @@ def _add_coachman(layout: Layout, release: Release, installer: Installer) -> str
         return "The application brings Coachman"
     found = sorted(layout.wheels.glob("coachman-*.whl"))
     if not found:
-        raise RefusedError(f"There is no wheel of Coachman in {layout.wheels}: run install.sh again.")
+        raise RefusedError(f"There is no wheel of Coachman in {layout.wheels}: run `coachman install` again.")
     pins = release.folder / ".venv" / "pins.txt"
     lines = [f"{name}=={version}\n" for name, version in changes.packages(release).items()]
     pins.write_text("".join(lines), encoding="utf-8")

@@ -107,7 +107,7 @@ def require_no_readable_secret(folder: Path) -> None:
             name = path.relative_to(folder)
             raise RefusedError(
                 f"{name} holds a secret that every user of this machine could read: put it into"
-                f" /etc/coachman/credentials, or run `chmod o-r {name}` where the release comes from."
+                f" the credentials of the service, or run `chmod o-r {name}` where the release comes from."
             )
 
 

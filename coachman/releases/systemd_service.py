@@ -85,8 +85,12 @@ class Service:
             return None
         return user.pw_uid, user.pw_gid
 
+    def state(self) -> str:
+        """Returns systemd's word: active, inactive, failed, activating, ..."""
+        return run("systemctl", "is-active", self.instance.service).stdout.strip()
+
     def is_active(self) -> bool:
-        return run("systemctl", "is-active", self.instance.service).stdout.strip() == "active"
+        return self.state() == "active"
 
     def reload(self) -> None:
         """Returns when the new generation serves. Raises RefusedError with what it said."""
@@ -101,7 +105,7 @@ class Service:
     def generation(self) -> int:
         """Returns the generation that serves; 0 when nobody answers."""
         with contextlib.suppress(OSError, ValueError, http.client.HTTPException):
-            return int(self._readyz()["generation"])
+            return int(self.readyz()["generation"])
         return 0
 
     def confirm(self, *, above: int) -> dict[str, Any]:
@@ -110,7 +114,7 @@ class Service:
         answer: Any = "nothing"
         while time.monotonic() < deadline:
             try:
-                answer = self._readyz()
+                answer = self.readyz()
                 if answer["status"] == "ready" and answer["generation"] > above:
                     return dict(answer)
             except (OSError, ValueError, http.client.HTTPException) as error:
@@ -125,7 +129,8 @@ class Service:
         if done.returncode:
             raise RefusedError(service_log.said_since(unit, began, others) or done.stdout.strip())
 
-    def _readyz(self) -> dict[str, Any]:
+    def readyz(self) -> dict[str, Any]:
+        """Returns what /readyz answers. Raises OSError or ValueError when it does not."""
         answer: dict[str, Any] = json.loads(self._get(self.instance.sockets[1], "/readyz")[1])
         return answer
 
@@ -149,17 +154,27 @@ class Service:
         return run(
             *("systemd-run", "--pipe", "--wait", "--collect", "--quiet", "--service-type=exec"),
             *(f"--property={property}" for property in self._shared_properties()),
+            *(f"--setenv={key}={address}" for key, address in self._addresses().items()),
             f"--property=WorkingDirectory={release.folder}",
             f"--property=RuntimeMaxSec={STEP_SECONDS}",
             *command,
             seconds=STEP_SECONDS + 30,
         )
 
-    def _address(self, unit: str) -> sockets.Address:
-        """Asks systemd, which says "127.0.0.1:9100 (Stream)": a drop-in may have changed the address."""
-        listen = run("systemctl", "show", "--value", "--property=Listen", unit).stdout
-        address = listen.partition(" ")[0]
+    def _address(self, socket_unit: str) -> sockets.Address:
+        address = self.listens_on(socket_unit)
         return sockets.parse_address(f"unix:{address}" if address.startswith("/") else address)
+
+    def listens_on(self, socket_unit: str) -> str:
+        """Returns the address as systemd has it: a drop-in may have changed that of the file."""
+        listen = run("systemctl", "show", "--value", "--property=Listen", socket_unit).stdout
+        return listen.partition(" ")[0]  # of "127.0.0.1:9100 (Stream)"
+
+    def _addresses(self) -> dict[str, str]:
+        """What a check says of them would else be the default."""
+        found = zip(("COACHMAN_BIND", "COACHMAN_OPS_BIND"), self.instance.sockets, strict=True)
+        shown = {key: self.listens_on(unit) for key, unit in found}
+        return {key: f"unix:{one}" if one.startswith("/") else one for key, one in shown.items() if one}
 
     def _shared_properties(self) -> list[str]:
         shown = run(

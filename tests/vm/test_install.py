@@ -7,7 +7,15 @@ import pytest
 
 from tests.vm.machine import Machine
 
-INSTALL = "/root/checkout/deploy/install.sh --wheels /root/wheels"
+# As from a package index, into an environment of root's own, and by the script of a checkout.
+PACKAGE = (
+    "python3 -m venv /root/venv && "
+    "/root/venv/bin/pip install --quiet --no-index --find-links /root/wheels coachman"
+)
+INSTALL = {
+    "bookworm": "/root/venv/bin/coachman install --wheels /root/wheels /root/checkout",
+    "trixie": "/root/checkout/deploy/install.sh --wheels /root/wheels",
+}
 ITEM = (
     """-H 'Content-Type: application/json' -d '{"sku": "TEA-1", "name": "Darjeeling", "unit_price": 450}'"""
 )
@@ -17,10 +25,12 @@ ITEM = (
 def test_install_use_release_rollback_uninstall(fresh_machine: Callable[[str], Machine], suite: str) -> None:
     with fresh_machine(suite) as machine:
         assert machine.run("ip -o link | grep -v LOOPBACK", code=None) == "", "there is a network"
-        machine.run(f"{INSTALL} --dry-run")
-        machine.run("test -e /opt/coachman -o -e /etc/coachman", code=1)
+        if suite == "bookworm":
+            machine.run(PACKAGE)
+            machine.run(f"{INSTALL[suite]} --dry-run")
+            machine.run("test -e /opt/coachman -o -e /etc/coachman", code=1)
 
-        printed = machine.run(INSTALL)
+        printed = machine.run(INSTALL[suite])
         assert "serves: generation 1" in printed
         assert "curl -s http://127.0.0.1:8000/" in printed
         machine.run("ls /opt/coachman/current/app/__pycache__/main.*.pyc")
@@ -44,11 +54,16 @@ def test_install_use_release_rollback_uninstall(fresh_machine: Callable[[str], M
 
         assert_a_key_is_needed_once_there_is_one(machine)
 
-        machine.run("/root/checkout/deploy/uninstall.sh")
+        if suite == "bookworm":
+            machine.run("coachman uninstall")
+            machine.run("test -s /var/lib/coachman/coachman.db -a -s /etc/coachman/coachman.env")
+            machine.run("test -e /opt/coachman -o -e /usr/local/bin/coachman", code=1)
+            machine.run("/root/venv/bin/coachman uninstall --data")
+        else:
+            machine.run("coachman uninstall --data")
         machine.run("test -e /opt/coachman -o -e /usr/local/bin/coachman", code=1)
         assert machine.run("systemctl list-unit-files 'coachman*' --no-legend", code=None).strip() == ""
-        machine.run("test -s /var/lib/coachman/coachman.db -a -s /etc/coachman/coachman.env")
-        machine.run("/root/checkout/deploy/uninstall.sh --data")
+        assert machine.run("ss -Hltn") == "", "something listens still"
         machine.run("test -e /var/lib/coachman -o -e /etc/coachman", code=1)
         machine.run("id coachman", code=1)
 

@@ -42,6 +42,8 @@ def test_a_newer_coachman_takes_over_under_load_and_the_one_before_takes_over_ag
     with Load(8000, "/items", clients=4, pause=0.01, timeout=30, connect=machine.connect) as load:
         printed = machine.run("/root/checkout/deploy/install.sh --wheels /root/wheels")
         assert "serves: generation 2" in printed, printed
+        assert "The service stays sealed, as it was" in printed
+        assert machine.show("PrivateNetwork") == "yes"
         machine.run("test -e /opt/coachman/current/durable_database")
         assert "SHOP_THREADS" in machine.journal(), "nobody is told of the new name"
 

@@ -107,3 +107,12 @@ def test_the_old_names_that_the_unit_sets_are_what_later_releases_take_by_themse
 
     assert load_settings() == without
     assert not caplog.records
+
+
+def test_the_keys_of_each_application_on_a_machine_are_in_its_own_folder(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setenv("STATE_DIRECTORY", "/var/lib/coachman-shop")
+    monkeypatch.setenv("CONFIGURATION_DIRECTORY", "/etc/coachman-shop")
+
+    assert load_settings().keys_file == Path("/etc/coachman-shop/keys")

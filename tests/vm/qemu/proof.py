@@ -18,7 +18,14 @@ from pathlib import Path
 
 REPOSITORY = Path(__file__).parents[3]
 KEPT = Path(__file__).with_name("proof.json")
-SUBJECT = ("durable_database", "coachman/releases", "deploy", "systemd", "requirements.txt")
+SUBJECT = (
+    "durable_database",
+    "coachman/machine",
+    "coachman/releases",
+    "deploy",
+    "systemd",
+    "requirements.txt",
+)
 TESTS = ("tests/vm/qemu",)
 # Tests of the tests: that a machine which does not wait for its disk is found out.
 ONLY_FOR_NEW_TESTS = "negligence"

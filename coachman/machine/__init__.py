@@ -1,0 +1,1 @@
+"""Installs applications as systemd services, and removes them. Runs in the operator's command, as root."""
