@@ -7,6 +7,7 @@ import typer
 import coachman
 from coachman.cli._instance import choose
 from coachman.cli.check import check
+from coachman.cli.doctor import doctor
 from coachman.cli.handover import handover
 from coachman.cli.install import install, uninstall
 from coachman.cli.kill_worker import kill_worker
@@ -57,6 +58,7 @@ cli.command()(uninstall)
 cli.command("list")(list_applications)
 cli.command("units")(print_units)
 cli.command("nginx")(print_nginx)
+cli.command()(doctor)
 cli.command()(release)
 cli.command()(rollback)
 cli.command()(releases)

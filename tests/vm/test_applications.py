@@ -106,6 +106,43 @@ def test_another_address_and_seal_are_taken_at_the_next_installation(bakery: Mac
     )
 
 
+SPOILT = """
+systemctl --quiet disable coachman-bakery-ops.socket
+echo '# mine' >>/etc/systemd/system/coachman-bakery.service
+mkdir /opt/coachman-bakery/releases/19700101-000000
+printf 'COACHMAN_BIND=0.0.0.0:80\\nCOACHMAN_WORKERS=many\\n' >>/etc/coachman-bakery/coachman.env
+chmod 644 /etc/coachman-bakery/coachman.env
+mkdir -p /etc/letsencrypt/live/bakery.example
+cd /etc/letsencrypt/live/bakery.example
+openssl req -x509 -newkey rsa:2048 -nodes -keyout key.pem -out fullchain.pem -days 3 -subj /CN=bakery.example
+"""
+
+
+def test_the_doctor_says_what_is_wrong_and_what_to_run(bakery: Machine) -> None:
+    assert "Nothing is wrong with coachman-bakery" in bakery.run(f"{BAKERY} doctor")
+    bakery.run("cp -a /etc/coachman-bakery/coachman.env /root/kept.env")
+    bakery.run(SPOILT)
+
+    printed = bakery.run(f"{BAKERY} doctor", code=1)
+
+    for sentence in (
+        "coachman-bakery.service or a drop-in of it has changed, and systemd has not read it",
+        "coachman-bakery-ops.socket does not come up at a boot",
+        "Release 19700101-000000 was never completed",
+        "/etc/systemd/system/coachman-bakery.service is not as this Coachman installs it",
+        "/etc/coachman-bakery/coachman.env can be read by every user",
+        "COACHMAN_BIND in /etc/coachman-bakery/coachman.env has no effect",
+        "It would not start again: COACHMAN_WORKERS=many is refused",
+        "The certificate /etc/letsencrypt/live/bakery.example/fullchain.pem ends in 3 days",
+    ):
+        assert sentence in printed, printed
+    bakery.run("cp -a /root/kept.env /etc/coachman-bakery/coachman.env")
+    bakery.run("rm -r /etc/letsencrypt /opt/coachman-bakery/releases/19700101-000000")
+    bakery.run("systemctl --quiet enable coachman-bakery-ops.socket")
+    bakery.run("sed -i '/^# mine/d' /etc/systemd/system/coachman-bakery.service && systemctl daemon-reload")
+    assert "Nothing is wrong with coachman-bakery" in bakery.run(f"{BAKERY} doctor")
+
+
 def test_what_cannot_be_installed_is_said_in_one_sentence_and_nothing_listens(bakery: Machine) -> None:
     for command, sentence in {
         "coachman -n Broken install /root/bakery": "--name Broken is refused: it must be a letter",

@@ -10,7 +10,7 @@ case ${1-} in
 --name=*) name=${1#--name=} && shift ;;
 esac
 case ${1-} in
-install | uninstall | units | nginx | list | release | releases | rollback)
+install | uninstall | units | nginx | list | doctor | release | releases | rollback)
     exec $installed ${name:+--name "$name"} "$@"
     ;;
 esac
