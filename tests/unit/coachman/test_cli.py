@@ -98,3 +98,39 @@ def test_the_version_is_told() -> None:
     result = CliRunner().invoke(cli, ["--version"])
 
     assert (result.exit_code, result.stdout) == (0, f"Coachman {coachman.__version__}\n")
+
+
+@pytest.mark.parametrize("options", [["-n", "shop", "status"], ["--name", "shop", "status"]])
+def test_a_named_application_is_looked_for_in_its_own_folder(options: list[str]) -> None:
+    result = CliRunner().invoke(cli, options)
+
+    assert result.exit_code == 3
+    assert "No Coachman service runs: no living master's scoreboard in /run/coachman-shop." in result.output
+
+
+@pytest.mark.parametrize(
+    ("options", "sentence"),
+    [
+        (["-n", "Shop", "status"], "--name Shop is refused: it must be a letter"),
+        (["-n", "ops", "list"], "--name ops is refused: the units of operations addresses end in -ops"),
+        (["install", "--name", "a b", "--dry-run"], "--name a b is refused: it must be a letter"),
+        (["nginx", "shop.example;"], "shop.example; is refused: it must be a host name"),
+        (
+            ["units", "--print", "--bind", "localhost:80"],
+            "--bind localhost:80 is refused: systemd takes an IP",
+        ),
+        (["-n", "nobody", "units"], "coachman-nobody is not installed"),
+    ],
+)
+def test_a_mistake_about_applications_ends_in_one_sentence(options: list[str], sentence: str) -> None:
+    result = CliRunner().invoke(cli, options)
+
+    assert result.exit_code == 1
+    assert sentence in result.output
+
+
+def test_units_are_printed_where_there_is_no_systemd() -> None:
+    printed = CliRunner().invoke(cli, ["-n", "shop", "units", "--print", "--sealed"]).output
+
+    for unit in ("coachman-shop.service", "coachman-shop.socket", "coachman-shop.service.d/00-sealed.conf"):
+        assert f"# /etc/systemd/system/{unit}\n" in printed
