@@ -35,6 +35,7 @@ def test_install_use_release_rollback_uninstall(fresh_machine: Callable[[str], M
         assert "curl -s http://127.0.0.1:8000/" in printed
         machine.run("ls /opt/coachman/current/app/__pycache__/main.*.pyc")
         machine.run("systemctl is-enabled coachman.socket coachman-ops.socket coachman.service")
+        machine.run("systemd-analyze security --no-pager --threshold=13 coachman.service")
         assert json.loads(machine.run(f"curl -sSf http://127.0.0.1:8000/items {ITEM}"))["sku"] == "TEA-1"
         [first] = releases(machine)
 
