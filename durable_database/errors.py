@@ -4,10 +4,14 @@ SQLite's and PostgreSQL's own errors pass through as they are; out of a function
 connection they come as SQLAlchemy's, with the driver's inside. SQLite's have codes; PostgreSQL's an SQLSTATE.
 """
 
+import functools
+import re
 import sqlite3
 
 from sqlalchemy.exc import DBAPIError
 
+# The word that a statement begins with, behind space and comments, where it would end the transaction.
+CONTROL = re.compile(r"(?:\s|;|--[^\n]*\n|/\*.*?\*/)*(BEGIN|COMMIT|END|ROLLBACK(?!\s+TO\b))\b", re.I | re.S)
 # lock_not_available, deadlock_detected, serialization_failure
 LOCKED = ("55P03", "40P01", "40001")
 
@@ -48,6 +52,12 @@ class TransactionControlError(RuntimeError):
         )
 
 
+@functools.lru_cache(1000)
+def refuse_control(sql: str) -> None:
+    if found := CONTROL.match(sql):
+        raise TransactionControlError(found[1].upper())
+
+
 def rolled_back() -> sqlite3.OperationalError:
     """A statement after this would be committed at once, on its own."""
     return sqlite3.OperationalError("the transaction was rolled back by an earlier error in it")
@@ -67,7 +77,7 @@ def sqlstate(error: BaseException) -> str:
     return getattr(driver_error(error), "sqlstate", None) or ""
 
 
-def _sqlite_code(error: BaseException) -> int:
+def sqlite_code(error: BaseException) -> int:
     # The low byte: extended codes such as SQLITE_BUSY_SNAPSHOT carry more above it.
     return getattr(driver_error(error), "sqlite_errorcode", 0) & 0xFF
 
@@ -78,17 +88,17 @@ def from_database(error: BaseException) -> bool:
 
 def is_locked(error: BaseException) -> bool:
     """Whether another one has kept the database, or a row, for too long."""
-    return _sqlite_code(error) in (sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED) or sqlstate(error) in LOCKED
+    return sqlite_code(error) in (sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED) or sqlstate(error) in LOCKED
 
 
 def is_damage(error: BaseException) -> bool:
-    return _sqlite_code(error) in (sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB)
+    return sqlite_code(error) in (sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB)
 
 
 def is_about_the_disk(error: BaseException) -> bool:
     """Whether the file or its disk is in the way: full, failing, read-only, gone."""
     codes = (sqlite3.SQLITE_FULL, sqlite3.SQLITE_IOERR, sqlite3.SQLITE_READONLY, sqlite3.SQLITE_CANTOPEN)
-    return _sqlite_code(error) in codes
+    return sqlite_code(error) in codes
 
 
 def breaks_a_constraint(error: BaseException) -> bool:

@@ -2,10 +2,14 @@
 
 import contextlib
 import os
-import sys
 import time
 from collections.abc import Iterator
 from pathlib import Path
+
+try:
+    import fcntl
+except ImportError:  # Windows, where one process serves
+    fcntl = None  # type: ignore[assignment]
 
 # How long a process that has more to commit keeps the gate: without it transactions ran at half the speed.
 QUANTUM_SECONDS = 0.005
@@ -32,8 +36,7 @@ class Gate:
         return bool(self._since)
 
     def open(self) -> None:
-        if sys.platform != "win32":
-            self._file = os.open(self._path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o660)
+        self._file = os.open(self._path, os.O_RDWR | os.O_CREAT | getattr(os, "O_CLOEXEC", 0), 0o660)
 
     def close(self) -> None:
         self._since = 0.0
@@ -46,9 +49,7 @@ class Gate:
         if self._since:
             return 0.0
         started = time.monotonic()
-        if sys.platform != "win32":
-            import fcntl
-
+        if fcntl is not None:
             fcntl.flock(self._file, fcntl.LOCK_EX)
         self._since = time.monotonic()
         return self._since - started
@@ -58,9 +59,7 @@ class Gate:
         if not self._since or (wanted and time.monotonic() - self._since < QUANTUM_SECONDS):
             return
         self._since = 0.0
-        if sys.platform != "win32":
-            import fcntl
-
+        if fcntl is not None:
             fcntl.flock(self._file, fcntl.LOCK_UN)
 
 

@@ -1,20 +1,35 @@
-"""A long-lived SQLite connection with its thread, and one hop to it and back for a whole batch."""
+"""A long-lived SQLite connection with its thread: one hop there and back for a whole batch."""
 
 import asyncio
 import contextlib
+import math
 import sqlite3
+import time
 from collections.abc import Callable, Iterable
 from typing import Any, TypeAlias
 from urllib.parse import quote
 
 import aiosqlite
+import sqlalchemy as sa
+from sqlalchemy.pool import StaticPool
 
-from durable_database.functions import Functions
+from durable_database import statements
+from durable_database.errors import (
+    TransactionControlError,
+    TransactionTimeout,
+    refuse_control,
+    rolled_back,
+    sqlite_code,
+)
+from durable_database.statements import Call, Statement, Work
 
 # What became of a job: its future, and the error or the value.
 Outcome: TypeAlias = "tuple[asyncio.Future[Any], BaseException | None, Any]"
 
 CLOSE_SECONDS = 5
+# SQLite looks at the time of a transaction after so many instructions, about 50 ms: not so often that the
+# event loop would notice.
+LOOK_INSTRUCTIONS = 5_000_000
 OPTIONS: dict[str, Any] = {"uri": True, "isolation_level": None, "cached_statements": 512}
 
 
@@ -35,7 +50,24 @@ class Lane:
         self._loop = asyncio.get_running_loop()
         self._queue: Any = connection._tx
         self.raw: sqlite3.Connection = connection._conn
-        self.functions = Functions(self.raw, seconds)
+        self.until = math.inf
+        self._seconds = seconds  # that a transaction may take
+        self._cursors: list[Any] = []
+        self._engine = sa.create_engine("sqlite://", creator=lambda: self.raw, poolclass=StaticPool)
+        self._lent: sa.Connection | None = None
+        self._running = False
+        self._take_over(self._engine.dialect)
+
+    def _take_over(self, dialect: Any) -> None:
+        """The connection is lent: what ends a transaction, or the connection, is not its borrower's to do."""
+        # The dialect's methods, not the engine's events, which cost 10 us for each statement.
+        dialect.do_commit = lambda connection: self._refuse("commit()")
+        dialect.do_rollback = lambda connection: self._refuse("rollback()")
+        dialect.set_isolation_level = lambda *given: self._refuse("execution_options(isolation_level=...)")
+        dialect.do_close = dialect.do_terminate = lambda connection: None
+        dialect.do_execute = self._execute
+        dialect.do_execute_no_params = lambda cursor, sql, context=None: self._execute(cursor, sql, ())
+        dialect.do_executemany = self._execute_many
 
     @classmethod
     async def open(cls, path: str, pragmas: Iterable[str], seconds: float) -> "Lane":
@@ -51,6 +83,7 @@ class Lane:
             raise
         lane = cls(connection, seconds)
         try:
+            await connection.set_progress_handler(lambda: time.monotonic() > lane.until, LOOK_INSTRUCTIONS)
             for pragma in pragmas:
                 await connection.execute_fetchall(f"PRAGMA {pragma}")
         except BaseException:
@@ -67,23 +100,80 @@ class Lane:
         with contextlib.suppress(RuntimeError):  # the loop is closed, and nobody waits any more
             self._loop.call_soon_threadsafe(callback, *arguments)
 
-    def call(self, function: Callable[..., Any], *arguments: Any) -> asyncio.Future[Any]:
-        """What `function` returns in the lane's thread. It runs whether or not anyone still waits."""
-        future: asyncio.Future[Any] = self._loop.create_future()
-
-        def job() -> None:
-            self.tell(settle, [attempt(future, function, *arguments)])
-
-        self.post(job)
-        return future
-
     async def close(self) -> None:
         # A thread that waits for a stopped process's lock is left behind: it dies with this process.
         closing = asyncio.ensure_future(self._connection.close())
         await asyncio.wait({closing}, timeout=CLOSE_SECONDS)
 
+    # What follows runs in the lane's thread.
 
-def attempt(future: asyncio.Future[Any], function: Callable[..., Any], *arguments: Any) -> Outcome:
+    def run(self, work: Work) -> Any:
+        if isinstance(work, Statement):
+            return statements.run(self.raw, work)
+        if isinstance(work, Call):
+            return self.within(self._call, work)
+        return [statements.run(self.raw, each) for each in work.statements]
+
+    def _call(self, call: Call) -> Any:
+        connection = self._connection_to_lend()
+        self._running = True
+        try:
+            value = call.run(connection)
+        finally:
+            self._running = False
+            # What was not read to its end would pin the snapshot; a traceback may still hold it.
+            while self._cursors:
+                self._cursors.pop().close()
+        if not self.raw.in_transaction:  # an error in it was caught, but not what came of it
+            raise rolled_back()
+        return value
+
+    def _connection_to_lend(self) -> sa.Connection:
+        """The one before, unless a function closed it, or has left options on it."""
+        lent = self._lent
+        if lent is None or lent.closed or lent.invalidated or lent.get_execution_options():
+            self._lent = lent = self._engine.connect()
+        else:
+            lent.rollback()  # what SQLAlchemy believes to have begun; nothing is sent
+        return lent
+
+    def _refuse(self, what: str) -> None:
+        if self._running:
+            raise TransactionControlError(f"connection.{what}")
+
+    def _execute(self, cursor: Any, sql: str, arguments: Any, context: Any = None) -> None:
+        self._check(cursor, sql)
+        cursor.execute(sql, arguments)
+
+    def _execute_many(self, cursor: Any, sql: str, arguments: Any, context: Any = None) -> None:
+        self._check(cursor, sql)
+        cursor.executemany(sql, arguments)
+
+    def _check(self, cursor: Any, sql: str) -> None:
+        if not self.raw.in_transaction:
+            raise rolled_back()
+        refuse_control(sql)
+        if time.monotonic() > self.until:
+            raise self.late()
+        self._cursors.append(cursor)
+
+    def within(self, function: Callable[..., Any], *arguments: Any) -> Any:
+        """What `function` returns; the statement that runs when the time is up ends by TransactionTimeout."""
+        before, self.until = self.until, min(self.until, time.monotonic() + self._seconds)
+        try:
+            return function(*arguments)
+        except Exception as error:
+            if time.monotonic() > self.until and sqlite_code(error) == sqlite3.SQLITE_INTERRUPT:
+                raise self.late() from error
+            raise
+        finally:
+            self.until = before
+
+    def late(self) -> TransactionTimeout:
+        return TransactionTimeout(f"a transaction was open for {self._seconds:g} s and is rolled back")
+
+
+def outcome(future: asyncio.Future[Any], function: Callable[..., Any], *arguments: Any) -> Outcome:
     try:
         return future, None, function(*arguments)
     except BaseException as error:  # noqa: BLE001 (it is raised where the caller waits)

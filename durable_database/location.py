@@ -2,6 +2,7 @@
 
 import re
 import sqlite3
+import time
 from pathlib import Path
 
 from databases import DatabaseURL
@@ -11,6 +12,9 @@ MOUNTS = Path("/proc/self/mountinfo")
 NETWORK = re.compile(
     r"nfs\d?|cifs|smb\w*|9p|afs|ceph|gfs2?|lustre|beegfs|ocfs2|fuse\.(sshfs|s3fs|rclone|glusterfs|ceph.*)"
 )
+
+# How old what reads know of the file's place may be.
+LOOK_SECONDS = 1.0
 
 
 def is_postgresql(url: str) -> bool:
@@ -72,17 +76,25 @@ class FileIdentity:
 
     def __init__(self, path: str) -> None:
         self._path = Path(path)
-        self._identity = self._look()
+        self._identity = self._stat()
+        self.look_at = time.perf_counter() + LOOK_SECONDS
 
     def check(self) -> None:
-        if self._look() != self._identity:
+        """Before each write: one into a file that was removed or replaced would be acknowledged and lost."""
+        if self._stat() != self._identity:
             error = sqlite3.OperationalError(
                 f"{self._path} was removed or replaced while in use; put it back, or restart the service"
             )
             error.sqlite_errorcode = sqlite3.SQLITE_READONLY_DBMOVED
             raise error
 
-    def _look(self) -> tuple[int, int] | None:
+    def look(self) -> None:
+        """Before each read: checks once a second."""
+        if (now := time.perf_counter()) > self.look_at:
+            self.check()
+            self.look_at = now + LOOK_SECONDS
+
+    def _stat(self) -> tuple[int, int] | None:
         try:
             found = self._path.stat()
         except OSError:

@@ -2,7 +2,8 @@
 
 import asyncio
 import contextlib
-from collections.abc import AsyncGenerator, AsyncIterator, Callable, Iterator, Mapping, Sequence
+import weakref
+from collections.abc import AsyncGenerator, AsyncIterator, Callable, Iterator
 from typing import Any
 
 import asyncpg
@@ -10,17 +11,15 @@ import sqlalchemy as sa
 from databases import DatabaseURL
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine, create_async_engine
 
-from durable_database.compiler import Arguments, Compiler, Plan
-from durable_database.completion import complete
 from durable_database.errors import (
     DatabaseUnavailable,
     PoolTimeout,
     TransactionControlError,
     driver_error,
+    refuse_control,
 )
-from durable_database.functions import checked, refuse_control
-from durable_database.records import Shape
-from durable_database.statements import Query, Values, Want
+from durable_database.statements import Call, Compiler, Record, Statement, Want, Work
+from durable_database.transaction import complete
 
 CONNECT_SECONDS = 5
 # A server that has gone silent, as behind a cut line, would be waited for by the hour.
@@ -30,25 +29,6 @@ STREAMED_ROWS = 200
 UNAVAILABLE = ("08", "57P", "25006", "53")
 # One state for all that a function reads.
 SNAPSHOT = {"isolation": "repeatable_read", "readonly": True}
-# Set on a connection while a function has it.
-LENT = "durable_database.lent"
-
-
-class PostgreSQLPlan(Plan):
-    __slots__ = ("names", "returns")
-
-    def __init__(self, sql: str, compiled: Any, names: Sequence[str]) -> None:
-        super().__init__(sql, tuple(getattr(compiled, "_result_columns", None) or ()))
-        self.names = tuple(names)
-        self.returns = not self.writes or bool(self.entries) or "returning" in sql.lower()
-
-
-class PostgreSQLCompiler(Compiler):
-    def _plan_of(self, sql: str, compiled: Any, names: Sequence[str]) -> PostgreSQLPlan:
-        return PostgreSQLPlan(sql, compiled, names)
-
-    def _arrange(self, plan: Any, parameters: Mapping[str, Any]) -> Arguments:
-        return tuple([parameters[name] for name in plan.names])
 
 
 class PostgreSQLBackend:
@@ -61,16 +41,10 @@ class PostgreSQLBackend:
         size: int = 5,
         acquire_seconds: float = 5.0,
         observe: Callable[[str, float], None] = lambda name, value: None,
-        **unknown: Any,
     ) -> None:
-        if unknown:
-            raise ValueError(
-                f"{', '.join(unknown)}: no option of a PostgreSQL database here; there are size, "
-                "acquire_seconds and observe, and what libpq takes in the URL"
-            )
         self._url = str(url)
         self._size = size
-        self.acquire_seconds = acquire_seconds
+        self._acquire_seconds = acquire_seconds
         self._observe = observe
         self._engine: AsyncEngine | None = None
 
@@ -82,16 +56,16 @@ class PostgreSQLBackend:
             isolation_level="AUTOCOMMIT",
             pool_size=self._size,
             max_overflow=0,
-            pool_timeout=self.acquire_seconds,
+            pool_timeout=self._acquire_seconds,
         )
         engine = self._engine.sync_engine
         sa.event.listen(engine, "checkout", _replace_if_closed)
-        sa.event.listen(engine, "before_cursor_execute", _before)
+        sa.event.listen(engine, "before_cursor_execute", _before_execute)
         sa.event.listen(engine, "commit", lambda connection: _refuse(connection, "commit()"))
         sa.event.listen(engine, "rollback", lambda connection: _refuse(connection, "rollback()"))
-        self.compiler = PostgreSQLCompiler(engine.dialect)
-        async with self.bounded(CONNECT_SECONDS) as opened:
-            self.give_back(await opened.raw_connection())
+        self.compiler = Compiler(engine.dialect)
+        async with self._bounded(CONNECT_SECONDS) as opened:
+            (await opened.raw_connection()).close()
 
     def _open(self, *args: Any, **kwargs: Any) -> Any:
         # The URL as libpq reads it: migrations and backups go by the same.
@@ -107,11 +81,8 @@ class PostgreSQLBackend:
         if engine is not None:
             await engine.dispose()
 
-    def connection(self) -> "PostgreSQLSession":
-        return PostgreSQLSession(self)
-
     @contextlib.asynccontextmanager
-    async def bounded(self, seconds: float) -> AsyncIterator[AsyncEngine]:
+    async def _bounded(self, seconds: float) -> AsyncIterator[AsyncEngine]:
         """Around the wait for a connection."""
         if self._engine is None:
             raise RuntimeError("the database is not connected")
@@ -127,49 +98,35 @@ class PostgreSQLBackend:
 
     async def borrow(self) -> Any:
         """A connection of the pool, to be given back; its `driver_connection` is asyncpg's."""
-        async with self.bounded(self.acquire_seconds) as engine:
+        async with self._bounded(self._acquire_seconds) as engine:
             return await engine.raw_connection()
 
-    def give_back(self, connection: Any) -> None:
-        driver = connection.driver_connection
-        if driver is None or driver.is_closed() or driver.is_in_transaction():
-            connection.invalidate()
-        connection.close()
+    async def borrow_for_functions(self) -> AsyncConnection:
+        async with self._bounded(self._acquire_seconds) as engine:
+            return await engine.connect()
 
-    @contextlib.asynccontextmanager
-    async def _borrowed(self) -> AsyncIterator[Any]:
+    def session(self) -> "PostgreSQLSession":
+        return PostgreSQLSession(self)
+
+    async def do(self, work: Work) -> Any:
+        if isinstance(work, Call):
+            async with self.session() as session:
+                return await session.do(work)
         connection = await self.borrow()
+        driver = connection.driver_connection
         try:
-            with unavailable_in_words(connection.driver_connection):
-                yield connection.driver_connection
+            with unavailable_in_words(driver):
+                return await run(driver, work)
         finally:
-            self.give_back(connection)
+            if driver.is_closed() or driver.is_in_transaction():
+                connection.invalidate()
+            connection.close()
 
-    async def run(self, query: Query, values: Values, want: Want) -> Any:
-        plan, arguments = self.compiler.plan(query, values)
-        async with self._borrowed() as driver:
-            return await run(driver, self.compiler, plan, arguments, want)
-
-    async def run_many(self, query: Query, values: Sequence[Mapping[str, Any]]) -> None:
-        async with self._borrowed() as driver:
-            await run_many(driver, self.compiler, query, values)
-
-    async def batch(self, statements: Sequence[tuple[Query, Values]]) -> list[Any]:
-        async with self._borrowed() as driver:
-            return await run_batch(driver, self.compiler, statements)
-
-    async def call(self, function: Callable[..., Any], arguments: tuple[Any, ...], *, write: bool) -> Any:
-        async with PostgreSQLSession(self) as session:
-            return await session.call(function, arguments, write=write)
-
-    async def stream(self, query: Query, values: Values) -> AsyncGenerator[Any, None]:
+    async def stream(self, statement: Statement) -> AsyncGenerator[Record, None]:
         """On a connection of its own: the consumer may ask for more, or never come back."""
-        plan, arguments = self.compiler.plan(query, values)
-        async with self._borrowed() as driver, transaction(driver):
-            cursor = await driver.cursor(plan.sql, *arguments)
-            while rows := await cursor.fetch(STREAMED_ROWS):
-                for record in records(self.compiler, plan, rows):
-                    yield record
+        async with self.session() as session, transaction(session.driver):
+            async for record in session.stream(statement):
+                yield record
 
 
 class PostgreSQLSession:
@@ -182,9 +139,8 @@ class PostgreSQLSession:
         self.driver: Any = None
 
     async def acquire(self) -> None:
-        async with self._backend.bounded(self._backend.acquire_seconds) as engine:
-            self._connection = await engine.connect()
-            self.driver = (await self._connection.get_raw_connection()).driver_connection
+        self._connection = await self._backend.borrow_for_functions()
+        self.driver = (await self._connection.get_raw_connection()).driver_connection
 
     async def release(self) -> None:
         connection, self._connection = self._connection, None
@@ -202,99 +158,65 @@ class PostgreSQLSession:
         await complete(self.release())
 
     @contextlib.asynccontextmanager
-    async def turn(self) -> AsyncIterator[Any]:
+    async def _turn(self) -> AsyncIterator[Any]:
         async with self._wire:
             with unavailable_in_words(self.driver):
                 yield self.driver
 
-    async def run(self, query: Query, values: Values, want: Want) -> Any:
-        plan, arguments = self._backend.compiler.plan(query, values)
-        async with self.turn() as driver:
-            return await run(driver, self._backend.compiler, plan, arguments, want)
-
-    async def run_many(self, query: Query, values: Sequence[Mapping[str, Any]]) -> None:
-        async with self.turn() as driver:
-            await run_many(driver, self._backend.compiler, query, values)
-
-    async def batch(self, statements: Sequence[tuple[Query, Values]]) -> list[Any]:
-        async with self.turn() as driver:
-            return await run_batch(driver, self._backend.compiler, statements)
-
-    async def call(self, function: Callable[..., Any], arguments: tuple[Any, ...], *, write: bool) -> Any:
-        """Where a transaction is open already the function is a savepoint in it."""
-        assert self._connection is not None
-        async with self.turn() as driver:
-            options = {} if write or driver.is_in_transaction() else SNAPSHOT
+    async def do(self, work: Work) -> Any:
+        async with self._turn() as driver:
+            if not isinstance(work, Call):
+                return await run(driver, work)
+            # Where a transaction is open already the function is a savepoint in it.
+            options = {} if work.writes or driver.is_in_transaction() else SNAPSHOT
+            assert self._connection is not None
             async with transaction(driver, **options):
-                return await self._connection.run_sync(_lend, function, arguments)
+                return await self._connection.run_sync(_lend, work)
 
-    async def stream(self, query: Query, values: Values) -> AsyncGenerator[Any, None]:
+    async def stream(self, statement: Statement) -> AsyncGenerator[Record, None]:
         if not self.driver.is_in_transaction():
-            async for record in self._backend.stream(query, values):
+            async for record in self._backend.stream(statement):
                 yield record
             return
-        compiler = self._backend.compiler
-        plan, arguments = compiler.plan(query, values)
-        async with self.turn() as driver:
+        plan, arguments, _ = statement
+        async with self._turn() as driver:
             cursor = await driver.cursor(plan.sql, *arguments)
         rows = True
         while rows:
             # Between two turns the consumer may use the same connection.
-            async with self.turn():
+            async with self._turn():
                 rows = await cursor.fetch(STREAMED_ROWS)
-            for record in records(compiler, plan, rows):
+            for record in records(statement, rows):
                 yield record
 
-    def transaction(self) -> "PostgreSQLTransaction":
-        return PostgreSQLTransaction(self)
+    async def begin(self, **options: Any) -> Any:
+        """Options are asyncpg's, as `readonly=True`. Inside of a transaction another one is a savepoint."""
+        async with self._turn() as driver:
+            begun = driver.transaction(**options)
+            await complete(begun.start())
+            return begun
+
+    async def end(self, begun: Any, *, committed: bool) -> None:
+        async with self._turn() as driver:
+            await (begun.commit() if committed else roll_back(driver, begun))
 
     @property
     def raw_connection(self) -> Any:
         return self.driver
 
 
-class PostgreSQLTransaction:
-    """asyncpg's, in which another one is a savepoint. Its options, as `readonly=True`, are passed on."""
-
-    def __init__(self, session: PostgreSQLSession) -> None:
-        self._session = session
-        self._transaction: Any = None
-
-    async def start(self, is_root: bool, extra_options: dict[str, Any]) -> None:
-        async with self._session.turn() as driver:
-            self._transaction = await begin(driver, **extra_options)
-
-    async def commit(self) -> None:
-        async with self._session.turn():
-            await self._transaction.commit()
-
-    async def rollback(self) -> None:
-        async with self._session.turn() as driver:
-            await roll_back(driver, self._transaction)
-
-
-async def begin(driver: Any, **options: Any) -> Any:
-    transaction = driver.transaction(**options)
-    try:
-        await complete(transaction.start())
-    except asyncio.CancelledError:
-        with contextlib.suppress(asyncpg.InterfaceError):  # it never began
-            await complete(transaction.rollback())
-        raise
-    return transaction
-
-
-async def roll_back(driver: Any, transaction: Any) -> None:
+async def roll_back(driver: Any, begun: Any) -> None:
     # With the connection a transaction has gone too; one whose COMMIT failed, or was cancelled, is over.
     if not driver.is_closed() and driver.is_in_transaction():
         with contextlib.suppress(asyncpg.InterfaceError):
-            await complete(transaction.rollback())
+            await complete(begun.rollback())
 
 
 @contextlib.asynccontextmanager
 async def transaction(driver: Any, **options: Any) -> AsyncIterator[None]:
-    begun = await begin(driver, **options)
+    begun = driver.transaction(**options)
     try:
+        await complete(begun.start())
         yield
         await complete(begun.commit())
     except BaseException:
@@ -302,72 +224,64 @@ async def transaction(driver: Any, **options: Any) -> AsyncIterator[None]:
         raise
 
 
-def _lend(connection: sa.Connection, function: Callable[..., Any], arguments: tuple[Any, ...]) -> Any:
-    connection.info[LENT] = True
+async def run(driver: Any, work: Any) -> Any:
+    if isinstance(work, Statement):
+        return await run_one(driver, work)
+    if len(work.statements) == 1 and work.statements[0].want is Want.MANY:
+        return await run_one(driver, work.statements[0])
+
+    async def run_all() -> list[Any]:
+        async with driver.transaction():
+            return [await run_one(driver, each) for each in work.statements]
+
+    return await complete(run_all())
+
+
+async def run_one(driver: Any, statement: Statement) -> Any:
+    plan, arguments, want = statement
+    if want is Want.MANY:  # all of them or none
+        return await driver.executemany(plan.sql, arguments)
+    if want is Want.ONE:
+        row = await driver.fetchrow(plan.sql, *arguments)
+        return None if row is None else records(statement, (row,))[0]
+    if want is Want.ALL:
+        return records(statement, await driver.fetch(plan.sql, *arguments))
+    if plan.returns:
+        return await driver.fetchval(plan.sql, *arguments)
+    status = await driver.execute(plan.sql, *arguments)
+    count = status.rpartition(" ")[2]
+    # What the new row's id is, only RETURNING tells.
+    return int(count) if count.isdecimal() and not plan.inserts else None
+
+
+def records(statement: Statement, rows: Any) -> list[Record]:
+    return statement.plan.records(tuple(rows[0].keys()), rows) if rows else []
+
+
+_lent: "weakref.WeakSet[sa.Connection]" = weakref.WeakSet()
+
+
+def _lend(connection: sa.Connection, call: Call) -> Any:
+    _lent.add(connection)
     try:
-        return checked(function(connection, *arguments))
+        return call.run(connection)
     finally:
-        if not connection.invalidated:
-            connection.info.pop(LENT, None)
+        _lent.discard(connection)
         connection.rollback()  # of what SQLAlchemy believes to have begun; nothing is sent
 
 
 def _refuse(connection: sa.Connection, what: str) -> None:
-    if not connection.invalidated and connection.info.get(LENT):
+    if connection in _lent:
         raise TransactionControlError(f"connection.{what}")
 
 
-def _before(connection: sa.Connection, cursor: Any, statement: str, *context: Any) -> None:
-    refuse_control(statement)
+def _before_execute(connection: sa.Connection, cursor: Any, sql: str, *context: Any) -> None:
+    refuse_control(sql)
 
 
 def _replace_if_closed(connection: Any, record: Any, proxy: Any) -> None:
     if connection.driver_connection.is_closed():
         raise sa.exc.DisconnectionError("the server ended it")
-
-
-async def run(driver: Any, compiler: Compiler, plan: PostgreSQLPlan, arguments: Arguments, want: Want) -> Any:
-    if want is Want.ONE:
-        row = await driver.fetchrow(plan.sql, *arguments)
-        return None if row is None else records(compiler, plan, (row,))[0]
-    if want is Want.ALL:
-        return records(compiler, plan, await driver.fetch(plan.sql, *arguments))
-    if plan.returns:
-        return await driver.fetchval(plan.sql, *arguments)
-    status = await driver.execute(plan.sql, *arguments)
-    if plan.inserts:  # what the new row's id is, only RETURNING tells
-        return None
-    count = status.rpartition(" ")[2]
-    return int(count) if count.isdecimal() else None
-
-
-async def run_many(
-    driver: Any, compiler: Compiler, query: Query, values: Sequence[Mapping[str, Any]]
-) -> None:
-    planned = [compiler.plan(query, each) for each in values]
-    await driver.executemany(planned[0][0].sql, [arguments for _, arguments in planned])
-
-
-async def run_batch(driver: Any, compiler: Compiler, statements: Sequence[tuple[Query, Values]]) -> list[Any]:
-    planned = [compiler.plan(*each) for each in statements]
-
-    async def run_all() -> list[Any]:
-        async with driver.transaction():
-            return [await run(driver, compiler, plan, arguments, Want.RESULT) for plan, arguments in planned]
-
-    return await complete(run_all())
-
-
-def records(compiler: Compiler, plan: PostgreSQLPlan, rows: Sequence[asyncpg.Record]) -> list[Any]:
-    if not rows:
-        return []
-    names = tuple(rows[0].keys())
-    # Compared each time: a migration may change the columns of `SELECT *` under way.
-    if names != plan.columns:
-        plan.shape = Shape.of(plan.entries, names, compiler.dialect)
-        plan.columns = names
-    found: list[Any] = plan.shape.records(map(tuple, rows))
-    return found
 
 
 @contextlib.contextmanager

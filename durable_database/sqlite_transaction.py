@@ -1,260 +1,204 @@
-"""A transaction on SQLite, which takes a lane when it sends its first statement."""
+"""A transaction of a task on SQLite: a function in a lane, to which the task sends what it is to run."""
 
 import asyncio
+import math
+import queue
 import sqlite3
-from collections.abc import AsyncGenerator, Callable, Mapping, Sequence
-from typing import Any, Protocol
+import time
+from collections.abc import AsyncGenerator, Callable
+from functools import partial
+from typing import Any, NoReturn
 
-from durable_database import statements
-from durable_database.compiler import Arguments, Plan
-from durable_database.errors import PoolTimeout, TransactionTimeout, rolled_back
-from durable_database.group_commit import run_in_savepoint
-from durable_database.lane import Lane
-from durable_database.readers import Cursor, Readers, in_chunks
-from durable_database.statements import Statement, Want
-from durable_database.writer import Writer, inside, refuse_child_task
+from durable_database.errors import rolled_back
+from durable_database.lane import Lane, outcome, settle
+from durable_database.statements import Record, Statement, Work
+from durable_database.writer import Kind, inside, refuse_child_task, run_in_savepoint
 
-
-class Backend(Protocol):
-    """What a transaction uses of the SQLiteBackend."""
-
-    readers: Readers
-    writer: Writer
-    acquire_seconds: float
-    transaction_seconds: float
-
-    def require_file(self) -> None: ...
+FIRST_ROWS = 128
+MOST_ROWS = 512
 
 
-class Session(Protocol):
-    """What a transaction uses of the SQLiteSession that it belongs to."""
-
-    root: "RootTransaction | None"
-
-    @property
-    def backend(self) -> Backend: ...
+class UndoneError(Exception):
+    """Ends a transaction that is rolled back because its task wants so."""
 
 
-class SQLiteTransaction:
-    """What `databases` calls a transaction: the outermost one, or a savepoint in it."""
+class OpenTransaction:
+    """`async with database.transaction()`: a function that runs what its task sends to it.
 
-    def __init__(self, session: Session) -> None:
-        self._session = session
-        self._savepoint: str | None = None
+    It takes a lane when it is sent the first statement, with which BEGIN travels.
+    """
 
-    async def start(self, is_root: bool, extra_options: Mapping[Any, Any]) -> None:
-        if is_root:
-            kind = ReadTransaction if extra_options.get("readonly") else WriteTransaction
-            self._session.root = kind(self._session.backend)
-            return
-        root = self._root
-        root.depth += 1
-        self._savepoint = f"inner{root.depth}"
-        await root.run(_control(f"SAVEPOINT {self._savepoint}"))
-
-    async def commit(self) -> None:
-        if self._savepoint is None:
-            await self._take_root().end("COMMIT")
-        else:
-            await self._leave(f"RELEASE {self._savepoint}")
-
-    async def rollback(self) -> None:
-        if self._savepoint is None:
-            await self._take_root().end("ROLLBACK")
-        else:
-            await self._leave(f"ROLLBACK TO {self._savepoint}", f"RELEASE {self._savepoint}")
-
-    async def _leave(self, *sql: str) -> None:
-        self._root.depth -= 1
-        for each in sql:
-            await self._root.run(_control(each))
-
-    @property
-    def _root(self) -> "RootTransaction":
-        assert self._session.root is not None, "the outer transaction is over"
-        return self._session.root
-
-    def _take_root(self) -> "RootTransaction":
-        root, self._session.root = self._root, None
-        return root
-
-
-class RootTransaction:
-    """Lazy: nothing is locked until the first statement, with which BEGIN travels."""
-
-    begin: str
-
-    def __init__(self, backend: Backend) -> None:
-        self.backend = backend
-        self.depth = 0
-        self.open = True
+    def __init__(self, backend: Any, *, readonly: bool, limited: bool = True) -> None:
         self.task = asyncio.current_task()
+        self.open = True
+        self._backend = backend
+        self._readonly = readonly
+        self._limited = limited
+        self._inbox: queue.SimpleQueue[tuple[asyncio.Future[Any] | None, Any]] = queue.SimpleQueue()
+        self._served: asyncio.Future[Any] | None = None
         self._lane: Lane | None = None
-        self._taking = asyncio.Lock()  # where several tasks share a connection, one takes the lane for all
         self._under_way = 0
-        self._begun = False
-        self._running: asyncio.Future[Any] | None = None
-        self._over: TimeoutError | None = None
-        self._timer: asyncio.TimerHandle | None = None
-        self._cursors: list[Cursor] = []
+        self._cursors: list[sqlite3.Cursor] = []
+        if not readonly:
+            refuse_child_task()
+            inside.set(self)
+        backend.open_transactions.add(self)
 
-    async def run(self, statement: Statement) -> Any:
-        interrupt = not statement.plan.writes
-        return await self._in_lane(lambda lane: statements.run(lane.raw, *statement), interrupt=interrupt)
+    async def do(self, work: Work) -> Any:
+        if isinstance(work, Statement):
+            return await self.run(lambda lane: lane.run(work), interrupt=not work.writes)
+        return await self.run(partial(run_in_savepoint, lambda lane: lane.run(work)))
 
-    async def atomically(self, function: Callable[[Lane], Any]) -> Any:
-        """What it wrote is undone alone when it fails."""
-        return await self._in_lane(lambda lane: run_in_savepoint(lane.raw, lambda: function(lane)))
-
-    async def stream(self, plan: Plan, arguments: Arguments) -> AsyncGenerator[Any, None]:
-        cursor = Cursor(plan, arguments)
-        self._cursors.append(cursor)
-
-        async def more(rows: int) -> Any:
-            return await self._in_lane(lambda lane: cursor.more(lane.raw, rows))
-
-        async for record in in_chunks(more):
-            yield record
-
-    async def _in_lane(self, function: Callable[[Lane], Any], *, interrupt: bool = False) -> Any:
-        if self._over:
-            raise self._over
-        lane = self._lane or await self._take_lane()
-        self._running = lane.call(self._begin_and_run, lane, function)
+    async def run(self, run: Callable[[Lane], Any], *, interrupt: bool = False) -> Any:
+        if self._served is None:
+            self._served = self._take_lane()
+            self._served.add_done_callback(self._fail_rest)
+        elif self._served.done():
+            raise self._error() or rolled_back()
+        future = asyncio.get_running_loop().create_future()
+        self._inbox.put((future, run))
         self._under_way += 1
         try:
-            return await self._running
+            return await future
         except asyncio.CancelledError:
             # The end of the transaction would wait for a long SELECT. It must be that of this task.
-            if interrupt and self._under_way == 1:
-                lane.raw.interrupt()
+            if interrupt and self._under_way == 1 and self._lane is not None:
+                self._lane.raw.interrupt()
             raise
         finally:
             self._under_way -= 1
 
-    async def _take_lane(self) -> Lane:
-        async with self._taking:
-            if self._lane is None:
-                self._lane = await self._lease()
-                loop, seconds = asyncio.get_running_loop(), self.backend.acquire_seconds
-                wait = min(seconds, self.backend.transaction_seconds)
-                self._timer = loop.call_later(wait, self._check_begun)
-            return self._lane
+    def _take_lane(self) -> "asyncio.Future[Any]":
+        def serve(lane: Lane) -> Any:
+            return lane.within(self._serve, lane) if self._limited else self._serve(lane)
 
-    def _begin_and_run(self, lane: Lane, function: Callable[[Lane], Any]) -> Any:
-        """Runs in the lane's thread."""
-        if not self._begun:
-            self._wait_for_turn()
-            self._begun = True
-            lane.raw.execute(self.begin)
-        elif not lane.raw.in_transaction:
+        if self._readonly:
+            return asyncio.create_task(self._backend.read(serve))
+        served: asyncio.Future[Any] = self._backend.write(serve, Kind.TRANSACTION)
+        return served
+
+    def _serve(self, lane: Lane) -> Any:
+        """Runs in the lane's thread, between BEGIN and its end."""
+        self._lane = lane
+        try:
+            while True:
+                left = None if lane.until == math.inf else max(lane.until - time.monotonic(), 0)
+                future, run = self._inbox.get(timeout=left)
+                if future is None:
+                    self._check_end(lane, committed=run)
+                    return
+                lane.tell(settle, [outcome(future, self._step, run, lane)])
+        except queue.Empty:
+            raise lane.late() from None
+        finally:
+            self._lane = None
+            for cursor in self._cursors:
+                cursor.close()
+
+    def _step(self, run: Callable[[Lane], Any], lane: Lane) -> Any:
+        if not lane.raw.in_transaction:
             raise rolled_back()
-        return function(lane)
+        return lane.within(run, lane) if self._limited else run(lane)
 
-    def _check_begun(self) -> None:
-        backend = self.backend
-        if not self._begun:  # another process keeps the gate; it may be stopped
-            self._give_up(PoolTimeout(f"the writer was not free for {backend.acquire_seconds:g} s"))
-            return
-        more = max(backend.transaction_seconds - backend.acquire_seconds, 0)
-        self._timer = asyncio.get_running_loop().call_later(more, self._expire)
+    def _check_end(self, lane: Lane, *, committed: bool) -> None:
+        if not committed:
+            raise UndoneError
+        if not lane.raw.in_transaction:
+            raise rolled_back()
 
-    def _expire(self) -> None:
-        seconds = self.backend.transaction_seconds
-        self._give_up(TransactionTimeout(f"a transaction was open for {seconds:g} s and is rolled back"))
+    def _fail_rest(self, served: "asyncio.Future[Any]") -> None:
+        error = self._error() or rolled_back()
+        while not self._inbox.empty():
+            future, _ = self._inbox.get_nowait()
+            if future is not None and not future.done():
+                future.set_exception(error)
 
-    def _give_up(self, error: TimeoutError) -> None:
-        self._over = error
-        self._finish("ROLLBACK")
-        if self._running and not self._running.done():
-            self._running.set_exception(error)
+    async def stream(self, statement: Statement) -> AsyncGenerator[Record, None]:
+        """Nothing is read ahead: in a transaction a later chunk must see what was written meanwhile."""
+        plan, arguments, _ = statement
+        cursors: list[sqlite3.Cursor] = []
 
-    async def end(self, sql: str) -> None:
+        def more(lane: Lane) -> list[Record]:
+            if not cursors:
+                cursors.append(lane.raw.execute(plan.sql, arguments))
+                self._cursors.extend(cursors)
+            return plan.records(cursors[0].description, cursors[0].fetchmany(size))
+
+        size = FIRST_ROWS
+        while records := await self.run(more, interrupt=not statement.writes):
+            for record in records:
+                yield record
+            if len(records) < size:
+                return
+            size = min(size * 2, MOST_ROWS)
+
+    async def end(self, *, committed: bool) -> None:
         self.open = False
-        if self._over:
-            if sql == "COMMIT":
-                raise self._over
+        self._backend.open_transactions.discard(self)
+        if self._served is None:  # it was sent nothing
             return
-        ended = self._finish(sql)
-        if ended is not None:
-            await ended
+        self._inbox.put((None, committed))
+        if not committed and self._lane is None:
+            self._served.cancel()  # it has no lane yet, and needs none any more
+        await asyncio.wait({self._served})
+        if committed and (error := self._error()):
+            raise error
 
-    def _finish(self, sql: str) -> "asyncio.Future[None] | None":
-        """Ends it in one job of the lane's queue, which no cancelled caller can leave half done."""
-        lane, self._lane = self._lane, None
-        if self._timer:
-            self._timer.cancel()
-        if lane is None:
+    def _error(self) -> BaseException | None:
+        """What its lane says of its end, if anything."""
+        served = self._served
+        return None if served is None or served.cancelled() else served.exception()
+
+
+class SQLiteSession:
+    """What a task's connection runs on: outside of a transaction, on whatever lane is free."""
+
+    def __init__(self, backend: Any) -> None:
+        self._backend = backend
+        self._root: OpenTransaction | None = None
+        self._depth = 0
+
+    async def acquire(self) -> None:
+        pass
+
+    async def release(self) -> None:
+        if self._root is not None:
+            await self.end(None, committed=False)
+
+    async def do(self, work: Work) -> Any:
+        return await (self._root or self._backend).do(work)
+
+    def stream(self, statement: Statement) -> AsyncGenerator[Record, None]:
+        return (self._root or self._backend).stream(statement)
+
+    async def begin(self, *, readonly: bool = False) -> str | None:
+        """The name of a savepoint, inside of a transaction."""
+        if self._root is None:
+            # Always for writing: one that reads and then writes would fail when another wrote in between.
+            self._root = OpenTransaction(self._backend, readonly=readonly)
             return None
+        self._depth += 1
+        await self._control(f"SAVEPOINT inner{self._depth}")
+        return f"inner{self._depth}"
 
-        def job() -> None:
-            try:
-                _end(lane.raw, sql, self._cursors)
-            finally:
-                self._give_back(lane)
+    async def end(self, savepoint: str | None, *, committed: bool) -> None:
+        assert self._root is not None, "the outer transaction is over"
+        if savepoint is None:
+            root, self._root = self._root, None
+            await root.end(committed=committed)
+            return
+        self._depth -= 1
+        if not committed:
+            await self._control(f"ROLLBACK TO {savepoint}")
+        await self._control(f"RELEASE {savepoint}")
 
-        return lane.call(job)
+    async def _control(self, sql: str) -> None:
+        assert self._root is not None
+        await self._root.run(lambda lane: lane.raw.execute(sql).close())
 
-    async def _lease(self) -> Lane:
-        """The kind of transaction says which lane: below."""
-        raise NotImplementedError
-
-    def _wait_for_turn(self) -> None:
-        """Runs in the lane's thread, before BEGIN."""
-
-    def _give_back(self, lane: Lane) -> None:
-        """Runs in the lane's thread."""
-        raise NotImplementedError
-
-
-class ReadTransaction(RootTransaction):
-    """One snapshot for several reads, on a spare lane; it keeps nobody from writing."""
-
-    begin = "BEGIN"
-
-    async def _lease(self) -> Lane:
-        return await self.backend.readers.lease()
-
-    def _give_back(self, lane: Lane) -> None:
-        lane.tell(self.backend.readers.give_back, lane)
-
-
-class WriteTransaction(RootTransaction):
-    # A deferred one that reads and then writes fails at once when another process wrote in between.
-    begin = "BEGIN IMMEDIATE"
-
-    def __init__(self, backend: Backend) -> None:
-        refuse_child_task()
-        super().__init__(backend)
-        inside.set(self)
-
-    async def _lease(self) -> Lane:
-        self.backend.require_file()
-        await self.backend.writer.lease()
-        return self.backend.writer.lane
-
-    def _wait_for_turn(self) -> None:
-        self.backend.writer.gate.acquire()
-
-    def _give_back(self, lane: Lane) -> None:
-        writer = self.backend.writer
-        writer.gate.release(wanted=writer.wanted())
-        lane.tell(writer.release)
-
-
-def _end(raw: sqlite3.Connection, sql: str, cursors: Sequence[Cursor]) -> None:
-    """Runs in the lane's thread. However it ends, no transaction and no cursor is left open."""
-    try:
-        for cursor in cursors:
-            cursor.close()
-        if raw.in_transaction:
-            raw.execute(sql)
-        elif sql == "COMMIT":
-            raise rolled_back()
-    finally:
-        if raw.in_transaction:  # a deferred constraint refused the COMMIT
-            raw.execute("ROLLBACK")
-
-
-def _control(sql: str) -> Statement:
-    return Statement(Plan(sql), (), Want.RESULT)
+    @property
+    def raw_connection(self) -> NoReturn:
+        raise RuntimeError(
+            "raw_connection is not to be had on SQLite: what is sent past the database would not wait for "
+            "its turn, and a transaction has not begun before its first statement"
+        )

@@ -1,22 +1,124 @@
 """A task's connection, and transactions that cannot be left half begun or half ended, on any backend."""
 
 import asyncio
+import contextlib
 import functools
+import inspect
 import weakref
-from collections.abc import AsyncGenerator, Callable, Generator, Mapping, Sequence
-from typing import Any
+from collections.abc import AsyncGenerator, Awaitable, Callable, Coroutine, Mapping, Sequence
+from typing import Any, Concatenate, ParamSpec, TypeVar, cast
 
-from durable_database.completion import complete
-from durable_database.statements import Query, Values, Want
+import databases.core
+import sqlalchemy as sa
+
+from durable_database.statements import Call, Query, Values, Want
+
+P = ParamSpec("P")
+T = TypeVar("T")
 
 
-class Connection:
+async def complete(coroutine: Coroutine[Any, Any, T]) -> T:
+    """What `coroutine` returns; a cancellation reaches the caller only when it has ended."""
+    task = asyncio.create_task(coroutine)
+    try:
+        return await asyncio.shield(task)
+    except asyncio.CancelledError:
+        while not task.done():
+            with contextlib.suppress(asyncio.CancelledError):
+                await asyncio.wait({task})
+        task.cancelled() or task.exception()  # looked at, so that asyncio does not report it
+        raise
+
+
+def uninterrupted(function: Callable[P, Coroutine[Any, Any, T]]) -> Callable[P, Awaitable[T]]:
+    """`function`, each call of which, once begun, runs to its end."""
+
+    @functools.wraps(function)
+    async def run(*args: P.args, **kwargs: P.kwargs) -> T:
+        return await complete(function(*args, **kwargs))
+
+    return run
+
+
+class Queries:
+    """What one may ask a database, or one of its connections."""
+
+    _backend: Any
+
+    def _runner(self) -> Any:
+        """Runs statements: a backend outside of any transaction, a session inside the one it has."""
+        raise NotImplementedError
+
+    async def fetch_all(self, query: Query, values: Values = None) -> list[Any]:
+        return cast(
+            "list[Any]", await self._runner().do(self._backend.compiler.statement(query, values, Want.ALL))
+        )
+
+    async def fetch_one(self, query: Query, values: Values = None) -> Any:
+        return await self._runner().do(self._backend.compiler.statement(query, values, Want.ONE))
+
+    async def fetch_val(self, query: Query, values: Values = None, column: Any = 0) -> Any:
+        row = await self.fetch_one(query, values)
+        return None if row is None else row[column]
+
+    async def execute(self, query: Query, values: Values = None) -> Any:
+        """The new row's id for an INSERT, else the number of rows changed."""
+        return await self._runner().do(self._backend.compiler.statement(query, values, Want.RESULT))
+
+    async def execute_many(self, query: Query, values: Sequence[Mapping[str, Any]]) -> None:
+        """All of them or none."""
+        if values:
+            await self._runner().do(self._backend.compiler.many(query, values))
+
+    async def batch(self, statements: Sequence[tuple[Query, Values]]) -> list[Any]:
+        """Several writes in one commit, all of them or none: the result of each."""
+        if not statements:
+            return []
+        return cast("list[Any]", await self._runner().do(self._backend.compiler.batch(statements)))
+
+    def iterate(self, query: Query, values: Values = None) -> AsyncGenerator[Any, None]:
+        statement = self._backend.compiler.statement(query, values, Want.ALL)
+        return cast("AsyncGenerator[Any, None]", self._runner().stream(statement))
+
+    async def write(
+        self, function: Callable[Concatenate[sa.Connection, P], T], *args: P.args, **kwargs: P.kwargs
+    ) -> T:
+        """What `function(connection, *args, **kwargs)` returns, once what it wrote is on the disk.
+
+        It runs to its end where the connection is, in a thread, inside one transaction: no other task or
+        process writes meanwhile, and nothing waits for the event loop. It is undone when it raises. Functions
+        that wait at the same time share one commit, each in a savepoint; should another one spoil that, it is
+        undone and run again, so that it may have no effect but on its connection. PoolTimeout when its turn
+        does not come; a caller that is cancelled does not learn whether it was committed.
+        """
+        return cast(T, await self._call(function, args, kwargs, writes=True))
+
+    async def read(
+        self, function: Callable[Concatenate[sa.Connection, P], T], *args: P.args, **kwargs: P.kwargs
+    ) -> T:
+        """What `function(connection, *args, **kwargs)` returns: all its statements see one state.
+
+        It runs in a thread, may not write, and keeps nobody from writing.
+        """
+        return cast(T, await self._call(function, args, kwargs, writes=False))
+
+    async def _call(self, function: Callable[..., Any], args: Any, kwargs: Any, *, writes: bool) -> Any:
+        if inspect.iscoroutinefunction(function):
+            raise TypeError(
+                f"{function.__qualname__} is a coroutine function; what runs where the connection is awaits "
+                "nothing: make it a plain `def`"
+            )
+        return await self._runner().do(Call(function, args, kwargs, writes))
+
+
+class Connection(Queries):
     """Runs on a session, which the first to enter it acquires and the last to leave it releases."""
 
     def __init__(
         self, backend: Any, by_task: "weakref.WeakKeyDictionary[Any, Connection] | None" = None
     ) -> None:
-        self.session: Any = backend.connection()
+        self._backend = backend
+        self.session: Any = backend.session()
         self.lock = asyncio.Lock()
         self.transactions: list[Transaction] = []
         self._entered = 0
@@ -33,6 +135,9 @@ class Connection:
     @property
     def raw_connection(self) -> Any:
         return self.session.raw_connection
+
+    def _runner(self) -> Any:
+        return self.session
 
     async def __aenter__(self) -> "Connection":
         async with self._entering:
@@ -54,64 +159,29 @@ class Connection:
                 self._by_task.pop(task, None)
             await self.session.release()
 
-    async def fetch_all(self, query: Query, values: Values = None) -> list[Any]:
-        rows: list[Any] = await self.session.run(query, values, Want.ALL)
-        return rows
-
-    async def fetch_one(self, query: Query, values: Values = None) -> Any:
-        return await self.session.run(query, values, Want.ONE)
-
-    async def fetch_val(self, query: Query, values: Values = None, column: Any = 0) -> Any:
-        row = await self.session.run(query, values, Want.ONE)
-        return None if row is None else row[column]
-
-    async def execute(self, query: Query, values: Values = None) -> Any:
-        return await self.session.run(query, values, Want.RESULT)
-
-    async def execute_many(self, query: Query, values: Sequence[Mapping[str, Any]]) -> None:
-        if values:
-            await self.session.run_many(query, values)
-
-    async def batch(self, statements: Sequence[tuple[Query, Values]]) -> list[Any]:
-        return await self.session.batch(statements) if statements else []
-
-    def iterate(self, query: Query, values: Values = None) -> AsyncGenerator[Any, None]:
-        stream: AsyncGenerator[Any, None] = self.session.stream(query, values)
-        return stream
-
     def transaction(self, *, force_rollback: bool = False, **options: Any) -> "Transaction":
-        return Transaction(lambda: self, force_rollback, **options)
+        return Transaction(lambda: self, force_rollback, options)
 
 
-class Transaction:
+class Transaction(databases.core.Transaction):
     """`databases` leaves its connection in an open transaction when BEGIN or COMMIT is cancelled or
     fails; later writes of the same task are then acknowledged and lost."""
 
-    def __init__(self, connection: Callable[[], Connection], force_rollback: bool, **options: Any) -> None:
+    def __init__(
+        self, connection: Callable[[], Connection], force_rollback: bool, options: dict[str, Any]
+    ) -> None:
         self._connection_of_task = connection
         self._force_rollback = force_rollback
         self._options = options
         # Kept: in another task, as that of a teardown, `connection()` would be another one.
         self.connection: Connection | None = None
-        self._on_backend: Any = None
-
-    async def __aenter__(self) -> "Transaction":
-        return await self.start()
-
-    async def __aexit__(self, exc_type: type[BaseException] | None = None, *exc_info: object) -> None:
-        if exc_type is not None or self._force_rollback:
-            await self.rollback()
-        else:
-            await self.commit()
-
-    def __await__(self) -> "Generator[Any, None, Transaction]":
-        return self.start().__await__()
+        self._begun: Any = None
 
     def __call__(self, function: Callable[..., Any]) -> Any:
         # One for each call: calls may run at the same time.
         @functools.wraps(function)
         async def run(*args: Any, **kwargs: Any) -> Any:
-            async with Transaction(self._connection_of_task, self._force_rollback, **self._options):
+            async with Transaction(self._connection_of_task, self._force_rollback, self._options):
                 return await function(*args, **kwargs)
 
         return run
@@ -121,8 +191,7 @@ class Transaction:
         async with connection.lock:
             await connection.__aenter__()
             try:
-                self._on_backend = connection.session.transaction()
-                await self._on_backend.start(not connection.transactions, self._options)
+                self._begun = await connection.session.begin(**self._options)
             except BaseException:
                 await complete(connection.leave())
                 raise
@@ -142,6 +211,6 @@ class Transaction:
             assert connection.transactions[-1] is self, "an inner transaction is still open"
             connection.transactions.pop()
             try:
-                await (self._on_backend.commit() if committed else self._on_backend.rollback())
+                await connection.session.end(self._begun, committed=committed)
             finally:
                 await connection.leave()

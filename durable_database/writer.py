@@ -1,29 +1,27 @@
-"""Writes: one lane, on which all that wait share commits, and transactions of tasks take turns with them."""
+"""Writes: one lane, and one commit for all that waits. What fails is undone alone."""
 
 import asyncio
 import contextvars
+import enum
+import sqlite3
 import threading
+import time
 from collections import deque
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any
 
 from durable_database.errors import ChildTaskError, PoolTimeout
-from durable_database.gate import Gate
-from durable_database.group_commit import Job, commit
-from durable_database.lane import Lane, Outcome, settle
+from durable_database.gate import QUANTUM_SECONDS, Gate
+from durable_database.lane import Lane, Outcome, outcome, settle
 
 BATCH = 64
 SWEEP_SECONDS = 0.1
 
 
-class OpenTransaction(Protocol):
-    task: "asyncio.Task[Any] | None"
-    open: bool
-
-
 # The transaction in whose `async with` this task, or the one that started it, runs.
-inside: contextvars.ContextVar[OpenTransaction | None] = contextvars.ContextVar("inside", default=None)
+inside: contextvars.ContextVar[Any] = contextvars.ContextVar("inside", default=None)
 
 
 def refuse_child_task() -> None:
@@ -31,6 +29,27 @@ def refuse_child_task() -> None:
     transaction = inside.get()
     if transaction is not None and transaction.open and transaction.task is not asyncio.current_task():
         raise ChildTaskError
+
+
+class Kind(enum.Enum):
+    STATEMENT = enum.auto()  # when it fails, SQLite undoes the whole of it
+    FUNCTION = enum.auto()  # it needs a savepoint where it shares a commit
+    TRANSACTION = enum.auto()  # it lasts as long as its task: nobody shares a commit with it
+
+
+class Job:
+    """A write: all of what it runs is stored, or nothing."""
+
+    def __init__(self, run: Callable[[Lane], Any], kind: Kind, until: float) -> None:
+        self.future: asyncio.Future[Any] = asyncio.get_running_loop().create_future()
+        self.run = run
+        self.kind = kind
+        self.until = until  # when it is given up, unless it was begun
+        self._claim = threading.Lock()
+
+    def claim(self) -> bool:
+        """Whether it is the caller's, to begin it or to give it up: it is one or the other."""
+        return not self.future.done() and self._claim.acquire(blocking=False)
 
 
 class Writer:
@@ -49,107 +68,49 @@ class Writer:
         self._acquire_seconds = acquire_seconds
         self._observe = observe
         self._pending: deque[Job] = deque()
-        self._leases: deque[asyncio.Future[None]] = deque()
-        self._busy = False
-        self._scheduled = False
-        self._alone = True  # the last batch was of one: nobody would profit from waiting for company
-        self._transactions_turn = False
-        self._waits: deque[tuple[float, asyncio.Future[Any]]] = deque()
+        self._waits: deque[Job] = deque()
+        self.busy = False
+        self._alone = True  # the last commit was of one write: another would wait for company in vain
         self._sweep_timer: asyncio.TimerHandle | None = None
-        # Held while jobs are marked as begun or given up: a job is one or the other.
-        self._marking = threading.Lock()
-        self._begun: set[asyncio.Future[Any]] = set()
 
     @property
     def idle(self) -> bool:
-        return not (self._busy or self._pending or self.gate.held)
+        return not (self.busy or self._pending or self.gate.held)
 
-    def submit(self, run: Callable[[Lane], Any], *, undoes_itself: bool) -> asyncio.Future[Any]:
+    def submit(self, run: Callable[[Lane], Any], kind: Kind) -> asyncio.Future[Any]:
         """What `run` returns, once what it wrote is on the disk."""
-        refuse_child_task()
-        future: asyncio.Future[Any] = self._loop.create_future()
-        self._pending.append(Job(future, run, undoes_itself))
-        self._wait_for_turn(future)
-        return future
-
-    async def lease(self) -> None:
-        """Has the lane for oneself until `release`."""
-        future: asyncio.Future[None] = self._loop.create_future()
-        self._leases.append(future)
-        started = self._loop.time()
-        self._wait_for_turn(future)
-        try:
-            await future
-        except asyncio.CancelledError:
-            if future.done() and not future.cancelled() and not future.exception():
-                self.release()
-            raise
-        finally:
-            self._observe("pool_wait_seconds", self._loop.time() - started)
-
-    def release(self) -> None:
-        self._busy = False
-        self._next()
-
-    def wanted(self) -> bool:
-        return bool(self._pending or self._leases)
-
-    def _wait_for_turn(self, future: asyncio.Future[Any]) -> None:
-        self._waits.append((self._loop.time() + self._acquire_seconds, future))
+        job = Job(run, kind, self._loop.time() + self._acquire_seconds)
+        self._pending.append(job)
+        self._waits.append(job)
         if self._sweep_timer is None:
             self._sweep_timer = self._loop.call_later(SWEEP_SECONDS, self._sweep)
-        if self._busy or self._scheduled:
-            return
-        if self._alone:
-            self._next()
-        else:
-            # What the other tasks of this turn of the loop write comes into the same commit.
-            self._scheduled = True
-            self._loop.call_soon(self._next)
+        if not self.busy:
+            self.busy = True
+            if self._alone:
+                self._send()
+            else:  # what the other tasks of this turn of the loop write comes into the same commit
+                self._loop.call_soon(self._send)
+        return job.future
 
-    def _next(self) -> None:
-        self._scheduled = False
-        if self._busy:
-            return
-        while self._leases and self._leases[0].done():
-            self._leases.popleft()
-        if self._leases and (self._transactions_turn or not self._pending):
-            self._transactions_turn = False
-            self._busy = True
-            self._leases.popleft().set_result(None)
-        elif self._pending:
-            self._transactions_turn = True
-            self._send()
+    def _send(self) -> None:
+        batch: deque[Job] = deque()
+        while self._pending and len(batch) < BATCH:
+            alone = self._pending[0].kind is Kind.TRANSACTION
+            if batch and alone:
+                break
+            batch.append(self._pending.popleft())
+            if alone:
+                break
+        self.busy = bool(batch)
+        if batch:
+            self._alone = len(batch) == 1 and not self._pending
+            self.lane.post(lambda: self._commit(batch))
         elif self.gate.held:
             self.lane.post(self.gate.release)
 
-    def _send(self) -> None:
-        batch = deque(self._pending.popleft() for _ in range(min(BATCH, len(self._pending))))
-        self._busy = True
-        self._alone = len(batch) == 1
-        self.lane.post(lambda: self.lane.tell(self._done, *self._commit(batch), batch))
-
-    def _commit(self, batch: deque[Job]) -> tuple[list[Outcome], float]:
-        """Runs in the lane's thread; takes out of the batch what it has begun."""
-        waited = self.gate.acquire()
-        try:
-            return commit(self.lane, batch, self._begin), waited
-        finally:
-            self.gate.release(wanted=self.wanted())
-
-    def _begin(self, job: Job) -> bool:
-        with self._marking:
-            if job.future.done():  # its caller has gone, or was told that its time is up
-                return False
-            self._begun.add(job.future)
-            return True
-
     def _done(self, outcomes: list[Outcome], waited: float, left: deque[Job]) -> None:
-        self._busy = False
-        self._begun.clear()
         self._pending.extendleft(reversed(left))
-        self._alone = self._alone and not self._pending
-        self._next()
+        self._send()
         settle(outcomes)
         self._observe("batch_size", len(outcomes))
         self._observe("gate_wait_seconds", waited)
@@ -158,12 +119,104 @@ class Writer:
         """Gives up what has waited for too long. A timer for each write would cost as much as the write."""
         self._sweep_timer = None
         now = self._loop.time()
-        with self._marking:
-            while self._waits and (self._waits[0][1].done() or self._waits[0][0] < now):
-                future = self._waits.popleft()[1]
-                if not future.done() and future not in self._begun:
-                    error = PoolTimeout(f"the writer was not free for {self._acquire_seconds:g} s")
-                    future.set_exception(error)
+        while self._waits and (self._waits[0].future.done() or self._waits[0].until < now):
+            job = self._waits.popleft()
+            if job.claim():
+                job.future.set_exception(
+                    PoolTimeout(f"the writer was not free for {self._acquire_seconds:g} s")
+                )
         self._observe("wal_bytes", self._wal.stat().st_size if self._wal.exists() else 0)
         if self._waits:
             self._sweep_timer = self._loop.call_later(SWEEP_SECONDS, self._sweep)
+
+    # What follows runs in the lane's thread.
+
+    def _commit(self, jobs: deque[Job]) -> None:
+        waited = self.gate.acquire()
+        try:
+            outcomes = commit(self.lane, jobs)
+        finally:
+            self.gate.release(wanted=bool(self._pending or jobs))
+        self.lane.tell(self._done, outcomes, waited, jobs)
+
+
+class GroupUndoneError(Exception):
+    """One job had SQLite roll back the whole transaction, and with it what others wrote."""
+
+
+def commit(lane: Lane, jobs: deque[Job]) -> list[Outcome]:
+    """Runs jobs in one transaction, for as long as a process may keep others waiting.
+
+    A job that fails is undone alone. What stays in `jobs` was not begun.
+    """
+    begun: list[Job] = []
+    outcomes: list[Outcome] = []
+    until = time.monotonic() + QUANTUM_SECONDS
+    try:
+        while jobs and (not begun or time.monotonic() < until):
+            job = jobs.popleft()
+            if not job.claim():  # its caller has gone, or was told that its time is up
+                continue
+            begun.append(job)
+            if len(begun) == 1:
+                if not jobs:
+                    return [outcome(job.future, _run_alone, lane, job)]
+                lane.raw.execute("BEGIN IMMEDIATE")
+            outcomes.append(_run_together(lane, job))
+        if begun:
+            lane.raw.execute("COMMIT")
+        return outcomes
+    except (GroupUndoneError, sqlite3.IntegrityError):  # a deferred constraint refused the COMMIT
+        leave_transaction(lane.raw)
+        return [outcome(job.future, _run_alone, lane, job) for job in begun]
+    # Anything else, as a disk that is full, would meet the next attempt too; and after an I/O error
+    # in COMMIT nobody knows whether it was written: to repeat it might write it twice.
+    except BaseException as error:  # noqa: BLE001 (it is raised where the callers wait)
+        return [(job.future, error, None) for job in begun]
+    finally:
+        leave_transaction(lane.raw)
+
+
+def _run_together(lane: Lane, job: Job) -> Outcome:
+    run = job.run if job.kind is Kind.STATEMENT else partial(run_in_savepoint, job.run)
+    found = outcome(job.future, run, lane)
+    if not lane.raw.in_transaction:  # ON CONFLICT ROLLBACK, or RAISE(ROLLBACK), undid the others' work too
+        raise GroupUndoneError
+    return found
+
+
+def _run_alone(lane: Lane, job: Job) -> Any:
+    if job.kind is Kind.STATEMENT:  # its own transaction
+        return job.run(lane)
+    return run_in_transaction("BEGIN IMMEDIATE", job.run, lane)
+
+
+def run_in_transaction(begin: str, run: Callable[[Lane], Any], lane: Lane) -> Any:
+    try:
+        lane.raw.execute(begin)
+        value = run(lane)
+        lane.raw.execute("COMMIT")
+        return value
+    finally:
+        leave_transaction(lane.raw)
+
+
+def run_in_savepoint(run: Callable[[Lane], Any], lane: Lane) -> Any:
+    """What `run` returns; when it raises, what it wrote is undone alone."""
+    raw = lane.raw
+    raw.execute("SAVEPOINT durable_database_job")
+    try:
+        return run(lane)
+    except BaseException:
+        if raw.in_transaction:
+            raw.execute("ROLLBACK TO durable_database_job")
+        raise
+    finally:
+        if raw.in_transaction:
+            raw.execute("RELEASE durable_database_job")
+
+
+def leave_transaction(raw: sqlite3.Connection) -> None:
+    """It failed, or its COMMIT did: what is left open would swallow the writes after it."""
+    if raw.in_transaction:
+        raw.execute("ROLLBACK")

@@ -2,6 +2,7 @@
 
 import asyncio
 import contextlib
+import contextvars
 import fcntl
 import os
 import sqlite3
@@ -13,10 +14,10 @@ from typing import Any
 import aiosqlite
 import pytest
 import sqlalchemy as sa
+from sqlalchemy.dialects import sqlite
 
 from durable_database import Database, PoolTimeout, TransactionTimeout
-from durable_database.compiler import Compiler
-from durable_database.statements import DIALECT
+from durable_database.statements import Compiler
 from tests.support.databases import query
 
 pytestmark = pytest.mark.anyio
@@ -211,7 +212,7 @@ async def test_aiosqlite_has_the_internals_that_a_lane_uses(file: Path) -> None:
 
 def test_sqlalchemy_gives_cached_statements_the_values_of_each_use() -> None:
     table = sa.table("entries", sa.column("id", sa.Integer), sa.column("n", sa.Integer))
-    compiler = Compiler(DIALECT)
+    compiler = Compiler(sqlite.dialect())
 
     def build(n: int, ids: list[int]) -> Any:
         return sa.select(table.c.n).where(table.c.n > n, table.c.id.in_(ids))
@@ -222,9 +223,9 @@ def test_sqlalchemy_gives_cached_statements_the_values_of_each_use() -> None:
     named = sa.select(table).where(table.c.n == sa.bindparam("wanted"))
     for n in (1, 2):
         plan, arguments = compiler.plan(build(n, [n, n + 1]))
-        assert sorted(arguments.values()) == sorted([n, n, n + 1]), plan.sql
-        assert list(compiler.plan(insert(n))[1].values()) == [n]
-        assert list(compiler.plan(named, {"wanted": n})[1].values()) == [n]
+        assert sorted(arguments) == sorted([n, n, n + 1]), plan.sql
+        assert compiler.plan(insert(n))[1] == (n,)
+        assert compiler.plan(named, {"wanted": n})[1] == (n,)
     assert compiler.plan(insert(3))[0] is compiler.plan(insert(4))[0]
 
 
@@ -243,3 +244,48 @@ async def test_a_connection_past_the_database_is_refused(database: Database) -> 
     async with database.connection() as connection:
         with pytest.raises(RuntimeError, match="raw_connection is not to be had on SQLite"):
             _ = connection.raw_connection
+
+
+async def test_transaction_that_is_cancelled_in_the_queue_leaves_at_once(lanes: Database) -> None:
+    async def wait_for_the_writer() -> None:
+        async with lanes.transaction():
+            await lanes.execute(INSERT, {"n": 2})
+
+    async with lanes.transaction():
+        await lanes.execute(INSERT, {"n": 1})
+        started = time.monotonic()
+        waiting = asyncio.create_task(wait_for_the_writer(), context=contextvars.Context())
+        await asyncio.sleep(0.01)
+        waiting.cancel()
+        with contextlib.suppress(asyncio.CancelledError):
+            await waiting
+        assert time.monotonic() - started < 0.4, "it waited until its time was up"
+
+    assert await ns(lanes) == [1]
+
+
+async def test_transaction_that_nobody_ends_does_not_keep_the_database_from_closing(file: Path) -> None:
+    database = Database(f"sqlite:///{file}")
+    await database.connect()
+    left = database.iterate("SELECT 1 UNION SELECT 2")
+    assert (await anext(left))[0] == 1
+    started = time.monotonic()
+
+    await database.disconnect()
+
+    assert time.monotonic() - started < 4
+    await left.aclose()
+
+
+async def test_statement_is_ended_when_its_transaction_has_no_time_left(lanes: Database) -> None:
+    async def one_long_statement() -> None:
+        async with lanes.transaction():
+            await lanes.execute(INSERT, {"n": 1})
+            await lanes.fetch_val(SLOW.replace("2000000", "2000000000"))
+
+    async with asyncio.timeout(20):
+        with pytest.raises(TransactionTimeout, match="was open for 1 s"):
+            await one_long_statement()
+    await lanes.execute(INSERT, {"n": 2})
+
+    assert await ns(lanes) == [2]
