@@ -86,11 +86,14 @@ class Writer:
             self._sweep_timer = self._loop.call_later(SWEEP_SECONDS, self._sweep)
         if not self.busy:
             self.busy = True
-            if self._alone:
-                self._send()
-            else:  # what the other tasks of this turn of the loop write comes into the same commit
-                self._loop.call_soon(self._send)
+            self._send_soon()
         return job.future
+
+    def _send_soon(self) -> None:
+        if self._alone:
+            self._send()
+        else:  # what the other tasks of this turn of the loop write comes into the same commit
+            self._loop.call_soon(self._send)
 
     def _send(self) -> None:
         batch: deque[Job] = deque()
@@ -110,8 +113,8 @@ class Writer:
 
     def _done(self, outcomes: list[Outcome], waited: float, left: deque[Job]) -> None:
         self._pending.extendleft(reversed(left))
-        self._send()
         settle(outcomes)
+        self._send_soon()
         self._observe("batch_size", len(outcomes))
         self._observe("gate_wait_seconds", waited)
 
