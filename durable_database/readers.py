@@ -4,6 +4,7 @@ import asyncio
 import sqlite3
 import sys
 import time
+from collections import deque
 from collections.abc import Callable
 from typing import Any
 
@@ -23,7 +24,8 @@ MOST_SECONDS = 0.002
 # For so many times as long as the disk kept the event loop, all reads use threads.
 REST = 20
 # What else is on the event loop has its turn after so much reading, by however many tasks.
-TURN_SECONDS = 0.0001
+TURN_SECONDS = 0.0002
+READS_A_TURN = 20
 # How long the event loop leaves the GIL after that to lanes that are at work. SQLite gives it up for a few us
 # at a time, too short for a thread to wake up in: each of a lane's turns would take Python's 5 ms.
 YIELD_SECONDS = 0.00002
@@ -50,8 +52,8 @@ class Inline:
         self._started = 0.0
         self._rest_until = 0.0
         self._disk_reads = disk_reads()
-        self.spent = 0.0  # seconds, by the reads of all tasks in this turn of the loop
-        self._turning = False
+        self._spent = 0.0  # seconds, by the reads of all tasks in this turn of the loop
+        self._waiting: deque[asyncio.Future[None]] = deque()
 
     def _step(self) -> bool:
         # SQLite counts instructions over all uses of a statement: what is counted here are steps of this one.
@@ -80,7 +82,7 @@ class Inline:
             return OVER
         finally:
             seconds = time.perf_counter() - started
-            self.spent += seconds
+            self._spent += seconds
             if seconds > MOST_SECONDS:
                 self._rest_if_the_disk_was_read(seconds)
 
@@ -90,17 +92,35 @@ class Inline:
         if self._disk_reads != before:
             self._rest_until = time.perf_counter() + seconds * REST
 
-    async def next_turn(self) -> None:
-        if not self._turning:
-            self._turning = True
-            asyncio.get_running_loop().call_soon(self._turn)
-        await asyncio.sleep(0)
+    @property
+    def is_used_up(self) -> bool:
+        """Whether a read has to wait for the loop's next turn, or for those who wait already."""
+        return self._spent > TURN_SECONDS or bool(self._waiting)
 
-    def _turn(self) -> None:
-        self._turning = False
-        self.spent = 0.0
+    async def turn(self) -> None:
+        """Returns in a turn of the loop that has time for a read. First come, first served."""
+        loop = asyncio.get_running_loop()
+        queue = self._waiting.append
+        while True:
+            if not self._waiting:
+                loop.call_soon(self._begin_turn)
+            waiting = loop.create_future()
+            queue(waiting)
+            await waiting
+            if self._spent <= TURN_SECONDS:
+                return
+            queue = self._waiting.appendleft
+
+    def _begin_turn(self) -> None:
+        self._spent = 0.0
         if self._lanes_work():
             time.sleep(YIELD_SECONDS)
+        # Not all of them: most would find the time used up, and to wake each costs as much as a read.
+        for _ in range(min(len(self._waiting), READS_A_TURN)):
+            if not (waiting := self._waiting.popleft()).done():
+                waiting.set_result(None)
+        if self._waiting:
+            asyncio.get_running_loop().call_soon(self._begin_turn)
 
 
 def disk_reads() -> float:

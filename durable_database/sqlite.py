@@ -13,7 +13,7 @@ from sqlalchemy.dialects.sqlite import pysqlite
 from durable_database.gate import Gate
 from durable_database.lane import Lane
 from durable_database.location import FileIdentity, require_file_url
-from durable_database.readers import OVER, TURN_SECONDS, Inline, Readers
+from durable_database.readers import OVER, Inline, Readers
 from durable_database.sqlite_transaction import OpenTransaction, SQLiteSession
 from durable_database.statements import Compiler, Record, Statement, Work
 from durable_database.writer import Kind, Writer, refuse_child_task, run_in_transaction
@@ -103,8 +103,8 @@ class SQLiteBackend:
     async def do(self, work: Work) -> Any:
         inline = self._inline
         if inline is not None and isinstance(work, Statement) and not work.plan.writes:
-            while inline.spent > TURN_SECONDS:
-                await inline.next_turn()
+            if inline.is_used_up:
+                await inline.turn()
             if (found := inline.run(work)) is not OVER:
                 return found
         return await self._do_in_thread(work)
@@ -133,11 +133,7 @@ class SQLiteBackend:
         """In a transaction: all statements of `run` see one state."""
         return await self.readers.run(partial(run_in_transaction, "BEGIN", run))
 
-    async def stream(self, statement: Statement) -> AsyncGenerator[Record, None]:
+    def stream(self, statement: Statement) -> AsyncGenerator[Record, None]:
         """On a lane of its own, for any time: the consumer may write meanwhile, or never come back."""
         transaction = OpenTransaction(self, readonly=not statement.writes, limited=False)
-        try:
-            async for record in transaction.stream(statement):
-                yield record
-        finally:
-            await transaction.end(committed=statement.writes)
+        return transaction.stream(statement, is_all=True)

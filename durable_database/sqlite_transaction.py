@@ -14,7 +14,7 @@ from durable_database.lane import Lane, outcome, settle
 from durable_database.statements import Record, Statement, Work
 from durable_database.writer import Kind, inside, refuse_child_task, run_in_savepoint
 
-FIRST_ROWS = 128
+FIRST_ROWS = 256
 MOST_ROWS = 512
 
 
@@ -113,8 +113,11 @@ class OpenTransaction:
             if future is not None and not future.done():
                 future.set_exception(error)
 
-    async def stream(self, statement: Statement) -> AsyncGenerator[Record, None]:
-        """Nothing is read ahead: in a transaction a later chunk must see what was written meanwhile."""
+    async def stream(self, statement: Statement, *, is_all: bool = False) -> AsyncGenerator[Record, None]:
+        """Nothing is read ahead: a later chunk must see what was written meanwhile, in the same transaction.
+
+        It ends with the stream where that `is_all` that it is for.
+        """
         plan, arguments, _ = statement
         cursors: list[sqlite3.Cursor] = []
 
@@ -125,12 +128,16 @@ class OpenTransaction:
             return plan.records(cursors[0].description, cursors[0].fetchmany(size))
 
         size = FIRST_ROWS
-        while records := await self.run(more, interrupt=not statement.writes):
-            for record in records:
-                yield record
-            if len(records) < size:
-                return
-            size = min(size * 2, MOST_ROWS)
+        try:
+            while records := await self.run(more, interrupt=not statement.writes):
+                for record in records:
+                    yield record
+                if len(records) < size:
+                    return
+                size = min(size * 2, MOST_ROWS)
+        finally:
+            if is_all:
+                await self.end(committed=statement.writes)
 
     async def end(self, *, committed: bool) -> None:
         self.open = False
