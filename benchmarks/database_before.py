@@ -9,6 +9,7 @@ import argparse
 import asyncio
 import json
 import os
+import sqlite3
 import statistics
 import subprocess
 import sys
@@ -81,12 +82,21 @@ async def processes(database: Any, begin: float, seconds: float) -> dict[str, An
 
 
 async def read(database: Any, begin: float, seconds: float) -> Figures:
-    figures = {}
-    for count in (2_000, 20_000):
+    """Also as so many times the same by sqlite3 alone."""
+    raw = sqlite3.connect(str(database.url).removeprefix("sqlite:///"), isolation_level=None)
+    count, figures = 5_000, {}
+    for _ in range(3):  # the first time warms up
         cpu = time.process_time()
         for n in range(count):
             await database.fetch_one(BY_KEY, {"id": n % NUMBERS + 1})
-        figures = {"cpu_us": (time.process_time() - cpu) / count * 1e6}
+        ours, cpu = time.process_time() - cpu, time.process_time()
+        for n in range(count):
+            cursor = raw.execute(BY_KEY, {"id": n % NUMBERS + 1})
+            cursor.fetchone()
+            cursor.close()
+        alone = time.process_time() - cpu
+        figures = {"cpu_us": ours / count * 1e6, "x_sqlite3": ours / alone}
+    raw.close()
     return figures
 
 

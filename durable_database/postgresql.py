@@ -60,7 +60,7 @@ class PostgreSQLBackend:
         )
         engine = self._engine.sync_engine
         sa.event.listen(engine, "checkout", _replace_if_closed)
-        sa.event.listen(engine, "before_cursor_execute", _before_execute)
+        sa.event.listen(engine, "before_cursor_execute", lambda *given: refuse_control(given[2]))
         sa.event.listen(engine, "commit", lambda connection: _refuse(connection, "commit()"))
         sa.event.listen(engine, "rollback", lambda connection: _refuse(connection, "rollback()"))
         self.compiler = Compiler(engine.dialect)
@@ -96,12 +96,7 @@ class PostgreSQLBackend:
                 raise PoolTimeout(f"no database connection became free in {seconds:g} s") from None
         self._observe("pool_wait_seconds", asyncio.get_running_loop().time() - started)
 
-    async def borrow(self) -> Any:
-        """A connection of the pool, to be given back; its `driver_connection` is asyncpg's."""
-        async with self._bounded(self._acquire_seconds) as engine:
-            return await engine.raw_connection()
-
-    async def borrow_for_functions(self) -> AsyncConnection:
+    async def connection(self) -> AsyncConnection:
         async with self._bounded(self._acquire_seconds) as engine:
             return await engine.connect()
 
@@ -112,8 +107,9 @@ class PostgreSQLBackend:
         if isinstance(work, Call):
             async with self.session() as session:
                 return await session.do(work)
-        connection = await self.borrow()
-        driver = connection.driver_connection
+        async with self._bounded(self._acquire_seconds) as engine:
+            connection = await engine.raw_connection()
+        driver: Any = connection.driver_connection
         try:
             with unavailable_in_words(driver):
                 return await run(driver, work)
@@ -139,7 +135,7 @@ class PostgreSQLSession:
         self.driver: Any = None
 
     async def acquire(self) -> None:
-        self._connection = await self._backend.borrow_for_functions()
+        self._connection = await self._backend.connection()
         self.driver = (await self._connection.get_raw_connection()).driver_connection
 
     async def release(self) -> None:
@@ -273,10 +269,6 @@ def _lend(connection: sa.Connection, call: Call) -> Any:
 def _refuse(connection: sa.Connection, what: str) -> None:
     if connection in _lent:
         raise TransactionControlError(f"connection.{what}")
-
-
-def _before_execute(connection: sa.Connection, cursor: Any, sql: str, *context: Any) -> None:
-    refuse_control(sql)
 
 
 def _replace_if_closed(connection: Any, record: Any, proxy: Any) -> None:

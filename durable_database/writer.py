@@ -135,12 +135,16 @@ class Writer:
     # What follows runs in the lane's thread.
 
     def _commit(self, jobs: deque[Job]) -> None:
-        waited = self.gate.acquire()
+        outcomes, waited = [], 0.0
         try:
+            waited = self.gate.acquire()
             outcomes = commit(self.lane, jobs)
+        except OSError as error:  # the gate's file system gives no lock
+            outcomes = [(job.future, error, None) for job in jobs if job.claim()]
+            jobs.clear()
         finally:
             self.gate.release(wanted=bool(self._pending or jobs))
-        self.lane.tell(self._done, outcomes, waited, jobs)
+            self.lane.tell(self._done, outcomes, waited, jobs)
 
 
 class GroupUndoneError(Exception):

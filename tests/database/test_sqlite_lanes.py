@@ -3,6 +3,7 @@
 import asyncio
 import contextlib
 import contextvars
+import errno
 import fcntl
 import os
 import sqlite3
@@ -286,6 +287,21 @@ async def test_statement_is_ended_when_its_transaction_has_no_time_left(lanes: D
     async with asyncio.timeout(20):
         with pytest.raises(TransactionTimeout, match="was open for 1 s"):
             await one_long_statement()
+    await lanes.execute(INSERT, {"n": 2})
+
+    assert await ns(lanes) == [2]
+
+
+async def test_gate_that_cannot_be_locked_fails_the_write_and_not_those_after_it(
+    lanes: Database, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def no_locks(*arguments: object) -> None:
+        raise OSError(errno.ENOLCK, "No locks available")
+
+    with monkeypatch.context() as patch:
+        patch.setattr("durable_database.gate.fcntl.flock", no_locks)
+        with pytest.raises(OSError, match="No locks available"):
+            await lanes.execute(INSERT, {"n": 1})
     await lanes.execute(INSERT, {"n": 2})
 
     assert await ns(lanes) == [2]
