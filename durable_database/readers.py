@@ -52,8 +52,8 @@ class Inline:
         self._started = 0.0
         self._rest_until = 0.0
         self._disk_reads = disk_reads()
-        self._spent = 0.0  # seconds, by the reads of all tasks in this turn of the loop
-        self._waiting: deque[asyncio.Future[None]] = deque()
+        self.spent = 0.0  # seconds, by the reads of all tasks in this turn of the loop
+        self.waiting: deque[asyncio.Future[None]] = deque()
 
     def _step(self) -> bool:
         # SQLite counts instructions over all uses of a statement: what is counted here are steps of this one.
@@ -82,7 +82,7 @@ class Inline:
             return OVER
         finally:
             seconds = time.perf_counter() - started
-            self._spent += seconds
+            self.spent += seconds
             if seconds > MOST_SECONDS:
                 self._rest_if_the_disk_was_read(seconds)
 
@@ -92,34 +92,32 @@ class Inline:
         if self._disk_reads != before:
             self._rest_until = time.perf_counter() + seconds * REST
 
-    @property
-    def is_used_up(self) -> bool:
-        """Whether a read has to wait for the loop's next turn, or for those who wait already."""
-        return self._spent > TURN_SECONDS or bool(self._waiting)
-
     async def turn(self) -> None:
-        """Returns in a turn of the loop that has time for a read. First come, first served."""
+        """Returns in a turn of the loop that has time for a read. First come, first served.
+
+        To be awaited where `spent` is more than TURN_SECONDS, or others are `waiting`.
+        """
         loop = asyncio.get_running_loop()
-        queue = self._waiting.append
+        queue = self.waiting.append
         while True:
-            if not self._waiting:
+            if not self.waiting:
                 loop.call_soon(self._begin_turn)
             waiting = loop.create_future()
             queue(waiting)
             await waiting
-            if self._spent <= TURN_SECONDS:
+            if self.spent <= TURN_SECONDS:
                 return
-            queue = self._waiting.appendleft
+            queue = self.waiting.appendleft
 
     def _begin_turn(self) -> None:
-        self._spent = 0.0
+        self.spent = 0.0
         if self._lanes_work():
             time.sleep(YIELD_SECONDS)
         # Not all of them: most would find the time used up, and to wake each costs as much as a read.
-        for _ in range(min(len(self._waiting), READS_A_TURN)):
-            if not (waiting := self._waiting.popleft()).done():
+        for _ in range(min(len(self.waiting), READS_A_TURN)):
+            if not (waiting := self.waiting.popleft()).done():
                 waiting.set_result(None)
-        if self._waiting:
+        if self.waiting:
             asyncio.get_running_loop().call_soon(self._begin_turn)
 
 

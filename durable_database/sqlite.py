@@ -13,7 +13,7 @@ from sqlalchemy.dialects.sqlite import pysqlite
 from durable_database.gate import Gate
 from durable_database.lane import Lane
 from durable_database.location import FileIdentity, require_file_url
-from durable_database.readers import OVER, Inline, Readers
+from durable_database.readers import OVER, TURN_SECONDS, Inline, Readers
 from durable_database.sqlite_transaction import OpenTransaction, SQLiteSession
 from durable_database.statements import Compiler, Record, Statement, Work
 from durable_database.writer import Kind, Writer, refuse_child_task, run_in_transaction
@@ -103,7 +103,7 @@ class SQLiteBackend:
     async def do(self, work: Work) -> Any:
         inline = self._inline
         if inline is not None and isinstance(work, Statement) and not work.plan.writes:
-            if inline.is_used_up:
+            if inline.waiting or inline.spent > TURN_SECONDS:
                 await inline.turn()
             if (found := inline.run(work)) is not OVER:
                 return found
