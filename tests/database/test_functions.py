@@ -324,3 +324,17 @@ class TestOnSQLite:
 
         for _ in range(3):
             assert await lanes.read(highest) == 1000
+
+    async def test_function_leaves_no_option_on_the_connection_that_is_lent_on(self, lanes: Database) -> None:
+        def set_options(connection: sa.Connection) -> None:
+            connection.execution_options(schema_translate_map={None: "elsewhere"})
+
+        def change_isolation(connection: sa.Connection) -> None:
+            connection.execution_options(isolation_level="SERIALIZABLE")
+
+        await lanes.write(set_options)
+        with pytest.raises(TransactionControlError, match="isolation_level"):
+            await lanes.write(change_isolation)
+
+        assert await lanes.write(insert, 1) == 1
+        assert await lanes.read(highest) == 1
