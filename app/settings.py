@@ -82,6 +82,7 @@ class Settings(BaseSettings):
         "or postgresql://USER:PASSWORD@HOST:PORT/DATABASE",
     )
     database_connections: int = Field(5, ge=1, le=100, description="a whole number from 1 to 100")
+    inline_reads: bool = Field(True, description="on or off")
     threads: int = Field(40, ge=1, le=1000, description="a whole number from 1 to 1000")
     max_body_bytes: int = Field(
         1024 * 1024, ge=1024, le=1024**3, description="a whole number of bytes from 1024 to 1073741824"

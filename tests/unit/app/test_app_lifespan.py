@@ -105,6 +105,19 @@ def test_thread_pool_has_the_size_of_the_setting(database_url: str) -> None:
         assert client.get("/threads").json() == 3
 
 
+@pytest.mark.parametrize("inline", [True, False])
+def test_setting_says_whether_short_reads_run_on_the_event_loop(database_url: str, inline: bool) -> None:
+    app = create_app(Settings(database_url=database_url, inline_reads=inline))
+
+    @app.get("/inline")
+    async def is_inline(request: Request) -> bool:
+        return request.state.database._backend._inline is not None
+
+    with TestClient(app) as client:
+        assert client.get("/inline").json() is inline
+        assert client.get("/items").status_code == 200
+
+
 def test_heap_is_frozen_while_serving(settings: Settings) -> None:
     with TestClient(create_app(settings)):
         assert gc.get_freeze_count() > 10_000
