@@ -50,7 +50,7 @@ class SQLiteBackend:
         self._transaction_seconds = transaction_seconds
         self._inline_reads = inline_reads
         self._inline: Inline | None = None
-        self._observe = observe
+        self.observe = observe
         self._lanes: list[Lane] = []
         self.open_transactions: set[OpenTransaction] = set()
         self.compiler = Compiler(pysqlite.dialect())
@@ -69,8 +69,8 @@ class SQLiteBackend:
         except BaseException:
             await self._close()
             raise
-        self.writer = Writer(writer, gate, Path(f"{self._path}-wal"), self._acquire_seconds, self._observe)
-        self.readers = Readers(lanes, self._acquire_seconds, self._observe)
+        self.writer = Writer(writer, gate, Path(f"{self._path}-wal"), self._acquire_seconds, self.observe)
+        self.readers = Readers(lanes, self._acquire_seconds, self.observe)
 
     async def _open(self, *pragmas: str) -> Lane:
         lane = await Lane.open(

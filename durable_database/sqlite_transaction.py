@@ -69,7 +69,11 @@ class OpenTransaction:
             self._under_way -= 1
 
     def _take_lane(self) -> "asyncio.Future[Any]":
+        since = time.monotonic()
+
         def serve(lane: Lane) -> Any:
+            if not self._readonly:  # readers observe it themselves
+                lane.tell(self._backend.observe, "pool_wait_seconds", time.monotonic() - since)
             return lane.within(self._serve, lane) if self._limited else self._serve(lane)
 
         if self._readonly:

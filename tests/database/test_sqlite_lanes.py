@@ -265,6 +265,22 @@ async def test_transaction_that_is_cancelled_in_the_queue_leaves_at_once(lanes: 
     assert await ns(lanes) == [1]
 
 
+async def test_wait_for_the_writer_is_observed(lanes: Database, observed: list[tuple[str, float]]) -> None:
+    async def wait_for_the_writer() -> None:
+        async with lanes.transaction():
+            await lanes.execute(INSERT, {"n": 2})
+
+    async with lanes.transaction():
+        await lanes.execute(INSERT, {"n": 1})
+        waiting = asyncio.create_task(wait_for_the_writer(), context=contextvars.Context())
+        await asyncio.sleep(0.1)
+    await waiting
+
+    waits = [value for name, value in observed if name == "pool_wait_seconds"]
+    assert len(waits) == 2
+    assert max(waits) >= 0.09
+
+
 async def test_transaction_that_nobody_ends_does_not_keep_the_database_from_closing(file: Path) -> None:
     database = Database(f"sqlite:///{file}")
     await database.connect()
