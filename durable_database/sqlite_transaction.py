@@ -116,6 +116,7 @@ class OpenTransaction:
             future, _ = self._inbox.get_nowait()
             if future is not None and not future.done():
                 future.set_exception(error)
+        self._inbox.put((None, False))  # for its lane, should that have begun at the same instant
 
     async def stream(self, statement: Statement, *, is_all: bool = False) -> AsyncGenerator[Record, None]:
         """Nothing is read ahead: a later chunk must see what was written meanwhile, in the same transaction.

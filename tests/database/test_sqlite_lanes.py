@@ -18,6 +18,8 @@ import sqlalchemy as sa
 from sqlalchemy.dialects import sqlite
 
 from durable_database import Database, PoolTimeout, TransactionTimeout
+from durable_database.sqlite import READERS
+from durable_database.sqlite_transaction import OpenTransaction
 from durable_database.statements import Compiler
 from tests.support.databases import query
 
@@ -321,3 +323,30 @@ async def test_gate_that_cannot_be_locked_fails_the_write_and_not_those_after_it
     await lanes.execute(INSERT, {"n": 2})
 
     assert await ns(lanes) == [2]
+
+
+@pytest.mark.parametrize("readonly", [True, False])
+async def test_transaction_that_is_cancelled_when_its_lane_begins_keeps_no_lane(
+    lanes: Database, monkeypatch: pytest.MonkeyPatch, readonly: bool
+) -> None:
+    serve = OpenTransaction._serve
+
+    def begin_slowly(transaction: OpenTransaction, lane: Any) -> Any:
+        time.sleep(0.1)
+        return serve(transaction, lane)
+
+    async def read() -> None:
+        async with lanes.transaction(readonly=readonly):
+            await lanes.fetch_val("SELECT 1")
+
+    monkeypatch.setattr(OpenTransaction, "_serve", begin_slowly)
+    for _ in range(4):
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(0.03):
+                await read()
+    started = time.monotonic()
+    async with asyncio.timeout(5):
+        while not (lanes._backend.writer.idle and lanes._backend.readers.free == READERS):
+            await asyncio.sleep(0.01)
+
+    assert time.monotonic() - started < 0.7, "a lane waited for its task until the time was up"
