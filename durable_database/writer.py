@@ -68,6 +68,8 @@ class Writer:
         self._acquire_seconds = acquire_seconds
         self._observe = observe
         self._pending: deque[Job] = deque()
+        self._transactions: deque[Job] = deque()
+        self._transactions_turn = False
         self._waits: deque[Job] = deque()
         self.busy = False
         self._alone = True  # the last commit was of one write: another would wait for company in vain
@@ -75,12 +77,12 @@ class Writer:
 
     @property
     def idle(self) -> bool:
-        return not (self.busy or self._pending or self.gate.held)
+        return not (self.busy or self._wanted() or self.gate.held)
 
     def submit(self, run: Callable[[Lane], Any], kind: Kind) -> asyncio.Future[Any]:
         """What `run` returns, once what it wrote is on the disk."""
         job = Job(run, kind, self._loop.time() + self._acquire_seconds)
-        self._pending.append(job)
+        (self._transactions if kind is Kind.TRANSACTION else self._pending).append(job)
         self._waits.append(job)
         if self._sweep_timer is None:
             self._sweep_timer = self._loop.call_later(SWEEP_SECONDS, self._sweep)
@@ -97,19 +99,21 @@ class Writer:
 
     def _send(self) -> None:
         batch: deque[Job] = deque()
-        while self._pending and len(batch) < BATCH:
-            alone = self._pending[0].kind is Kind.TRANSACTION
-            if batch and alone:
-                break
-            batch.append(self._pending.popleft())
-            if alone:
-                break
+        # Transactions take turns with all else: one after the other they would part what shares a commit.
+        if self._transactions and (self._transactions_turn or not self._pending):
+            batch.append(self._transactions.popleft())
+        else:
+            batch.extend(self._pending.popleft() for _ in range(min(BATCH, len(self._pending))))
+        self._transactions_turn = not self._transactions_turn
         self.busy = bool(batch)
         if batch:
-            self._alone = len(batch) == 1 and not self._pending
+            self._alone = len(batch) == 1 and not self._wanted()
             self.lane.post(lambda: self._commit(batch))
         elif self.gate.held:
             self.lane.post(self.gate.release)
+
+    def _wanted(self) -> bool:
+        return bool(self._pending or self._transactions)
 
     def _done(self, outcomes: list[Outcome], waited: float, left: deque[Job]) -> None:
         self._pending.extendleft(reversed(left))
@@ -143,7 +147,7 @@ class Writer:
             outcomes = [(job.future, error, None) for job in jobs if job.claim()]
             jobs.clear()
         finally:
-            self.gate.release(wanted=bool(self._pending or jobs))
+            self.gate.release(wanted=self._wanted() or bool(jobs))
             self.lane.tell(self._done, outcomes, waited, jobs)
 
 
