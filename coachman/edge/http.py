@@ -8,7 +8,7 @@ from coachman.edge.closing import LingeringClose
 from coachman.edge.connection_table import ConnectionTable
 from coachman.edge.deadlines import WriteProgress, is_body_late
 from coachman.edge.flow_control import HoldableFlowControl
-from coachman.edge.rejection import Asked, Rejection
+from coachman.edge.rejection import REJECTED, Asked, Rejection
 from coachman.edge.request_reader import RequestReader
 from coachman.edge.response import Response
 from coachman.edge.stage import BODY, CLOSING, HEAD, IDLE, RESPONSE
@@ -181,6 +181,7 @@ class HttpProtocol(RequestReader):
             self.transport.close()
         else:
             running.disconnected = True
+            running.scope[REJECTED] = rejection.status  # type: ignore[literal-required]
             running.waiting_for_100_continue = False  # nothing is written behind the end of the sending side
             running.message_event.set()
             self._send_rejection()
@@ -188,8 +189,7 @@ class HttpProtocol(RequestReader):
     def _send_rejection(self) -> None:
         assert self._closing is not None
         assert self._closing.rejection is not None
-        asked = Asked.of(self)
-        response = self._closing.rejection.response(self.server_state.default_headers, asked)
+        response = self._closing.rejection.response(self.server_state.default_headers, Asked.of(self))
         self._closing.begin(response)
         self.flow.release()  # type: ignore[attr-defined]
 

@@ -11,6 +11,7 @@ from uvicorn.protocols.http.httptools_impl import STATUS_LINE
 from coachman.edge.limits import Limits
 from coachman.edge.problem import MEDIA_TYPE, problem_document
 
+REJECTED = "coachman.rejected"  # in the scope of a request that the application has: what its client got
 MOST_PATH_BYTES = 200  # of a path in the log
 MOST_ORIGIN_BYTES = 200
 

@@ -3,12 +3,13 @@
 import socket
 import time
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 
 from tests.conformance.soundness import client, complaints, continues, pieces_of_a_stream, read_to_end
 from tests.conformance.test_conformance import BODY_SECONDS, serving_echo
-from tests.support.service import Service
+from tests.support.service import Service, wait_until
 
 GET = b"GET %s HTTP/1.1\r\nHost: h\r\n\r\n"
 
@@ -94,6 +95,19 @@ def test_a_client_that_was_asked_for_its_body_and_sends_none_is_ended(echo: Serv
 
     assert received.startswith(b"HTTP/1.1 100 "), received
     assert b"HTTP/1.1 408 " in received
+
+
+def test_a_request_that_was_rejected_is_logged_and_counted_as_its_client_has_it(tmp_path: Path) -> None:
+    """Though the application is told only that its client has gone, and responds something else."""
+    begun = b"POST /rejected HTTP/1.1\r\nHost: h\r\nContent-Length: 5\r\n\r\nhe"
+    chunk = b"POST /malformed HTTP/1.1\r\nHost: h\r\nTransfer-Encoding: chunked\r\n\r\nX"
+    with serving_echo(tmp_path, "uvloop", COACHMAN_ACCESS_LOG="on") as echo:
+        for request, status in ((begun, 408), (chunk, 400)):
+            with client(echo.port) as connection:
+                connection.sendall(request)
+                assert read_to_end(connection).startswith(b"HTTP/1.1 %d " % status)
+            assert wait_until(lambda line=f"POST unmatched {status} in ": line in echo.log()), echo.log()
+        assert "POST unmatched 200 in " not in echo.log(), echo.log()
 
 
 def test_an_unhandled_exception_leaves_the_connection_as_its_response_has_said(echo: Service) -> None:

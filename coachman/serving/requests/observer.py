@@ -6,6 +6,7 @@ from collections.abc import Awaitable
 
 from coachman.asgi import Application, Message, Receive, Send
 from coachman.edge.disconnects import is_disconnect
+from coachman.edge.rejection import REJECTED
 from coachman.logs import request_id
 from coachman.metrics.counters import Metrics
 from coachman.serving.rebalance import Rebalancer, closing
@@ -110,7 +111,8 @@ class _Observed:
             self._has_ended = True
             seconds = time.perf_counter() - self._begun
             route = route_of(self._scope, self._root)
-            self._observer.end(self._scope["method"], route, self._status or CLIENT_GONE, seconds, self._sent)
+            status = self._scope.get(REJECTED) or self._status or CLIENT_GONE
+            self._observer.end(self._scope["method"], route, status, seconds, self._sent)
 
 
 def _with_id(message: Message, identifier: bytes) -> Message:
