@@ -5,6 +5,7 @@ gets a reset. Here it gets an answer, which says `connection: close`.
 """
 
 import asyncio
+import logging
 import time
 from collections.abc import Iterator
 from typing import Any
@@ -15,6 +16,8 @@ from coachman.serving.uvicorn_versions import is_open_websocket
 
 QUICK_STOP_SECONDS = 1
 _POLL_SECONDS = 0.05
+
+log = logging.getLogger("coachman.serving")
 
 
 class Drain:
@@ -78,17 +81,27 @@ class Drain:
         """Those that never sent a request, which no timer closes; when expedited all that are idle."""
         for connection in self._http():
             if self._is_expedited or (connection.cycle is None and connection.headers is None):
-                connection.shutdown()
+                _shut_down(connection)
 
     def _close_websockets(self) -> None:
         """With 1012, "service restart"; one that is still at its handshake is waited for."""
         for connection in list(self._state.connections):
             if is_open_websocket(connection) and connection not in self._closed_websockets:
                 self._closed_websockets.add(connection)
-                connection.shutdown()
+                if not connection.transport.is_closing():  # else its client has closed it, but reads nothing
+                    _shut_down(connection)
 
     def _http(self) -> Iterator[Any]:
         return (connection for connection in list(self._state.connections) if hasattr(connection, "cycle"))
+
+
+def _shut_down(connection: Any) -> None:
+    """Closes it. A connection of which that fails is aborted, and the others are drained all the same."""
+    try:
+        connection.shutdown()
+    except Exception:
+        log.exception("A connection could not be closed; it is aborted, the others are not affected")
+        connection.transport.abort()
 
 
 def open_transports(server: uvicorn.Server) -> Iterator[asyncio.BaseTransport]:
