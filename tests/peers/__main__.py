@@ -1,4 +1,7 @@
-"""Uvicorn's own tests of its HTTP protocol, against ours: `make test-peers`. A new difference fails."""
+"""Other projects' own tests, against what takes the place of their classes here: `make test-peers`.
+
+A new difference fails, and so does one that is no more.
+"""
 
 import os
 import re
@@ -9,44 +12,38 @@ import venv
 from importlib.metadata import version
 from pathlib import Path
 
+from tests.peers.suites import SUITES, Suite
+
 HERE = Path(__file__).parent
 REPOSITORY = HERE.parents[1]
+FOLDER = REPOSITORY / "build" / "peers"
 LIMIT_SECONDS = 600
-HTTP = "tests/protocols/test_http.py::test_"
-A_PROBLEM_DOCUMENT = "what is malformed is answered with a problem document"
-NO_WARNING = "an Upgrade that is not spoken is ignored without a line: a client could fill the log"
-OUR_LIMIT = "a head has a limit of 32 KiB"
-
-# The tests that fail, and why they must.
-DIFFERENCES = {
-    f"{HTTP}huge_headers_httptools": OUR_LIMIT,
-    f"{HTTP}huge_headers_httptools_will_pass": OUR_LIMIT,
-    f"{HTTP}invalid_http_request[httptools-invalid-http-version]": A_PROBLEM_DOCUMENT,
-    f"{HTTP}invalid_http_request[httptools-invalid-method]": A_PROBLEM_DOCUMENT,
-    f"{HTTP}invalid_http_request[httptools-invalid-path]": A_PROBLEM_DOCUMENT,
-    f"{HTTP}header_upgrade_is_not_websocket_depend_installed[httptools]": NO_WARNING,
-    f"{HTTP}header_upgrade_is_websocket_depend_not_installed[httptools]": NO_WARNING,
-    f"{HTTP}unsupported_ws_upgrade_request_warn_on_auto[httptools]": NO_WARNING,
-    f"{HTTP}keepalive_timeout_with_pipelined_requests[httptools]": "reads Uvicorn's private timer; ours is one for many requests",
-    f"{HTTP}max_concurrency[httptools]": "limit_concurrency counts idle connections; COACHMAN_CONNECTIONS is in its place",
-    f"{HTTP}message_after_body_complete[httptools]": "an exception behind a complete response leaves the connection open",
-}  # fmt: skip
+BUILD_PACKAGES = ("hatchling", "setuptools")  # what makes their sdists
 
 
-def prepare(folder: Path, uvicorn: str) -> Path:
+def main() -> None:
+    problems = [problem for suite in SUITES if (problem := problem_of(suite, sources_of(suite.package)))]
+    if problems:
+        raise SystemExit("\n".join(problems))
+
+
+def sources_of(package: str) -> Path:
     """The sources of the version that is installed, without the package itself."""
-    sources = folder / f"uvicorn-{uvicorn}"
+    name = f"{package}-{version(package)}"
+    sources = FOLDER / name
     if not sources.exists():
-        folder.mkdir(parents=True, exist_ok=True)
-        venv.create(folder / "venv", with_pip=True)
-        pip = [str(folder / "venv/bin/python"), "-m", "pip", "--quiet", "--disable-pip-version-check"]
-        call([*pip, "install", "hatchling"])
-        options = ["--no-deps", "--no-binary", ":all:", "--no-build-isolation", "--dest", str(folder)]
-        call([*pip, "download", *options, f"uvicorn=={uvicorn}"])
-        with tarfile.open(folder / f"uvicorn-{uvicorn}.tar.gz") as archive:
-            archive.extractall(folder, filter="data")
+        pip = [str(FOLDER / "venv/bin/python"), "-m", "pip", "--quiet", "--disable-pip-version-check"]
+        if not (FOLDER / "venv").exists():
+            FOLDER.mkdir(parents=True, exist_ok=True)
+            venv.create(FOLDER / "venv", with_pip=True)
+            call([*pip, "install", *BUILD_PACKAGES])
+        options = ["--no-deps", "--no-binary", ":all:", "--no-build-isolation", "--dest", str(FOLDER)]
+        call([*pip, "download", *options, f"{package}=={version(package)}"])
+        with tarfile.open(FOLDER / f"{name}.tar.gz") as archive:
+            archive.extractall(FOLDER, filter="data")
         # Would be imported in the place of the one that is installed.
-        (sources / "uvicorn").rename(sources / "package")
+        (sources / package).rename(sources / "package")
+        (sources / "tests/__init__.py").touch()  # their tests import each other
     return sources
 
 
@@ -56,24 +53,23 @@ def call(command: list[str]) -> None:
         raise SystemExit(f"`{' '.join(command)}` failed:\n{done.stderr}")
 
 
-def main() -> None:
-    uvicorn = version("uvicorn")
-    sources = prepare(REPOSITORY / "build" / "peers", uvicorn)
-    command = [sys.executable, "-m", "pytest", "-o", "addopts=", "-p", "coachman_in_uvicorn", "-q", "-rf"]
-    command += ["-p", "no:cacheprovider", "-k", "httptools", "tests/protocols/test_http.py"]
-    paths = os.pathsep.join((str(HERE), str(REPOSITORY)))
-    environment = os.environ | {"PYTHONPATH": paths}
+def problem_of(suite: Suite, sources: Path) -> str:
+    """Runs the tests and prints their differences. Returns what is not as it should be; nothing mostly."""
+    command = [sys.executable, "-m", "pytest", "-o", "addopts=", "-p", suite.plugin, "-q", "-rf"]
+    command += ["-p", "no:cacheprovider", *suite.options, suite.tests]
+    environment = os.environ | suite.environment | {"PYTHONPATH": f"{HERE}{os.pathsep}{REPOSITORY}"}
     done = subprocess.run(
         command, cwd=sources, env=environment, capture_output=True, text=True, timeout=LIMIT_SECONDS
     )
-    failed = set(re.findall(r"^FAILED (\S+)", done.stdout, re.MULTILINE))
-    print(f"Uvicorn {uvicorn}: {done.stdout.rstrip().rpartition(chr(10))[2]}")
-    for test in sorted(failed & set(DIFFERENCES)):
-        print(f"  {test.removeprefix(HTTP)}: {DIFFERENCES[test]}")
-    if "passed" not in done.stdout or failed != set(DIFFERENCES):
-        print(done.stdout[-20_000:], done.stderr[-2_000:])
-        new, gone = sorted(failed - set(DIFFERENCES)), sorted(set(DIFFERENCES) - failed)
-        raise SystemExit(f"New differences: {new}; differences that are no more: {gone}")
+    failed = set(re.findall(rf"^FAILED {re.escape(suite.tests)}::test_(\S+)", done.stdout, re.MULTILINE))
+    print(f"{suite.package} {version(suite.package)}, {suite.tests}: {done.stdout.splitlines()[-1]}")
+    for test in sorted(failed & set(suite.differences)):
+        print(f"  {test}: {suite.differences[test]}")
+    if done.returncode in (0, 1) and "passed" in done.stdout and failed == set(suite.differences):
+        return ""
+    print(done.stdout[-20_000:], done.stderr[-2_000:])
+    new, gone = sorted(failed - set(suite.differences)), sorted(set(suite.differences) - failed)
+    return f"{suite.package}, {suite.tests}: new differences: {new}; differences that are no more: {gone}"
 
 
 if __name__ == "__main__":
