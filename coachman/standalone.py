@@ -21,7 +21,13 @@ from coachman.logs import formatters
 from coachman.metrics import store
 from coachman.metrics.counters import Metrics
 from coachman.metrics.store import Store
-from coachman.serving.serve import ProcessContext, limit_uvicorn_logging, serve, uvicorn_options
+from coachman.serving.serve import (
+    ProcessContext,
+    limit_uvicorn_logging,
+    serve,
+    tell_of_exit,
+    uvicorn_options,
+)
 from coachman.settings import ServerSettings, load_settings, misspelled_settings
 from coachman.state import runtime_dir
 from coachman.state.events import Events
@@ -67,7 +73,9 @@ def run() -> None:
     try:
         with asyncio.Runner(loop_factory=make_loop) as runner:
             exit_code = runner.run(_serve(application, config, settings, context, events, tls, public, ops))
-    except SystemExit:  # Uvicorn's way to say that the start-up failed
+    except (SystemExit, KeyboardInterrupt) as end:  # the first is Uvicorn's way to say that a start-up failed
+        if tell_of_exit(context.slot, end):
+            sys.exit(1)
         log.error("The application did not start; nothing is served.")
         sys.exit(START_FAILED)
     finally:

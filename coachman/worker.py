@@ -20,7 +20,13 @@ from coachman.master.tls_options import tls_of
 from coachman.metrics.counters import Metrics
 from coachman.metrics.store import Store
 from coachman.serving import forked_child
-from coachman.serving.serve import ProcessContext, limit_uvicorn_logging, serve, uvicorn_options
+from coachman.serving.serve import (
+    ProcessContext,
+    limit_uvicorn_logging,
+    serve,
+    tell_of_exit,
+    uvicorn_options,
+)
 from coachman.settings import ServerSettings, load_settings
 from coachman.state.scoreboard import Scoreboard, Slot
 from coachman.state.states import State
@@ -101,6 +107,7 @@ class Worker(GunicornWorker):
             signal.siginterrupt(signum, False)
         signal.pthread_sigmask(signal.SIG_UNBLOCK, STOP_SIGNALS)  # blocked since before the fork
         faulthandler.enable(file=2)  # SIGABRT, from the master or from C, leaves the stack of every thread
+        forked_child.reset_signals_in_forks()
         os.register_at_fork(after_in_child=self._detach_fork)
         end_with_master(self.ppid)
 
@@ -119,7 +126,9 @@ class Worker(GunicornWorker):
         try:
             with asyncio.Runner(loop_factory=make_loop) as runner:
                 exit_code = runner.run(self._serve())
-        except SystemExit:
+        except (SystemExit, KeyboardInterrupt) as end:
+            if tell_of_exit(self.context.slot if self.context is not None else None, end):
+                sys.exit(1)
             # Uvicorn's way to say that the start-up failed, with the code that makes Gunicorn end the
             # whole service. With our hooks the master decides that: see Supervisor._worker_has_ended.
             sys.exit(Arbiter.WORKER_BOOT_ERROR if self.context is None else BOOT_FAILED)
@@ -165,7 +174,6 @@ class Worker(GunicornWorker):
 
     def _detach_fork(self) -> None:
         """Runs in a process that the application forks, also while it is loaded: see forked_child.py."""
-        forked_child.reset_signals()
         forked_child.close_listeners(listener.sock for listener in self.sockets)
 
 

@@ -7,6 +7,7 @@ and answer its clients; and one that lives on would hold the port and the client
 
 import asyncio
 import contextlib
+import functools
 import logging
 import os
 import select
@@ -18,12 +19,15 @@ from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Any
 
+from coachman.serving.tasks import SharedTasks
 from coachman.state.scoreboard import Slot
 from coachman.system.process import STOP_SIGNALS, leave
 
 HANDLED_SIGNALS = (*STOP_SIGNALS, signal.SIGHUP, signal.SIGUSR1, signal.SIGUSR2)
 
-log = logging.getLogger("coachman.serving")
+WORKERS_LOGGER = "coachman.serving"  # of what a worker says of itself
+
+log = logging.getLogger("coachman.forked_child")
 
 
 def close_listeners(listeners: Iterable[socket.socket]) -> None:
@@ -42,6 +46,30 @@ def reset_signals() -> None:
             signal.signal(signum, signal.SIG_DFL)
 
 
+class _HeldSignals(threading.local):
+    """The signals of a thread that forks are held back until its child has given them their default.
+
+    Before that, one that the child gets would be written to the wake-up descriptor, which wakes the worker.
+    """
+
+    def hold(self) -> None:
+        self._before = signal.pthread_sigmask(signal.SIG_BLOCK, HANDLED_SIGNALS)
+
+    def release(self) -> None:
+        signal.pthread_sigmask(signal.SIG_SETMASK, self._before)
+
+    def release_in_child(self) -> None:
+        reset_signals()
+        self.release()
+
+
+@functools.cache
+def reset_signals_in_forks() -> None:
+    """To be called in a worker, before the application is loaded or served."""
+    held = _HeldSignals()
+    os.register_at_fork(before=held.hold, after_in_parent=held.release, after_in_child=held.release_in_child)
+
+
 class ForkedChild:
     """What a fork is detached from. To be made while the event loop runs, once in a process."""
 
@@ -50,20 +78,25 @@ class ForkedChild:
         slot: Slot | None,
         listeners: Iterable[socket.socket],
         transports: Callable[[], Iterable[asyncio.BaseTransport]],
+        tasks: SharedTasks,
     ) -> None:
         """`transports` returns those of the connections that are open at the moment of a fork."""
         self._slot, self._listeners, self._transports = slot, list(listeners), transports
+        self._tasks = tasks
         self._loop, self._thread = asyncio.get_running_loop(), threading.get_ident()
         self._epoll_files = _epoll_files()
+        reset_signals_in_forks()
         os.register_at_fork(after_in_child=self._detach)
 
     def _detach(self) -> None:
-        reset_signals()
         if self._slot is not None:
             self._slot.detach()
         close_listeners(self._listeners)
         self._forget_epoll()
         self._let_go_of_clients()
+        # What the loop is about to run is run in the child, too, before the child is noticed to be in it.
+        self._tasks.cancel()
+        logging.getLogger(WORKERS_LOGGER).disabled = True
         if threading.get_ident() == self._thread:
             self._loop.call_soon(_leave_loop)
 

@@ -22,7 +22,7 @@ from coachman.serving.balance import ConnectionShare
 from coachman.serving.drain import open_transports
 from coachman.serving.forked_child import ForkedChild
 from coachman.serving.heartbeat import Heartbeat
-from coachman.serving.lifespan import Lifespan
+from coachman.serving.lifespan import Lifespan, describe
 from coachman.serving.ops_server import OpsServer
 from coachman.serving.rebalance import Rebalancer
 from coachman.serving.request_timeout import RequestTimeout
@@ -33,9 +33,12 @@ from coachman.serving.tls_renewal import renew_when_changed
 from coachman.serving.uvicorn_versions import websocket_protocol
 from coachman.settings import ServerSettings
 from coachman.state.scoreboard import Scoreboard, Slot
+from coachman.state.states import State
 from coachman.system.tls import Tls
 
 FLUSH_SECONDS = 0.1
+
+log = logging.getLogger("coachman.serving")
 
 
 class ProcessContext(NamedTuple):
@@ -99,8 +102,10 @@ async def serve(
     config.lifespan_class = functools.partial(
         Lifespan, application=application, has_ended=server.lifespan_has_ended
     )
-    ForkedChild(slot, [*public, *ops], lambda: [*open_transports(server), *open_transports(ops_server)])
     tasks = SharedTasks(server.task_has_died)
+    ForkedChild(
+        slot, [*public, *ops], lambda: [*open_transports(server), *open_transports(ops_server)], tasks
+    )
     tasks.start("heartbeat", Heartbeat(slot, server, master_pid, table, metrics, share).run())
     if tls is not None:
         tasks.start("renewal of the certificate", renew_when_changed(tls))
@@ -138,6 +143,18 @@ def _with_timeout(application: Application, settings: ServerSettings) -> Applica
     if settings.request_seconds:
         return RequestTimeout(application, settings.request_seconds)
     return application
+
+
+def tell_of_exit(slot: Slot | None, end: BaseException) -> bool:
+    """Says what has ended the event loop, where it was a task of the application, and returns whether it was.
+
+    An exit in an endpoint is an error of that request alone, but one in a task of its own ends the loop.
+    Uvicorn ends a failed start-up in the same way; the reason of that has been told.
+    """
+    if slot is None or slot.read().state not in (State.READY, State.DRAINING):
+        return False
+    log.error("A task of the application has ended its process: %s", describe(end))
+    return True
 
 
 async def _flush_often(observer: Observer) -> None:

@@ -62,6 +62,7 @@ class Server(uvicorn.Server):
         self._is_expedited = False
         self._draining = asyncio.Event()
         self._loops_handler: Any = None  # of SIGTERM, for the interpreter; None before the start
+        self._serving: asyncio.Task[Any] | None = None
 
     @contextlib.contextmanager
     def capture_signals(self) -> Generator[None]:
@@ -87,10 +88,14 @@ class Server(uvicorn.Server):
 
     def lifespan_has_ended(self, cause: str) -> None:
         """The application has closed what it serves with: the worker drains, and the master replaces it."""
-        if not self.should_exit:
+        if not self.should_exit and not self._is_cancelled():
             log.error("The application's lifespan has ended by itself: %s. The worker drains.", cause)
             self.exit_code = LIFESPAN_ENDED_EXIT_CODE
             self.should_exit = True
+
+    def _is_cancelled(self) -> bool:
+        """Whether the event loop is being closed, with all that runs in it: see Worker.run."""
+        return self._serving is not None and bool(self._serving.cancelling())
 
     def task_has_died(self, name: str, error: BaseException | None) -> None:
         """Without it the worker would serve on and misbehave: it drains, and the master replaces it."""
@@ -102,7 +107,7 @@ class Server(uvicorn.Server):
             self.should_exit = True
 
     async def startup(self, sockets: list[socket.socket] | None = None) -> None:
-        begun = time.monotonic()
+        begun, self._serving = time.monotonic(), asyncio.current_task()
         # The application's way to learn that the worker is going: `await request.state.draining.wait()`.
         self.lifespan.state["draining"] = self._draining
         await super().startup(sockets=[])  # the application's; the sockets' is ours

@@ -50,6 +50,19 @@ def test_children_of_every_kind_leave_the_worker_alone(forking: Service) -> None
     assert forking.wait_end() == 0, forking.log()
 
 
+@pytest.mark.timing  # as above
+def test_a_child_in_the_event_loop_does_and_says_nothing_in_the_workers_name(forking: Service) -> None:
+    [worker] = forking.worker_pids()
+    with forking.asked("/pid") as connection:
+        assert json.loads(connection.getresponse().read()) == worker
+        for turns in range(5):
+            assert asked(connection, f"/late-exit/{turns}") == 1, forking.log()
+
+    for line in ("drains", "Cannot accept", "lifespan"):
+        assert line not in forking.log(), forking.log()
+    assert forking.log().count("came back into the worker's event loop") == 5, forking.log()
+
+
 def ask_all(
     forking: Service,
     worker: int,
@@ -57,6 +70,7 @@ def ask_all(
     connection: http.client.HTTPConnection,
 ) -> None:
     assert asked(connection, "/terminate") == -signal.SIGTERM, forking.log()
+    assert asked(connection, "/terminate-at-once") == [-signal.SIGTERM], forking.log()
     assert asked(connection, "/pool") == [2, 4, 6], forking.log()
     assert asked(connection, "/executor") == [2, 4, 6], forking.log()
     assert asked(connection, "/exit") == 1, forking.log()

@@ -6,6 +6,7 @@ import signal
 import socket
 from pathlib import Path
 
+import httpx2
 import pytest
 
 from tests.support.service import Service, running, wait_until
@@ -38,6 +39,18 @@ def test_an_application_that_ends_itself_at_the_first_start_ends_the_service(tmp
     with running(service, ready=False):
         assert service.wait_end(seconds=10) == 3, service.log()
     assert starts(tmp_path) <= 2
+
+
+def test_a_task_of_the_application_that_exits_is_named_as_what_ended_the_worker(tmp_path: Path) -> None:
+    service = Service(tmp_path, app="selfish")
+    with running(service):
+        service.wait_settled()
+        victim = httpx2.get(f"{service.url}/quit").json()
+
+        assert wait_until(lambda: service.is_ready() and victim not in service.worker_pids()), service.log()
+        log = service.log()
+        assert f"[{victim}] [ERROR] A task of the application has ended its process: no licence (" in log, log
+        assert "lifespan has ended" not in log, log
 
 
 def test_a_worker_that_somebody_tells_to_go_is_replaced_while_it_drains(tmp_path: Path) -> None:
@@ -79,7 +92,11 @@ def test_a_socket_file_that_is_gone_does_not_keep_the_stop_from_draining(tmp_pat
     assert {int(file.suffix[1:]) for file in tmp_path.glob("shut-down.*")} == workers
 
 
-def test_a_websocket_client_that_does_not_read_keeps_nobody_else_from_their_answer(tmp_path: Path) -> None:
+@pytest.mark.parametrize("farewell", [b"", b"\x88\x82\0\0\0\0\x03\xe8"], ids=["silent", "closes"])
+def test_a_websocket_client_that_does_not_read_keeps_nobody_else_from_their_answer(
+    tmp_path: Path, farewell: bytes
+) -> None:
+    """Also where it has closed the WebSocket, which cannot be closed again while what was sent is unread."""
     service = Service(tmp_path, app="selfish", COACHMAN_WORKERS="1", COACHMAN_DRAIN_SECONDS="6")
     with running(service), socket.create_connection(("127.0.0.1", service.port)) as deaf:
         deaf.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
@@ -91,6 +108,7 @@ def test_a_websocket_client_that_does_not_read_keeps_nobody_else_from_their_answ
         assert wait_until(lambda: any(slot["connections"] for slot in service.slots())), service.log()
         with service.asked("/sleep/2") as asked:
             assert wait_until(lambda: any(slot["in_flight"] == 2 for slot in service.slots())), service.log()
+            deaf.sendall(farewell)
             service.process.send_signal(signal.SIGTERM)
 
             assert asked.getresponse().status == 200, service.log()

@@ -59,6 +59,14 @@ def hold_a_thread(seconds: float) -> int:
     return os.getpid()
 
 
+@app.get("/occupy/{seconds}")
+async def occupy(seconds: float) -> int:
+    """In the event loop's own pool of threads."""
+    tell_begun()
+    await asyncio.to_thread(time.sleep, seconds)
+    return os.getpid()
+
+
 @app.get("/block/{seconds}")
 async def block_the_loop(seconds: float) -> int:
     tell_begun()

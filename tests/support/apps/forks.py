@@ -3,6 +3,7 @@
 import asyncio
 import multiprocessing
 import os
+import signal
 import sys
 import time
 from concurrent.futures import ProcessPoolExecutor
@@ -35,6 +36,19 @@ async def terminate() -> int | None:
     return code
 
 
+@app.get("/terminate-at-once")
+async def terminate_at_once() -> set[int]:
+    """The exit codes of children that are terminated before they have done anything."""
+    codes = set()
+    for _ in range(50):
+        if not (child := os.fork()):
+            time.sleep(60)
+            os._exit(0)
+        os.kill(child, signal.SIGTERM)
+        codes.add(_wait(child))
+    return codes
+
+
 @app.get("/pool")
 def pool() -> list[int]:
     with CONTEXT.Pool(2) as processes:  # which terminates them
@@ -54,6 +68,17 @@ def _wait(child: int) -> int:
 @app.get("/exit")
 async def exit_() -> int:
     """The exit code of a child that ends as any program does."""
+    if not (child := os.fork()):
+        sys.exit(7)
+    return await asyncio.to_thread(_wait, child)
+
+
+@app.get("/late-exit/{turns}")
+async def late_exit(turns: int) -> int:
+    """As /exit, some turns of the event loop after it was blocked, when all that a worker does is due."""
+    time.sleep(0.3)
+    for _ in range(turns):
+        await asyncio.sleep(0)
     if not (child := os.fork()):
         sys.exit(7)
     return await asyncio.to_thread(_wait, child)

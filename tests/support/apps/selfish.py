@@ -4,6 +4,7 @@ import asyncio
 import contextlib
 import os
 import signal
+import sys
 from collections.abc import AsyncIterator
 from pathlib import Path
 
@@ -31,6 +32,17 @@ app = FastAPI(lifespan=lifespan)
 @app.get("/sleep/{seconds}")
 async def sleep(seconds: float) -> int:
     await asyncio.sleep(seconds)
+    return os.getpid()
+
+
+@app.get("/quit")
+async def quit_later() -> int:
+    """Has a task of the application's own end the process."""
+
+    async def leave() -> None:
+        sys.exit("no licence")
+
+    app.state.task = asyncio.create_task(leave())
     return os.getpid()
 
 
