@@ -58,3 +58,13 @@ def test_forwarded_headers_are_believed_of_trusted_proxies_only(tmp_path: Path) 
             answer = httpx2.get(f"{service.url}/client", headers=forwarded)
             assert answer.json() == seen, service.log()
             assert "server" not in answer.headers
+
+
+def test_a_proxy_of_ipv4_is_trusted_on_a_socket_of_both_kinds(tmp_path: Path) -> None:
+    """Which sees it as ::ffff:127.0.0.1."""
+    service = Service(tmp_path, app="seen", COACHMAN_WORKERS="1", COACHMAN_TRUSTED_PROXIES="127.0.0.1")
+    service.environment["COACHMAN_BIND"] = f"[::]:{service.port}"
+    forwarded = {"X-Forwarded-For": "203.0.113.9", "X-Forwarded-Proto": "https"}
+    with running(service):
+        assert httpx2.get(f"{service.url}/client", headers=forwarded).json() == ["203.0.113.9", "https"]
+        assert httpx2.get(f"{service.url}/client").json() == ["127.0.0.1", "http"]

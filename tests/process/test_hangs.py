@@ -4,6 +4,8 @@ import http.client
 import os
 import re
 import signal
+import subprocess
+import sys
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -12,7 +14,7 @@ import httpx2
 import pytest
 
 from tests.support.load import Load
-from tests.support.service import Service, is_alive, running, wait_until
+from tests.support.service import REPOSITORY, Service, is_alive, running, wait_until
 
 HANG_SECONDS = 2
 ACT_SECONDS = 2  # from the limit to the first signal
@@ -53,6 +55,55 @@ def test_a_stopped_process_is_replaced_and_the_others_serve(tmp_path: Path) -> N
 
     assert_only_clients_of(victim, load, service)
     assert re.search(rf"CRITICAL.* slot \d .*{victim}.*stopped process", service.log()), service.log()
+
+
+def test_a_stopped_worker_is_told_before_it_is_killed_and_ready_once_it_goes_on(tmp_path: Path) -> None:
+    """/readyz of the other one, and `coachman status`, say so within seconds of the first late heartbeat."""
+    service = acts(tmp_path, COACHMAN_HANG_SECONDS="30")
+    with running(service):
+        service.wait_settled()
+        victim = min(service.worker_pids())
+        os.kill(victim, signal.SIGSTOP)
+        try:
+            assert wait_until(lambda: not service.is_ready(), seconds=6), service.log()
+            assert service.report()["status"] == "degraded"
+            [slot] = [one for one in service.slots() if one["pid"] == victim]
+            assert 2 < slot["stuck_seconds"] < 10
+            assert 20 < slot["killed_in_seconds"] < 28
+            printed = run_command(service, "status")
+            assert re.search(r"stuck for \d+ s, killed in \d+ s", printed.stdout), printed
+            assert printed.returncode == 1
+        finally:
+            os.kill(victim, signal.SIGCONT)
+        assert wait_until(service.is_ready, seconds=6), service.log()
+        assert victim in service.worker_pids()
+
+
+def test_a_stopped_master_is_told_by_readyz_and_status(tmp_path: Path) -> None:
+    service = acts(tmp_path)
+    with running(service):
+        service.wait_settled()
+        os.kill(service.process.pid, signal.SIGSTOP)
+        try:
+            assert wait_until(lambda: not service.is_ready(), seconds=12), service.log()
+            assert service.report()["master_stuck_seconds"] > 5
+            printed = run_command(service, "status")
+            assert re.search(r"the master is (stuck|stopped)", printed.stdout), printed
+            assert printed.returncode == 1
+        finally:
+            os.kill(service.process.pid, signal.SIGCONT)
+        assert wait_until(service.is_ready, seconds=6), service.log()
+
+
+def run_command(service: Service, *arguments: str) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        [sys.executable, "-m", "coachman", *arguments],
+        cwd=REPOSITORY,
+        env=service.environment,
+        capture_output=True,
+        text=True,
+        timeout=60,
+    )
 
 
 def test_a_blocked_event_loop_is_replaced_and_its_stack_is_logged(tmp_path: Path) -> None:

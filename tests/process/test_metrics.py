@@ -1,17 +1,19 @@
 """/metrics tells what has happened, whatever has been killed or handed over meanwhile."""
 
+import contextlib
 import os
 import re
 import signal
 from pathlib import Path
 
 import httpx2
+import pytest
 
 from tests.process.notifications import Notifications
 from tests.process.scrape import fallen, scrape
 from tests.support.generations import Generations
 from tests.support.load import Load
-from tests.support.service import REPOSITORY, Service, running, wait_until
+from tests.support.service import REPOSITORY, Service, is_alive, running, wait_until
 
 REQUESTS = "coachman_http_requests_total"
 
@@ -185,3 +187,35 @@ def test_metrics_can_be_switched_off(tmp_path: Path) -> None:
         answer = httpx2.get(f"{service.ops_url}/metrics")
         assert (answer.status_code, "COACHMAN_METRICS" in answer.text) == (503, True)
         assert not counts_in(service)
+
+
+def test_an_application_that_fills_the_event_loops_threads_blinds_nobody(tmp_path: Path) -> None:
+    service = Service(tmp_path, app="acts", COACHMAN_WORKERS="1")
+    with running(service), contextlib.ExitStack() as held:
+        threads = min(32, (os.cpu_count() or 1) + 4)  # of asyncio's pool
+        for _ in range(2 * threads):
+            held.enter_context(service.asked("/occupy/6"))
+        assert wait_until(lambda: service.slots()[0]["in_flight"] == 2 * threads), service.log()
+        with httpx2.Client(base_url=service.ops_url, timeout=4) as client:
+            for path in ("/metrics", "/status.json"):
+                assert client.get(path).status_code == 200
+            with client.stream("GET", "/events") as events:
+                assert "data: " in next(events.iter_text())
+
+
+@pytest.mark.parametrize("arguments", [(), ("--daemon",)], ids=["foreground", "daemon"])
+def test_a_crash_is_counted_however_the_master_was_started(
+    tmp_path: Path, arguments: tuple[str, ...]
+) -> None:
+    service = Service(tmp_path, *arguments, app="acts", COACHMAN_WORKERS="1")
+    service.start()
+    try:
+        assert wait_until(lambda: httpx2.get(f"{service.ops_url}/readyz").status_code == 200), service.log()
+        report = service.report()
+        os.kill(report["slots"][0]["pid"], signal.SIGKILL)
+        crashed = {"reason": "crashed"}
+        assert wait_until(lambda: scrape(service).sum("coachman_worker_exits_total", **crashed) == 1)
+        os.kill(report["master"], signal.SIGTERM)
+        assert wait_until(lambda: not is_alive(report["master"])), service.log()
+    finally:
+        service.end()
