@@ -67,7 +67,7 @@ test-foreign: $(VENV)/development ## Run published applications, each in an envi
 test-pythons: $(VENV)/development ## Run the installed wheel on each Python that is here; needs a registry
 	@$(BIN)/python -m pytest tests/pythons $(ARGS)
 
-test-peers: $(VENV)/development ## Run Uvicorn's own tests of its HTTP protocol against ours
+test-peers: $(VENV)/development ## Run Uvicorn's and databases' own tests against what takes their place here
 	@$(BIN)/python -m tests.peers
 
 test-container: $(VENV)/development ## Build the image and run the Deployment with Podman; as root
