@@ -59,6 +59,7 @@ def test_each_write_is_on_the_disk_before_it_is_acknowledged(url: str, tmp_path:
         assert (before, call) != ("acknowledged", "acknowledged"), calls
 
 
+@pytest.mark.timing  # a commit is of what one process may write while others wait, which is a time
 def test_writes_that_come_together_share_a_sync(url: str, tmp_path: Path) -> None:
     calls = system_calls(url, "together", tmp_path)
 

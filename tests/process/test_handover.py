@@ -94,6 +94,7 @@ def test_after_a_refusal_the_next_release_is_taken(service: Generations) -> None
     assert service.masters()[0].service.generation == 2
 
 
+@pytest.mark.timing  # what is held open outlives two commands, and a drain is limited
 def test_a_handover_waits_until_the_generation_before_has_drained(service: Generations) -> None:
     service.hold.touch()
     with service.asked("/hold") as held:

@@ -126,8 +126,8 @@ class Machine:
         self._begun.append(begun)
         return begun
 
-    def wait(self, condition: str, *, seconds: float = 60) -> None:
-        """Until the shell says yes."""
+    def wait(self, condition: str, *, seconds: float = 180) -> None:
+        """Until the shell says yes. As in run(), `seconds` is for what hangs."""
         deadline = time.monotonic() + seconds
         while subprocess.run(
             [*self.enter(), "/bin/sh", "-c", condition], capture_output=True, timeout=60, env=ENVIRONMENT
