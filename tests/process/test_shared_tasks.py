@@ -27,8 +27,9 @@ def test_a_worker_that_loses_a_task_of_its_own_is_replaced_and_says_which(tmp_pa
             victim = httpx2.get(f"{service.url}/end/{name}").json()
             dead = f"[{victim}] [CRITICAL] The worker's task '{name}' has died, and the worker drains"
             assert wait_until(lambda line=dead: line in service.log()), service.log()
+            ended = f"(pid {victim}) exited with code 71 "
+            assert wait_until(lambda line=ended: line in service.log()), service.log()
             assert wait_until(lambda pid=victim: service.is_ready() and pid not in service.worker_pids())
-            assert f"(pid {victim}) exited with code 71 " in service.log(), service.log()
         assert "Traceback" not in service.log(), service.log()
 
 

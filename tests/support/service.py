@@ -27,7 +27,7 @@ APPS = str(Path(__file__).with_name("apps"))
 FAST = Path(__file__).with_name("fast_config.py")
 
 
-def wait_until(condition: Callable[[], Any], *, seconds: float = 15) -> bool:
+def wait_until(condition: Callable[[], Any], *, seconds: float = 30) -> bool:
     """Whether the condition came true in time. A service that is not there yet is no error."""
     deadline = time.monotonic() + seconds
     while time.monotonic() < deadline:
@@ -140,7 +140,8 @@ class Service:
         return [sys.executable, str(ACTIVATE), files, *command]
 
     def wait_ready(self) -> None:
-        assert wait_until(self.is_ready), f"the service was not ready in time\n{self.log()}"
+        # An environment just made compiles each module of its packages at the first start.
+        assert wait_until(self.is_ready, seconds=90), f"the service was not ready in time\n{self.log()}"
 
     def wait_settled(self) -> None:
         """Until no worker became ready just now: to end so soon counts as a failed start."""
