@@ -8,6 +8,7 @@ from typing import Protocol
 
 from coachman.edge.limits import Limits
 from coachman.edge.rejection import Asked, Rejection, RejectionCounts
+from coachman.edge.response import Closer
 from coachman.edge.write_buffer import WriteBuffers
 
 SWEEP_SECONDS = 1
@@ -37,6 +38,7 @@ class ConnectionTable:
     def __init__(self, limits: Limits, rejections: RejectionCounts) -> None:
         self.limits, self.rejections = limits, rejections
         self.most_open = limits.connections
+        self.closer: Closer | None = None
         self._is_lowered = False
         self.connections: set[Connection] = set()
         self.write_buffers = WriteBuffers()

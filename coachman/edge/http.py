@@ -90,6 +90,8 @@ class HttpProtocol(RequestReader):
     def _start(self, cycle: Response) -> None:
         """In the place of Uvicorn's _start_asgi_task, which its versions before 0.45 have not."""
         self._running, self._started_at = cycle, monotonic()
+        if (closer := self._table.closer) is not None and closer.to_close:
+            cycle.closer = closer
         task = self.loop.create_task(cycle.run_asgi(self.app))
         task.add_done_callback(self.tasks.discard)
         self.tasks.add(task)

@@ -1,12 +1,21 @@
 """A request and its response between Uvicorn's protocol and the application."""
 
 from collections.abc import Awaitable
-from typing import Any
+from typing import Any, Protocol
 
 from uvicorn.protocols.http.httptools_impl import RequestResponseCycle
 
 WITHOUT_CONTENT = (204, 304)  # RFC 9110, 6.4.1
 FRAMING = (b"content-length", b"transfer-encoding")
+
+
+class Closer(Protocol):
+    """Decides which connections are to be closed, each behind a complete response."""
+
+    to_close: int
+
+    def begin(self, scope: Any, message: Any) -> Any:
+        """The start of a response, with `connection: close` where it is to be the last one."""
 
 
 class Response(RequestResponseCycle):
@@ -20,6 +29,7 @@ class Response(RequestResponseCycle):
     _is_reframed = False  # the body's framing is not Uvicorn's
     _is_without_content = False
     _is_received = False  # the application has the end of the body
+    closer: Closer | None = None  # where some connections are to be closed
     ends_connection = False  # the protocol closes it once the response is complete
     is_half_closed = False  # the application that asks is told http.disconnect; it may respond all the same
 
@@ -49,10 +59,11 @@ class Response(RequestResponseCycle):
 
     def send(self, message: Any) -> Awaitable[None]:  # type: ignore[override]
         if not self.response_started:
-            if message["type"] == "http.response.start" and (
-                message["status"] in WITHOUT_CONTENT or self.scope["http_version"] == "1.0"
-            ):
-                message = self._reframe(message)
+            if message["type"] == "http.response.start":
+                if self.closer is not None:
+                    message = self.closer.begin(self.scope, message)
+                if message["status"] in WITHOUT_CONTENT or self.scope["http_version"] == "1.0":
+                    message = self._reframe(message)
         else:
             if not self.keep_alive:  # has been said; Uvicorn would close at once
                 self.keep_alive, self.ends_connection = True, True

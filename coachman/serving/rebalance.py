@@ -45,21 +45,16 @@ class Rebalancer:
         self.to_close = math.ceil(surplus / 2) if self._before else 0
         self._before, self._workers = surplus, others
 
-    def may_close(self, scope: Message, message: Message) -> bool:
-        """Whether the response that begins with `message` is to be the last one on its connection.
+    def begin(self, scope: Message, message: Message) -> Message:
+        """The start of a response, after which Uvicorn closes the connection where that is to be.
 
         Only one whose length is known: a stream may have an end that its client does not wait for.
         """
         if not self.to_close or scope["http_version"] != "1.1" or _CLOSE in scope["headers"]:
-            return False
+            return message
         names = {name for name, _ in message.get("headers", ())}
         if b"content-length" not in names or b"connection" in names or message["status"] < 200:
-            return False
+            return message
         self.to_close -= 1
         self._on_close()
-        return True
-
-
-def closing(message: Message) -> Message:
-    """The start of a response, after which Uvicorn closes the connection."""
-    return {**message, "headers": [*message.get("headers", ()), _CLOSE]}
+        return {**message, "headers": [*message.get("headers", ()), _CLOSE]}

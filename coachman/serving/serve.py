@@ -92,8 +92,8 @@ async def serve(
     scoreboard, slot, metrics, master_pid, store = context
     table = ConnectionTable(Limits.of(settings), RejectionCounts(metrics.limits if metrics else None))
     share = _share(scoreboard, slot)
-    rebalancer = _rebalancer(share, settings, metrics)
-    observer = Observer(_with_timeout(application, settings), settings, metrics, rebalancer)
+    rebalancer = table.closer = _rebalancer(share, settings, metrics)
+    observer = Observer(_with_timeout(application, settings), settings, metrics)
     config.app = observer if observer.is_needed else observer.application
     config.http = functools.partial(HttpProtocol, table=table)  # type: ignore[assignment]  # a factory will do
     config.load()

@@ -9,7 +9,6 @@ from coachman.edge.disconnects import is_disconnect
 from coachman.edge.rejection import REJECTED
 from coachman.logs import request_id
 from coachman.metrics.counters import Metrics
-from coachman.serving.rebalance import Rebalancer, closing
 from coachman.serving.requests.access_log import AccessLog
 from coachman.serving.requests.compiled_counts import CompiledCounts
 from coachman.serving.requests.counts import RequestCounts
@@ -31,17 +30,15 @@ class Observer:
         application: Application,
         settings: ServerSettings,
         metrics: Metrics | None,
-        rebalancer: Rebalancer | None = None,
     ) -> None:
-        self.application, self.rebalancer = application, rebalancer
+        self.application = application
         self._gives_ids = settings.request_ids
         self._counts = RequestCounts(metrics) if metrics is not None else None
         self._compiled = CompiledCounts(metrics) if metrics is not None else None
         self._access = None
         if settings.access_log != "off":
             self._access = AccessLog(settings.access_log, settings.slow_seconds)
-        observers = (self._counts, self._access, rebalancer)
-        self.is_needed = self._gives_ids or any(one is not None for one in observers)
+        self.is_needed = self._gives_ids or self._counts is not None or self._access is not None
 
     def __call__(self, scope: Message, receive: Receive, send: Send) -> Awaitable[None]:
         if scope["type"] == "lifespan":
@@ -96,9 +93,6 @@ class _Observed:
             self._status = message["status"]
             if self._id:
                 message = _with_id(message, self._id)
-            rebalancer = self._observer.rebalancer
-            if rebalancer is not None and rebalancer.to_close and rebalancer.may_close(self._scope, message):
-                message = closing(message)
         else:
             self._sent += len(message.get("body", b""))
             # A failure that is answered may be that of a client that left: the exception tells, after this.

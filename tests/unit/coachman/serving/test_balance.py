@@ -21,7 +21,7 @@ from coachman.serving.balance import (
     connection_limit,
     connections_above_share,
 )
-from coachman.serving.rebalance import INTERVAL_SECONDS, MAX_INTERVAL_SECONDS, Rebalancer, closing
+from coachman.serving.rebalance import INTERVAL_SECONDS, MAX_INTERVAL_SECONDS, Rebalancer
 from coachman.state.load_table import STALE_SECONDS, LoadTable
 from coachman.state.scoreboard import Service
 from coachman.system.tls import Tls
@@ -166,12 +166,12 @@ def test_half_of_what_is_too_many_is_closed_in_a_round_once_it_has_lasted() -> N
     closed: list[int] = []
     rebalancer = Rebalancer(share(LoadTable(3), 0), lambda: closed.append(1))
     rebalancer.decide(5, others=2)
-    assert not rebalancer.may_close(REQUEST, RESPONSE), "it may be a burst"
+    assert rebalancer.begin(REQUEST, RESPONSE) == RESPONSE, "it may be a burst"
 
     rebalancer.decide(5, others=2)
-    assert [rebalancer.may_close(REQUEST, RESPONSE) for _ in range(5)] == [True] * 3 + [False] * 2
+    begun = [rebalancer.begin(REQUEST, RESPONSE) for _ in range(5)]
+    assert [(b"connection", b"close") in message["headers"] for message in begun] == [True] * 3 + [False] * 2
     assert len(closed) == 3
-    assert closing(RESPONSE)["headers"][-1] == (b"connection", b"close")
 
     rebalancer.decide(0, others=2)
     assert rebalancer.to_close == 0
@@ -191,7 +191,8 @@ def test_what_is_never_closed(scope: dict[str, Any], message: dict[str, Any]) ->
     rebalancer.decide(5, others=2)
     rebalancer.decide(5, others=2)
 
-    assert not rebalancer.may_close(REQUEST | scope, RESPONSE | message)
+    assert rebalancer.begin(REQUEST | scope, RESPONSE | message) == RESPONSE | message
+    assert rebalancer.to_close
 
 
 def test_it_pauses_longer_and_longer_while_it_does_not_help() -> None:
