@@ -15,6 +15,7 @@ import httpx2
 import pytest
 
 from tests.abuse.client import Attacker
+from tests.support import web
 from tests.support.load import Load
 from tests.support.nginx import SHIPPED, Nginx
 from tests.support.service import Service, is_alive, running, wait_until
@@ -90,7 +91,7 @@ def test_tls_speaks_http_2_and_plain_http_is_sent_there(nginx: Nginx) -> None:
     ):
         assert tls.selected_alpn_protocol() == "h2"
     plain_url = f"http://127.0.0.1:{nginx.redirect_port}/items?x=1"
-    redirect = httpx2.get(plain_url, headers={"Host": "shop.example"})
+    redirect = web.get(plain_url, headers={"Host": "shop.example"})
     assert redirect.status_code == 308
     assert redirect.headers["location"] == "https://shop.example/items?x=1"
     secure = httpx2.get(f"https://127.0.0.1:{nginx.tls_port}/pid", verify=context)
@@ -100,7 +101,7 @@ def test_tls_speaks_http_2_and_plain_http_is_sent_there(nginx: Nginx) -> None:
 
 def test_the_application_learns_who_asks_and_under_which_id(nginx: Nginx) -> None:
     lies = {"X-Forwarded-For": "203.0.113.9", "X-Request-ID": "mine"}
-    answer = httpx2.get(f"http://127.0.0.1:{nginx.port}/seen", headers=lies)
+    answer = web.get(f"http://127.0.0.1:{nginx.port}/seen", headers=lies)
 
     assert answer.json()["client"] == "127.0.0.1"
     assert re.fullmatch(r"[0-9a-f]{32}", answer.json()["request_id"])
@@ -121,7 +122,7 @@ def test_killed_workers_are_seen_by_nobody_who_reads(service: Service, nginx: Ng
 
 def test_a_handover_is_seen_by_nobody_who_reads_or_writes(service: Service, nginx: Nginx) -> None:
     before, master = service.report()["generation"], service.report()["master"]
-    with Load(nginx.port, "/pid", clients=8, pause=0.002) as load, httpx2.Client() as writer:
+    with Load(nginx.port, "/pid", clients=8, pause=0.002) as load, web.Client() as writer:
         os.kill(master, signal.SIGUSR2)
         statuses: Counter[int] = Counter()
         deadline = time.monotonic() + 60
@@ -159,20 +160,20 @@ def test_an_upgrade_carries_nothing_past_nginx(nginx: Nginx, service: Service) -
             )
             answer = attacker.read_to_end()
         assert answer.endswith(b"%d" % len(hidden)), answer
-    asked = [httpx2.get(f"http://127.0.0.1:{nginx.port}/asked").json() for _ in range(20)]
+    asked = [web.get(f"http://127.0.0.1:{nginx.port}/asked").json() for _ in range(20)]
 
     assert not any("denied" in line for lines in asked for line in lines)
 
 
 def test_a_body_that_is_too_large_is_refused_by_nginx(nginx: Nginx) -> None:
     for size, status in ((MEGABYTE, 200), (MEGABYTE + 1, 413)):
-        answer = httpx2.post(f"http://127.0.0.1:{nginx.port}/length", content=b"." * size)
+        answer = web.post(f"http://127.0.0.1:{nginx.port}/length", content=b"." * size)
         assert answer.status_code == status
 
 
 def test_a_service_that_is_down_has_a_page_that_says_so(tmp_path: Path) -> None:
     with Nginx(tmp_path, f"{tmp_path}/nobody.sock").running() as nginx:
-        answer = httpx2.get(f"http://127.0.0.1:{nginx.port}/items")
+        answer = web.get(f"http://127.0.0.1:{nginx.port}/items")
 
     assert answer.status_code == 503
     assert answer.headers["retry-after"] == "5"

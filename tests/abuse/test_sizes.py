@@ -4,11 +4,11 @@ import threading
 from collections.abc import Callable
 from pathlib import Path
 
-import httpx2
 import pytest
 
 from tests.abuse.attacks import CHUNKED, ENDLESS, MEGABYTE
 from tests.abuse.client import HEAD, Attacker, Canary
+from tests.support import web
 from tests.support.service import Service, wait_until
 
 GROWTH = 12 * MEGABYTE
@@ -88,7 +88,7 @@ def test_limits_that_were_reached_are_counted_in_the_metrics(target: Service) ->
     series = 'coachman_limits_reached_total{limit="target-bytes"}'
 
     def reached() -> float:
-        lines = httpx2.get(f"{target.ops_url}/metrics").text.splitlines()
+        lines = web.get(f"{target.ops_url}/metrics").text.splitlines()
         return float(next(line for line in lines if line.startswith(series)).split()[1])
 
     before = reached()
@@ -105,4 +105,4 @@ def test_a_client_that_leaves_within_its_body_is_no_failure_of_ours(target: Serv
         attacker.send(b"POST /length HTTP/1.1\r\nhost: here\r\ncontent-length: 100\r\n\r\n12345")
     counted = 'coachman_http_requests_total{method="POST",route="/length",status="499"}'
 
-    assert wait_until(lambda: counted in httpx2.get(f"{target.ops_url}/metrics").text), target.log()
+    assert wait_until(lambda: counted in web.get(f"{target.ops_url}/metrics").text), target.log()

@@ -9,6 +9,7 @@ import httpx2
 import yaml
 
 from tests.container.engine import Engine
+from tests.support import web
 from tests.support.ports import free_port
 from tests.support.service import REPOSITORY, wait_until
 
@@ -76,7 +77,7 @@ class Replica:
 
     def is_ready(self) -> bool:
         with contextlib.suppress(httpx2.TransportError):
-            return httpx2.get(f"{self.ops_url}/readyz").status_code == 200
+            return web.get(f"{self.ops_url}/readyz").status_code == 200
         return False
 
     def inspect(self) -> dict[str, Any]:

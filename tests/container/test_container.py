@@ -13,6 +13,7 @@ from tests.container.conftest import MakeReplica
 from tests.container.engine import Engine
 from tests.container.proxy import Proxy
 from tests.container.shop import KEY, Replica
+from tests.support import web
 from tests.support.load import Load
 from tests.support.postgresql import Server
 from tests.support.service import wait_until
@@ -22,7 +23,7 @@ BEARER = {"Authorization": f"Bearer {KEY}"}
 
 
 def new_item(replica: Replica, sku: str) -> int:
-    answer = httpx2.post(f"{replica.url}/items", json={"sku": sku, "name": sku}, headers=BEARER)
+    answer = web.post(f"{replica.url}/items", json={"sku": sku, "name": sku}, headers=BEARER)
     assert answer.status_code == 201, f"{answer.text}\n{replica.log()}"
     return int(answer.json()["id"])
 
@@ -38,7 +39,7 @@ class Bookings(threading.Thread):
     def run(self) -> None:
         while not self._is_over.is_set():
             try:
-                answer = httpx2.post(self._url, json=ONE_MORE, headers=BEARER, timeout=15)
+                answer = web.post(self._url, json=ONE_MORE, headers=BEARER, timeout=15)
                 self.outcomes[f"status {answer.status_code}"] += 1
             except httpx2.TransportError as error:
                 self.outcomes[type(error).__name__] += 1
@@ -69,11 +70,11 @@ def test_the_image_holds_what_serves_and_nothing_that_builds(engine: Engine, ima
 def test_the_deployment_serves_confined(make_replica: MakeReplica, engine: Engine) -> None:
     replica = make_replica("confined")
 
-    assert httpx2.get(f"{replica.ops_url}/livez").status_code == 200
-    assert "coachman_info" in httpx2.get(f"{replica.ops_url}/metrics").text
+    assert web.get(f"{replica.ops_url}/livez").status_code == 200
+    assert "coachman_info" in web.get(f"{replica.ops_url}/metrics").text
     item = new_item(replica, "CONFINED")
-    assert httpx2.get(f"{replica.url}/items/{item}").json()["sku"] == "CONFINED"
-    assert httpx2.post(f"{replica.url}/items", json={"sku": "X", "name": "X"}).status_code == 401
+    assert web.get(f"{replica.url}/items/{item}").json()["sku"] == "CONFINED"
+    assert web.post(f"{replica.url}/items", json={"sku": "X", "name": "X"}).status_code == 401
 
     script = (
         "grep -E '^(CapEff|NoNewPrivs|Seccomp):' /proc/1/status; touch /x 2>&1; python -m coachman status"
@@ -107,7 +108,7 @@ def test_a_killed_container_is_started_again_and_has_what_was_acknowledged(make_
         replica.wait_ready()
         assert wait_until(lambda: bookings.outcomes["status 201"] > booked + 20, seconds=30), replica.log()
     assert replica.inspect()["State"]["Pid"] != before
-    quantity = httpx2.get(f"{replica.url}/items/{item}").json()["quantity"]
+    quantity = web.get(f"{replica.url}/items/{item}").json()["quantity"]
     # One, whose answer the kill took away, may be there besides.
     assert quantity - bookings.outcomes["status 201"] in (0, 1), bookings.outcomes
 
@@ -130,7 +131,7 @@ def test_one_of_two_replicas_is_taken_away_under_load(make_replica: MakeReplica,
         assert wait_until(lambda: load.served() > served + 100, seconds=30), (load.outcomes, proxy.log())
     assert set(load.outcomes) == {"success"}, (load.outcomes, proxy.log())
     assert set(bookings.outcomes) == {"status 201"}, (bookings.outcomes, proxy.log())
-    quantity = httpx2.get(f"{staying.url}/items/{item}").json()["quantity"]
+    quantity = web.get(f"{staying.url}/items/{item}").json()["quantity"]
     assert quantity == bookings.outcomes["status 201"]
 
 
@@ -138,7 +139,7 @@ def leaving_is_left(replica: Replica) -> bool:
     """Whether no connection is open there, twice in a row."""
     open_now = []
     for _ in range(2):
-        [slot] = httpx2.get(f"{replica.ops_url}/readyz").json()["slots"]
+        [slot] = web.get(f"{replica.ops_url}/readyz").json()["slots"]
         open_now.append(slot["connections"])
         time.sleep(0.2)
     return open_now == [0, 0]

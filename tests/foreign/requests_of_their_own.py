@@ -5,9 +5,10 @@ import uuid
 from collections.abc import Callable
 from typing import Any
 
-import httpx2
 from websockets.sync.client import connect
 from websockets.typing import Subprotocol
+
+from tests.support import web
 
 SECONDS = 60
 
@@ -30,7 +31,7 @@ def use_strawberry(url: str) -> None:
 def use_mcp(url: str) -> None:
     """The call of a tool."""
     call = {"name": "add", "arguments": {"a": 2, "b": 3}}
-    answer = httpx2.post(
+    answer = web.post(
         f"{url}/mcp",
         json={"jsonrpc": "2.0", "id": 1, "method": "tools/call", "params": call},
         headers={"accept": "application/json, text/event-stream"},
@@ -41,7 +42,7 @@ def use_mcp(url: str) -> None:
 
 
 def use_mlflow(url: str) -> None:
-    answer = httpx2.post(
+    answer = web.post(
         f"{url}/api/2.0/mlflow/experiments/create", json={"name": str(uuid.uuid4())}, timeout=SECONDS
     )
     assert answer.json()["experiment_id"], answer.text
@@ -49,13 +50,13 @@ def use_mlflow(url: str) -> None:
 
 def use_litellm(url: str) -> None:
     question = {"model": "mock", "messages": [{"role": "user", "content": "hello"}]}
-    answer = httpx2.post(f"{url}/v1/chat/completions", json=question, timeout=SECONDS)
+    answer = web.post(f"{url}/v1/chat/completions", json=question, timeout=SECONDS)
     assert answer.json()["choices"][0]["message"]["content"] == "hello from litellm", answer.text
 
 
 def use_typical(url: str) -> None:
     """A large upload, and the metrics of prometheus-fastapi-instrumentator."""
-    answer = httpx2.post(f"{url}/upload", files={"file": b"x" * 3_000_000}, timeout=SECONDS)
+    answer = web.post(f"{url}/upload", files={"file": b"x" * 3_000_000}, timeout=SECONDS)
     assert answer.status_code == 200, answer.text
     _require_counted(url, "/items", 'http_requests_total{handler="/items",method="GET",status="2xx"}')
 
@@ -70,12 +71,12 @@ def _require_counted(url: str, path: str, counter: str) -> None:
     """That the application's own /metrics shows requests to all workers, and nothing of Coachman's."""
     before = _value(url, counter)
     for _ in range(20):  # each over a connection of its own
-        assert httpx2.get(url + path, timeout=SECONDS).status_code == 200
+        assert web.get(url + path, timeout=SECONDS).status_code == 200
     assert _value(url, counter) >= before + 20
 
 
 def _value(url: str, counter: str) -> float:
-    text = httpx2.get(f"{url}/metrics", timeout=SECONDS).text
+    text = web.get(f"{url}/metrics", timeout=SECONDS).text
     assert "coachman_" not in text
     return sum(float(line.rpartition(" ")[2]) for line in text.splitlines() if line.startswith(counter))
 

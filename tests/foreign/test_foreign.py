@@ -7,12 +7,11 @@ import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
-import httpx2
 import pytest
 
 from tests.foreign.applications import APPLICATIONS, Application
 from tests.foreign.requests_of_their_own import USES
-from tests.support import package
+from tests.support import package, web
 from tests.support.foreground import Installed
 from tests.support.load import Load
 from tests.support.service import is_alive, running, wait_until
@@ -55,7 +54,7 @@ def test_a_session_with_a_published_application(application: Application, servic
         assert done.returncode == 0, done.stdout + done.stderr
 
     def answers() -> None:
-        answer = httpx2.get(service.url + application.path, follow_redirects=True, timeout=30)
+        answer = web.get(service.url + application.path, follow_redirects=True, timeout=30)
         assert answer.status_code == 200, f"{answer.status_code} {answer.text[:500]}\n{service.log()}"
         assert application.contains in answer.text, answer.text[:500]
         if use := USES.get(application.name):

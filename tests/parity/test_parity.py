@@ -14,11 +14,11 @@ import time
 from pathlib import Path
 from typing import Any
 
-import httpx2
 import pytest
 
 from coachman.settings import ServerSettings
 from tests.parity.conftest import Alone, Start
+from tests.support import web
 from tests.support.load import Load
 from tests.support.service import Service, running, wait_until
 
@@ -29,37 +29,37 @@ def lines(service: Service) -> list[dict[str, object]]:
 
 def families(service: Service) -> set[tuple[str, str]]:
     """Each metric's name and kind."""
-    text = httpx2.get(f"{service.ops_url}/metrics").text
+    text = web.get(f"{service.ops_url}/metrics").text
     return set(re.findall(r"^# TYPE (\S+) (\S+)$", text, re.MULTILINE))
 
 
 def test_probes_answer(service: Service) -> None:
-    assert httpx2.get(f"{service.ops_url}/livez").json()["status"] == "alive"
-    ready = httpx2.get(f"{service.ops_url}/readyz")
+    assert web.get(f"{service.ops_url}/livez").json()["status"] == "alive"
+    ready = web.get(f"{service.ops_url}/readyz")
     assert (ready.status_code, ready.json()["status"], ready.json()["workers"]) == (200, "ready", 1)
-    assert httpx2.get(f"{service.ops_url}/").status_code == 200
+    assert web.get(f"{service.ops_url}/").status_code == 200
     for path in ("/livez", "/readyz", "/metrics"):
-        assert httpx2.get(f"{service.url}{path}").status_code == 404, "operations leaked into the public port"
+        assert web.get(f"{service.url}{path}").status_code == 404, "operations leaked into the public port"
 
 
 def test_metrics_probes_and_the_status_page_have_the_same_names(both: list[Service]) -> None:
     for one in both:
-        assert httpx2.get(f"{one.url}/items").status_code == 200
-        assert wait_until(lambda one=one: 'route="/items"' in httpx2.get(f"{one.ops_url}/metrics").text)
+        assert web.get(f"{one.url}/items").status_code == 200
+        assert wait_until(lambda one=one: 'route="/items"' in web.get(f"{one.ops_url}/metrics").text)
 
     master, alone = both
     assert families(master) == families(alone)
     assert master.report().keys() == alone.report().keys()
     assert master.slots()[0].keys() == alone.slots()[0].keys()
-    seen = [httpx2.get(f"{one.ops_url}/status.json").json() for one in both]
+    seen = [web.get(f"{one.ops_url}/status.json").json() for one in both]
     assert seen[0].keys() == seen[1].keys()
-    assert wait_until(lambda: httpx2.get(f"{alone.ops_url}/status.json").json()["history"]), alone.log()
+    assert wait_until(lambda: web.get(f"{alone.ops_url}/status.json").json()["history"]), alone.log()
 
 
 def test_log_lines_have_the_same_fields(both: list[Service]) -> None:
     access = []
     for one in both:
-        httpx2.get(f"{one.url}/items", headers={"X-Request-ID": "seen-in-the-log"})
+        web.get(f"{one.url}/items", headers={"X-Request-ID": "seen-in-the-log"})
         assert wait_until(lambda one=one: "coachman.access" in one.log()), one.log()
         access.append(next(line for line in lines(one) if line["logger"] == "coachman.access"))
     assert access[0].keys() == access[1].keys()
@@ -69,20 +69,18 @@ def test_log_lines_have_the_same_fields(both: list[Service]) -> None:
 
 
 def test_request_ids_are_taken_and_given(service: Service) -> None:
-    assert (
-        httpx2.get(f"{service.url}/items", headers={"X-Request-ID": "mine"}).headers["x-request-id"] == "mine"
-    )
-    assert len(httpx2.get(f"{service.url}/items").headers["x-request-id"]) == 16
+    assert web.get(f"{service.url}/items", headers={"X-Request-ID": "mine"}).headers["x-request-id"] == "mine"
+    assert len(web.get(f"{service.url}/items").headers["x-request-id"]) == 16
 
 
 def test_limits_hold(make: Start) -> None:
     with running(make(COACHMAN_BODY_BYTES="2048", COACHMAN_HEAD_SECONDS="1")) as service:
-        assert httpx2.post(f"{service.url}/items", content=b"x" * 3000).status_code == 413
+        assert web.post(f"{service.url}/items", content=b"x" * 3000).status_code == 413
         with socket.create_connection(("127.0.0.1", service.port), timeout=10) as slow:
             slow.sendall(b"GET /items HTTP/1.1\r\n")
             assert slow.recv(100).startswith(b"HTTP/1.1 408"), service.log()
         counted = 'coachman_limits_reached_total{limit="body-bytes"} 1.0'
-        assert wait_until(lambda: counted in httpx2.get(f"{service.ops_url}/metrics").text), service.log()
+        assert wait_until(lambda: counted in web.get(f"{service.ops_url}/metrics").text), service.log()
 
 
 def test_a_service_that_others_reach_needs_keys(make: Start, tmp_path: Path) -> None:
@@ -96,9 +94,9 @@ def test_a_service_that_others_reach_needs_keys(make: Start, tmp_path: Path) -> 
     keys.write_text(f"shop write {hashlib.sha256(b'secret').hexdigest()} 2026-01-01\n")
     with running(service):
         item = {"sku": "TEA-1", "name": "Darjeeling"}
-        assert httpx2.post(f"{service.url}/items", json=item).status_code == 401
+        assert web.post(f"{service.url}/items", json=item).status_code == 401
         bearer = {"Authorization": "Bearer secret"}
-        assert httpx2.post(f"{service.url}/items", json=item, headers=bearer).status_code == 201
+        assert web.post(f"{service.url}/items", json=item, headers=bearer).status_code == 201
 
 
 def test_a_database_that_was_not_migrated_ends_the_start_with_the_command_to_run(
@@ -216,7 +214,7 @@ def test_a_reload_signal_leaves_the_process_serving(tmp_path: Path) -> None:
     with running(service):
         for signum in (signal.SIGHUP, signal.SIGUSR2, signal.SIGTTIN):
             service.process.send_signal(signum)
-        assert httpx2.get(f"{service.url}/items").status_code == 200
+        assert web.get(f"{service.url}/items").status_code == 200
         assert service.report()["workers"] == 1
 
 

@@ -8,9 +8,9 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-import httpx2
 import pytest
 
+from tests.support import web
 from tests.support.ports import free_port
 from tests.support.service import REPOSITORY, wait_until
 
@@ -32,7 +32,7 @@ class Prometheus:
         self.url = url
 
     def query(self, expression: str) -> list[dict[str, Any]]:
-        answer = httpx2.get(f"{self.url}/api/v1/query", params={"query": expression}, timeout=20).json()
+        answer = web.get(f"{self.url}/api/v1/query", params={"query": expression}, timeout=20).json()
         assert answer["status"] == "success", f"{expression}\n{answer}"
         result: list[dict[str, Any]] = answer["data"]["result"]
         return result
@@ -63,9 +63,7 @@ def scraping(folder: Path, ops_port: int, interval: str = "200ms") -> Iterator[P
     try:
         # Before it is ready it answers 503, in plain text.
         ready = f"{prometheus.url}/-/ready"
-        is_up = wait_until(
-            lambda: httpx2.get(ready).status_code == 200 and prometheus.value("up"), seconds=40
-        )
+        is_up = wait_until(lambda: web.get(ready).status_code == 200 and prometheus.value("up"), seconds=40)
         assert is_up, (folder / "prometheus.log").read_text()[-3000:]
         yield prometheus
     finally:

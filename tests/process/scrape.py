@@ -1,8 +1,8 @@
 """What Prometheus would read."""
 
-import httpx2
 from prometheus_client.parser import text_string_to_metric_families
 
+from tests.support import web
 from tests.support.service import Service
 
 Sample = tuple[str, tuple[tuple[str, str], ...]]
@@ -35,7 +35,7 @@ class Scraped:
 
 
 def scrape(service: Service) -> Scraped:
-    answer = httpx2.get(f"{service.ops_url}/metrics", timeout=10)
+    answer = web.get(f"{service.ops_url}/metrics", timeout=10)
     assert answer.status_code == 200, f"{answer.text}\n{service.log()}"
     return Scraped(answer.text)
 

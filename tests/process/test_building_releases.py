@@ -8,12 +8,12 @@ import sys
 from collections.abc import Callable
 from pathlib import Path
 
-import httpx2
 import pytest
 
 from coachman.releases import changes, environment, installer, source
 from coachman.releases.command import RefusedError
 from coachman.releases.layout import Layout, Release
+from tests.support import web
 from tests.support.foreground import Foreground
 from tests.support.package import UV, build_wheel
 from tests.support.service import running
@@ -322,7 +322,7 @@ def test_pins_of_two_years_ago_are_served_and_handed_over(
     del service.environment["PYTHONPATH"]  # of the repository
     with running(service):
         service.wait_settled()
-        assert httpx2.get(service.url).status_code == 200
+        assert web.get(service.url).status_code == 200
         assert "Generation 2 serves" in service.ask("handover").stdout, service.log()
 
 

@@ -7,10 +7,10 @@ import signal
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
-import httpx2
 import pytest
 
 from tests.process.notifications import Notifications
+from tests.support import web
 from tests.support.load import Load
 from tests.support.service import Service, running, wait_until
 
@@ -123,7 +123,7 @@ def test_when_all_workers_fail_at_once_the_service_is_down_and_comes_back(tmp_pa
         (tmp_path / "fail").unlink()
         service.wait_ready()
         assert {slot["last_exit"]["reason"] for slot in service.slots()} == {"boot-failed"}
-        assert httpx2.get(f"{service.url}/pid").status_code == 200
+        assert web.get(f"{service.url}/pid").status_code == 200
 
 
 def test_a_kill_is_told_as_a_signal(tmp_path: Path) -> None:

@@ -4,8 +4,7 @@ import subprocess
 import sys
 from pathlib import Path
 
-import httpx2
-
+from tests.support import web
 from tests.support.service import REPOSITORY, Service, running
 
 
@@ -39,15 +38,15 @@ def test_an_address_beyond_loopback_serves_with_a_key_or_by_decision(tmp_path: P
     key = made.stdout.strip()
     with running(service):
         item = {"sku": "TEA", "name": "Tea"}
-        assert httpx2.post(f"{service.url}/items", json=item).status_code == 401
-        allowed = httpx2.post(f"{service.url}/items", json=item, headers={"Authorization": f"Bearer {key}"})
+        assert web.post(f"{service.url}/items", json=item).status_code == 401
+        allowed = web.post(f"{service.url}/items", json=item, headers={"Authorization": f"Bearer {key}"})
         assert allowed.status_code == 201
     assert key not in service.log()
 
     (tmp_path / "keys").unlink()
     service.environment["SHOP_KEYS_FOR"] = "nothing"
     with running(service):
-        assert httpx2.get(f"{service.url}/items").status_code == 200
+        assert web.get(f"{service.url}/items").status_code == 200
 
 
 def test_forwarded_headers_are_believed_of_trusted_proxies_only(tmp_path: Path) -> None:
@@ -55,7 +54,7 @@ def test_forwarded_headers_are_believed_of_trusted_proxies_only(tmp_path: Path) 
     for trusted, seen in (("", ["127.0.0.1", "http"]), ("127.0.0.1", ["203.0.113.9", "https"])):
         service = Service(tmp_path, app="seen", COACHMAN_WORKERS="1", COACHMAN_TRUSTED_PROXIES=trusted)
         with running(service):
-            answer = httpx2.get(f"{service.url}/client", headers=forwarded)
+            answer = web.get(f"{service.url}/client", headers=forwarded)
             assert answer.json() == seen, service.log()
             assert "server" not in answer.headers
 
@@ -66,5 +65,5 @@ def test_a_proxy_of_ipv4_is_trusted_on_a_socket_of_both_kinds(tmp_path: Path) ->
     service.environment["COACHMAN_BIND"] = f"[::]:{service.port}"
     forwarded = {"X-Forwarded-For": "203.0.113.9", "X-Forwarded-Proto": "https"}
     with running(service):
-        assert httpx2.get(f"{service.url}/client", headers=forwarded).json() == ["203.0.113.9", "https"]
-        assert httpx2.get(f"{service.url}/client").json() == ["127.0.0.1", "http"]
+        assert web.get(f"{service.url}/client", headers=forwarded).json() == ["203.0.113.9", "https"]
+        assert web.get(f"{service.url}/client").json() == ["127.0.0.1", "http"]

@@ -12,9 +12,9 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-import httpx2
 import pytest
 
+from tests.support import web
 from tests.support.generations import Generations
 from tests.support.load import Load
 from tests.support.service import Service, running, wait_until
@@ -122,7 +122,7 @@ def test_a_worker_whose_loop_is_blocked_loses_nothing_and_holds_nobody_back(tmp_
     service = Service(tmp_path, app="probe", COACHMAN_WORKERS="3")
     with running(service), loaded(service) as load:
         url = f"{service.url}/blocked?seconds={FAULT_SECONDS}"
-        blocker = threading.Thread(target=httpx2.get, args=(url,), kwargs={"timeout": 30}, daemon=True)
+        blocker = threading.Thread(target=web.get, args=(url,), kwargs={"timeout": 30}, daemon=True)
         blocker.start()
         with Load(service.port, "/pid", clients=2, keep_alive=False) as newcomers:
             assert wait_until(lambda: newcomers.served() >= 20), newcomers.outcomes
@@ -177,7 +177,7 @@ def test_a_worker_has_room_for_the_connections_that_the_others_do_not_have(tmp_p
         stopped = min(service.worker_pids())
         os.kill(stopped, signal.SIGSTOP)
         stack.callback(os.kill, stopped, signal.SIGCONT)
-        clients = [stack.enter_context(httpx2.Client(base_url=service.url, timeout=10)) for _ in range(16)]
+        clients = [stack.enter_context(web.Client(base_url=service.url, timeout=10)) for _ in range(16)]
         begun = time.monotonic()
         for client in clients:
             assert client.get("/pid").status_code == 200, service.log()

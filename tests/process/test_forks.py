@@ -11,6 +11,7 @@ from pathlib import Path
 import httpx2
 import pytest
 
+from tests.support import web
 from tests.support.service import APPS, Service, is_alive, running, wait_until
 
 
@@ -81,7 +82,7 @@ def ask_all(
 
 
 def test_a_child_that_lives_on_holds_neither_the_port_nor_a_connection(forking: Service) -> None:
-    with httpx2.Client(base_url=forking.url) as client:
+    with web.Client(base_url=forking.url) as client:
         child = client.get("/hold").json()
     try:
         with socket.create_connection(("127.0.0.1", forking.port), 10) as connection:
@@ -102,7 +103,7 @@ def test_a_child_that_lives_on_holds_neither_the_port_nor_a_connection(forking: 
 
 def _is_refused(service: Service) -> bool:
     try:
-        httpx2.get(service.url)
+        web.get(service.url)
     except httpx2.ConnectError:
         return True
     return False

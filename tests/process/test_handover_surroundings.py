@@ -16,6 +16,7 @@ from coachman.state import events
 from coachman.state.scoreboard import MEMORY_BYTES
 from coachman.state.states import Phase
 from tests.process.notifications import Notifications
+from tests.support import web
 from tests.support.generations import Generations
 from tests.support.service import REPOSITORY, running, unmeasured, wait_until
 
@@ -210,7 +211,7 @@ def test_a_degraded_service_is_mended_by_a_handover(tmp_path: Path) -> None:
 def test_a_runtime_folder_that_was_removed_is_made_again(service: Generations) -> None:
     shutil.rmtree(service.runtime_dir)
     assert wait_until(lambda: "was removed, and has been made again" in service.log()), service.log()
-    assert httpx2.get(f"{service.ops_url}/metrics").status_code == 200
+    assert web.get(f"{service.ops_url}/metrics").status_code == 200
     assert service.coachman("status")[0] == 0
     os.kill(min(service.worker_pids()), signal.SIGKILL)
     assert wait_until(lambda: sum(slot["restarts"] for slot in service.slots()) == 1), service.log()

@@ -10,9 +10,9 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
-import httpx2
 import pytest
 
+from tests.support import web
 from tests.support.load import Load
 from tests.support.service import REPOSITORY, Service, is_alive, running, wait_until
 
@@ -147,7 +147,7 @@ def test_a_thread_pool_that_takes_no_work_is_replaced(tmp_path: Path) -> None:
             replaced(service, before), seconds=2 + ACT_SECONDS + LAST_WORD_SECONDS + BOOT_SECONDS
         )
         assert reasons(service) == ["blocked-pool"]
-        assert httpx2.get(f"{service.url}/thread/0").status_code == 200
+        assert web.get(f"{service.url}/thread/0").status_code == 200
     assert re.search(rf"CRITICAL.* slot 0 .*{before.pop()}.*thread pool", service.log()), service.log()
     assert "in hold_a_thread" in service.log(), service.log()
 
@@ -212,14 +212,14 @@ def test_a_request_that_is_not_answered_in_time_gets_504_and_its_handler_is_canc
     with running(service):
         before = service.worker_pids()
         asked_at = time.monotonic()
-        answer = httpx2.get(f"{service.url}/sleep/30", timeout=10)
+        answer = web.get(f"{service.url}/sleep/30", timeout=10)
 
         assert answer.status_code == 504, service.log()
         assert 0.9 < time.monotonic() - asked_at < 3
         assert answer.headers["content-type"] == "application/problem+json"
         assert answer.json()["status"] == 504
-        assert wait_until(lambda: httpx2.get(f"{service.url}/cancelled").json() == [30]), service.log()
-        assert httpx2.get(f"{service.url}/sleep/0.5").status_code == 200
+        assert wait_until(lambda: web.get(f"{service.url}/cancelled").json() == [30]), service.log()
+        assert web.get(f"{service.url}/sleep/0.5").status_code == 200
         assert service.worker_pids() == before, service.log()
 
 

@@ -13,7 +13,7 @@ import pytest
 from websockets.exceptions import ConnectionClosed
 from websockets.sync.client import connect
 
-from tests.support import package
+from tests.support import package, web
 from tests.support.foreground import Installed
 from tests.support.load import Load
 from tests.support.service import running, wait_until
@@ -76,7 +76,7 @@ def have_a_session(service: Installed) -> None:
     assert "serves main:app\n" in service.log()
 
     assert _pipelined(service, 3) == 3
-    assert httpx2.post(f"{service.url}/length", content=b"x" * 1_000_000).json() == 1_000_000
+    assert web.post(f"{service.url}/length", content=b"x" * 1_000_000).json() == 1_000_000
     service.wait_settled()
     before = service.worker_pids()
     killed = min(before)
@@ -118,7 +118,7 @@ def _pipelined(service: Installed, requests: int) -> int:
 
 def _answers(url: str) -> bool:
     try:
-        httpx2.get(url)
+        web.get(url)
     except httpx2.TransportError:
         return False
     return True
@@ -143,7 +143,7 @@ def test_a_projects_own_pins_stay_as_they_are(wheel: Path, tmp_path: Path) -> No
 
 def answers(url: str) -> bool:
     with contextlib.suppress(httpx2.TransportError):
-        return httpx2.get(url).status_code == 200
+        return web.get(url).status_code == 200
     return False
 
 
@@ -154,7 +154,7 @@ def test_dev_starts_anew_on_a_change_and_survives_a_broken_one(wheel: Path, tmp_
     main = service.folder / "main.py"
 
     def says(word: str) -> bool:
-        return wait_until(lambda: word in httpx2.get(service.url).text, seconds=60)
+        return wait_until(lambda: word in web.get(service.url).text, seconds=60)
 
     with running(service, ready=False):
         assert says("pid"), service.log()

@@ -4,8 +4,7 @@ import itertools
 import re
 from pathlib import Path
 
-import httpx2
-
+from tests.support import web
 from tests.support.service import FAST, Service, running, wait_until
 
 
@@ -14,7 +13,7 @@ def test_a_worker_whose_lifespan_has_died_is_replaced_and_says_why(tmp_path: Pat
     with running(service):
         service.wait_ready()
         old = service.worker_pids()
-        victim = httpx2.get(f"{service.url}/die").json()
+        victim = web.get(f"{service.url}/die").json()
 
         assert wait_until(lambda: len(service.worker_pids() - old) == 1 and service.is_ready()), service.log()
         assert service.worker_pids() & old == old - {victim}, "the other worker serves on"
@@ -22,7 +21,7 @@ def test_a_worker_whose_lifespan_has_died_is_replaced_and_says_why(tmp_path: Pat
         assert "The application's lifespan has ended by itself: the consumer lost its broker (" in log, log
         [ended] = [slot for slot in service.slots() if slot["last_exit"]]
         assert ended["failures"] == 1, "it is a failure, and failures back off"
-        assert httpx2.get(f"{service.url}/pid").status_code == 200
+        assert web.get(f"{service.url}/pid").status_code == 200
 
 
 def test_a_lifespan_that_dies_again_after_each_start_makes_its_slot_wait_ever_longer(tmp_path: Path) -> None:
@@ -58,7 +57,7 @@ def test_a_worker_that_has_served_for_long_is_replaced_while_it_drains(tmp_path:
     with running(service), service.asked("/pid") as idle:
         victim = int(idle.getresponse().read())  # which its connection keeps for 10 s
         service.wait_settled()
-        httpx2.get(f"{service.url}/die")
+        web.get(f"{service.url}/die")
 
         assert wait_until(lambda: service.is_ready() and victim not in service.worker_pids(), seconds=8)
         assert "exited with code 70" not in service.log(), "it has not been waited for"

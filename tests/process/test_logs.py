@@ -8,8 +8,7 @@ import signal
 from pathlib import Path
 from typing import Any
 
-import httpx2
-
+from tests.support import web
 from tests.support.load import Load
 from tests.support.service import Service, running, wait_until
 
@@ -35,7 +34,7 @@ def test_every_line_of_a_services_life_is_json_that_says_where_it_comes_from(tmp
         service.wait_settled()
         os.kill(min(service.worker_pids()), signal.SIGKILL)
         service.wait_ready()
-        httpx2.get(f"{service.url}/crash/x")
+        web.get(f"{service.url}/crash/x")
         service.process.send_signal(signal.SIGHUP)
         service.process.send_signal(signal.SIGTERM)
         assert service.wait_end() == 0, service.log()
@@ -58,7 +57,7 @@ def test_all_lines_of_a_request_carry_the_id_that_its_answer_carries(tmp_path: P
 
     async def ask() -> dict[str, str]:
         """The id of each answer, by the word that its request had the application log."""
-        async with httpx2.AsyncClient(base_url=service.url) as client:
+        async with web.AsyncClient(base_url=service.url) as client:
             paths = [f"/{kind}/{kind}{n}" for n in range(10) for kind in ("async", "thread", "crash")]
             answers = await asyncio.gather(*(client.get(path) for path in paths))
             kept = await client.get("/async/kept", headers={"X-Request-ID": "from-the-proxy"})
@@ -86,8 +85,8 @@ def test_all_lines_of_a_request_carry_the_id_that_its_answer_carries(tmp_path: P
 def test_an_access_line_has_the_route_and_none_of_the_clients_words(tmp_path: Path) -> None:
     service = talking(tmp_path)
     with running(service):
-        answer = httpx2.get(f"{service.url}/async/secret?token=secret", headers={"Authorization": "secret"})
-        httpx2.post(f"{service.url}/secret", content="secret")
+        answer = web.get(f"{service.url}/async/secret?token=secret", headers={"Authorization": "secret"})
+        web.post(f"{service.url}/secret", content="secret")
     told, unmatched = access_lines(service)
 
     assert (told["method"], told["route"], told["status"]) == ("GET", "/async/{name}", 200)
@@ -101,7 +100,7 @@ def test_only_slow_and_failed_requests_are_told_unless_asked_for_more(tmp_path: 
     service = talking(tmp_path, COACHMAN_ACCESS_LOG="slow", COACHMAN_SLOW_SECONDS="0.5")
     with running(service):
         for path in ("async/x", "slow/0.6", "crash/x", "nothing"):
-            httpx2.get(f"{service.url}/{path}")
+            web.get(f"{service.url}/{path}")
 
     assert [(line["route"], line["status"]) for line in access_lines(service)] == [
         ("/slow/{seconds}", 200),
@@ -114,7 +113,7 @@ def test_a_terminal_gets_text(tmp_path: Path) -> None:
     service = talking(tmp_path, COACHMAN_WORKERS="1")
     service.output = terminal
     with running(service):
-        httpx2.get(f"{service.url}/thread/x", headers={"X-Request-ID": "one"})
+        web.get(f"{service.url}/thread/x", headers={"X-Request-ID": "one"})
         os.set_blocking(master, False)
         text = ""
 
@@ -139,7 +138,7 @@ def test_a_log_that_nobody_reads_holds_up_no_request_and_is_counted(tmp_path: Pa
     with running(service):
         with Load(service.port, "/async/x", clients=4) as load:
             assert wait_until(lambda: service.report()["log_lines_dropped"] > 100, seconds=30)
-        told = httpx2.get(f"{service.ops_url}/metrics").text
+        told = web.get(f"{service.ops_url}/metrics").text
     os.close(reader)
     os.close(writer)
 

@@ -9,9 +9,9 @@ import time
 from collections.abc import Iterator
 from pathlib import Path
 
-import httpx2
 import pytest
 
+from tests.support import web
 from tests.support.load import Load
 from tests.support.service import REPOSITORY, Service, is_alive, running, wait_until
 
@@ -139,13 +139,13 @@ def test_processes_that_were_paused_together_are_not_taken_for_lost(tmp_path: Pa
 def test_a_process_that_a_worker_has_forked_does_not_keep_the_port(tmp_path: Path) -> None:
     service = Service(tmp_path, app="acts")
     with running(service):
-        child = httpx2.get(f"{service.url}/fork").json()
+        child = web.get(f"{service.url}/fork").json()
         try:
             service.process.send_signal(signal.SIGTERM)
             assert service.wait_end() == 0, service.log()
             assert is_alive(child)
             service.start()
             service.wait_ready()
-            assert httpx2.get(f"{service.url}/pid").json() in service.worker_pids()
+            assert web.get(f"{service.url}/pid").json() in service.worker_pids()
         finally:
             os.kill(child, signal.SIGKILL)

@@ -6,11 +6,11 @@ import re
 import signal
 from pathlib import Path
 
-import httpx2
 import pytest
 
 from tests.process.notifications import Notifications
 from tests.process.scrape import fallen, scrape
+from tests.support import web
 from tests.support.generations import Generations
 from tests.support.load import Load
 from tests.support.service import REPOSITORY, Service, is_alive, running, wait_until
@@ -27,11 +27,11 @@ def test_known_traffic_is_told_alike_by_metrics_status_readyz_and_systemd(tmp_pa
     with Notifications(tmp_path) as systemd:
         service = Generations(tmp_path, COACHMAN_WORKERS="3", NOTIFY_SOCKET=systemd.address)
         with running(service):
-            with httpx2.Client(base_url=service.url) as client:
+            with web.Client(base_url=service.url) as client:
                 for _ in range(30):
                     client.get("/pid")
             for path in [*["/release"] * 12, "/nothing-here", "/nor-here"]:
-                httpx2.get(f"{service.url}{path}")
+                web.get(f"{service.url}{path}")
             assert wait_until(lambda: scrape(service).sum(REQUESTS) == 44), service.log()
             scraped = scrape(service)
 
@@ -42,7 +42,7 @@ def test_known_traffic_is_told_alike_by_metrics_status_readyz_and_systemd(tmp_pa
 
             def agree() -> bool:
                 now, report = scrape(service), service.report()
-                shown = httpx2.get(f"{service.ops_url}/status.json").json()
+                shown = web.get(f"{service.ops_url}/status.json").json()
                 told = re.search(r"(\d+)/3 workers ready, ([\d,]+) requests", systemd.status())
                 assert told, systemd.status()
                 _, printed = service.coachman("status")
@@ -139,7 +139,7 @@ def test_a_blocked_event_loop_and_a_full_thread_pool_are_seen(tmp_path: Path) ->
 
             assert wait_until(is_seen, seconds=3), service.log()
         assert wait_until(lambda: scrape(service).sum("coachman_worker_requests_in_flight") == 0)
-        httpx2.get(f"{service.url}/block/0.7")
+        web.get(f"{service.url}/block/0.7")
 
         def lagged() -> bool:
             now = scrape(service)
@@ -150,7 +150,7 @@ def test_a_blocked_event_loop_and_a_full_thread_pool_are_seen(tmp_path: Path) ->
 
 
 def test_every_metric_is_documented_and_every_documented_metric_is_there(service: Service) -> None:
-    httpx2.get(f"{service.url}/items")
+    web.get(f"{service.url}/items")
     assert wait_until(lambda: scrape(service).sum(REQUESTS) == 1), service.log()
     found = {
         family.name + ("_total" if family.type == "counter" else "")
@@ -168,7 +168,7 @@ def test_the_data_layer_tells_what_its_writes_wait_for(tmp_path: Path) -> None:
     with running(service):
         for number in range(5):
             item = {"sku": f"TEA-{number}", "name": "Tea"}
-            assert httpx2.post(f"{service.url}/items", json=item).status_code == 201
+            assert web.post(f"{service.url}/items", json=item).status_code == 201
         families = scrape(service).families
 
     samples = {sample.name: sample.value for family in families for sample in family.samples}
@@ -183,8 +183,8 @@ def test_the_data_layer_tells_what_its_writes_wait_for(tmp_path: Path) -> None:
 def test_metrics_can_be_switched_off(tmp_path: Path) -> None:
     service = Generations(tmp_path, COACHMAN_METRICS="false")
     with running(service):
-        assert httpx2.get(f"{service.url}/pid").status_code == 200
-        answer = httpx2.get(f"{service.ops_url}/metrics")
+        assert web.get(f"{service.url}/pid").status_code == 200
+        answer = web.get(f"{service.ops_url}/metrics")
         assert (answer.status_code, "COACHMAN_METRICS" in answer.text) == (503, True)
         assert not counts_in(service)
 
@@ -196,7 +196,7 @@ def test_an_application_that_fills_the_event_loops_threads_blinds_nobody(tmp_pat
         for _ in range(2 * threads):
             held.enter_context(service.asked("/occupy/6"))
         assert wait_until(lambda: service.slots()[0]["in_flight"] == 2 * threads), service.log()
-        with httpx2.Client(base_url=service.ops_url, timeout=4) as client:
+        with web.Client(base_url=service.ops_url, timeout=4) as client:
             for path in ("/metrics", "/status.json"):
                 assert client.get(path).status_code == 200
             with client.stream("GET", "/events") as events:
@@ -210,7 +210,7 @@ def test_a_crash_is_counted_however_the_master_was_started(
     service = Service(tmp_path, *arguments, app="acts", COACHMAN_WORKERS="1")
     service.start()
     try:
-        assert wait_until(lambda: httpx2.get(f"{service.ops_url}/readyz").status_code == 200), service.log()
+        assert wait_until(lambda: web.get(f"{service.ops_url}/readyz").status_code == 200), service.log()
         report = service.report()
         os.kill(report["slots"][0]["pid"], signal.SIGKILL)
         crashed = {"reason": "crashed"}

@@ -6,10 +6,10 @@ import signal
 import time
 from pathlib import Path
 
-import httpx2
 import pytest
 
 from tests.process.notifications import Notifications
+from tests.support import web
 from tests.support.load import Load
 from tests.support.service import Service, is_alive, running, wait_until
 
@@ -28,7 +28,7 @@ def test_ready_is_said_once_and_only_when_all_workers_are(tmp_path: Path) -> Non
             assert systemd.count("READY=1") == 0
             gate.unlink()
             assert wait_until(lambda: systemd.count("READY=1") == 1), service.log()
-            assert httpx2.get(f"{service.ops_url}/readyz").json()["ready"] == 3
+            assert web.get(f"{service.ops_url}/readyz").json()["ready"] == 3
 
             os.kill(min(service.worker_pids()), signal.SIGKILL)
             assert wait_until(lambda: sum(slot["restarts"] for slot in service.slots()) == 1), service.log()

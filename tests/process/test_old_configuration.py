@@ -4,8 +4,7 @@ import os
 import signal
 from pathlib import Path
 
-import httpx2
-
+from tests.support import web
 from tests.support.service import Service, running, wait_until
 
 # Of commit f2e7595, but for the comments.
@@ -54,9 +53,9 @@ def test_the_gunicorn_conf_of_version_0_1_0_serves_counts_and_replaces(tmp_path:
     service.config.write_text(SHIPPED)
     service.migrate()
     with running(service):
-        assert httpx2.get(f"{service.url}/items").status_code == 200, service.log()
+        assert web.get(f"{service.url}/items").status_code == 200, service.log()
         metrics = f"{service.ops_url}/metrics"
-        assert wait_until(lambda: "/items" in httpx2.get(metrics).text), service.log()
+        assert wait_until(lambda: "/items" in web.get(metrics).text), service.log()
 
         victim = min(service.worker_pids())
         os.kill(victim, signal.SIGKILL)

@@ -7,9 +7,9 @@ import time
 from collections.abc import Iterator
 from pathlib import Path
 
-import httpx2
 import pytest
 
+from tests.support import web
 from tests.support.browser import Page, browser
 from tests.support.generations import Generations
 from tests.support.service import Service, running, wait_until
@@ -107,12 +107,12 @@ def test_the_numbers_are_those_of_known_traffic(page: Page, tmp_path: Path) -> N
     sleeps, each = 40, 0.2
     with running(service):
         open_live(page, service)
-        with httpx2.Client(base_url=service.url, timeout=30) as client:
+        with web.Client(base_url=service.url, timeout=30) as client:
             for _ in range(sleeps):
                 client.get(f"/sleep/{each}")
         requests = [cell(slot, "Requests") for slot in (0, 1)]
         assert wait_until(lambda: sum(int(page.ask(one)) for one in requests) == sleeps), service.log()
-        told = httpx2.get(f"{service.ops_url}/status.json").json()
+        told = web.get(f"{service.ops_url}/status.json").json()
         busy = [second for second in told["history"] if second["requests"]]
         assert sum(second["requests"] for second in busy) == pytest.approx(sleeps, rel=0.3), busy
         # A slow machine adds to each, and one second's share of a request may fall into the next.
@@ -120,14 +120,14 @@ def test_the_numbers_are_those_of_known_traffic(page: Page, tmp_path: Path) -> N
         assert 0.8 * each < mean < 2 * each, busy
         assert sum(slot["busy_seconds"] for slot in told["slots"]) >= sleeps * each
 
-        held = [threading.Thread(target=httpx2.get, args=(f"{service.url}/sleep/4",)) for _ in range(5)]
+        held = [threading.Thread(target=web.get, args=(f"{service.url}/sleep/4",)) for _ in range(5)]
         for one in held:
             one.start()
         page.wait("document.getElementById('now-in_flight').innerText === '5'")
         for one in held:
             one.join()
         page.wait("document.getElementById('now-in_flight').innerText === '0'")
-        with httpx2.Client(base_url=service.url, timeout=30) as client:
+        with web.Client(base_url=service.url, timeout=30) as client:
             means = []
             until = time.monotonic() + 4
             while time.monotonic() < until:

@@ -5,9 +5,9 @@ import sys
 from collections.abc import Iterator
 from pathlib import Path
 
-import httpx2
 import pytest
 
+from tests.support import web
 from tests.support.generations import Generations
 from tests.support.load import Load
 from tests.support.release_before import unpack
@@ -82,7 +82,7 @@ def test_it_hands_over_to_this_one_and_this_one_to_itself(upgraded: Upgraded) ->
         upgraded.wait_for_sole_master(successor)
     upgraded.assert_no_failure(load)
     assert _is_file_of(successor, REPOSITORY)
-    assert httpx2.get(f"{upgraded.ops_url}/readyz").json()["generation"] == 2
+    assert web.get(f"{upgraded.ops_url}/readyz").json()["generation"] == 2
 
     code, printed = upgraded.coachman("handover")
     assert code == 0, f"{printed}\n{upgraded.log()}"

@@ -6,9 +6,9 @@ import socket
 import textwrap
 from pathlib import Path
 
-import httpx2
 import pytest
 
+from tests.support import web
 from tests.support.foreground import MAIN, Foreground
 from tests.support.service import running, wait_until
 
@@ -36,7 +36,7 @@ def test_a_folder_with_nothing_but_a_main_py_is_served_with_all_that_follows(tmp
         service.wait_settled()
         done = service.ask("handover")
         assert "Generation 2 serves" in done.stdout, done.stderr + service.log()
-        assert httpx2.get(service.url).status_code == 200
+        assert web.get(service.url).status_code == 200
     assert (service.folder / "var/run/.gitignore").read_text() == "*\n"
 
 
@@ -61,11 +61,11 @@ def test_the_application_is_found_however_it_is_named_also_by_the_next_generatio
     tmp_path: Path, arguments: list[str], files: dict[str, str]
 ) -> None:
     with running(Foreground(tmp_path, *arguments, "--workers", "1", **files)) as service:
-        assert httpx2.get(service.url).status_code == 200
+        assert web.get(service.url).status_code == 200
 
         done = service.ask("handover")
         assert "Generation 2 serves" in done.stdout, done.stderr + service.log()
-        assert httpx2.get(service.url).status_code == 200
+        assert web.get(service.url).status_code == 200
 
 
 def refused(service: Foreground) -> str:
@@ -120,7 +120,7 @@ def test_an_ops_port_that_nobody_chose_moves_on_and_says_so(tmp_path: Path) -> N
         with running(service, ready=False):
             said = "127.0.0.1:9100 is in use: the status page is on 127.0.0.1:9"
             assert wait_until(lambda: said in service.log()), service.log()
-            assert wait_until(lambda: httpx2.get(service.url).status_code == 200), service.log()
+            assert wait_until(lambda: web.get(service.url).status_code == 200), service.log()
             done = service.ask("handover")
             assert "Generation 2 serves" in done.stdout, done.stderr + service.log()
 
@@ -148,7 +148,7 @@ def test_a_generation_that_does_not_answer_its_probe_is_refused(tmp_path: Path) 
         assert "The application failed its probe (COACHMAN_PROBE): it answered GET /health with 503" in (
             done.stderr + service.log()
         )
-        assert httpx2.get(service.url).status_code == 200
+        assert web.get(service.url).status_code == 200
 
 
 def test_middleware_around_a_factory_is_refused_instead_of_answering_500_to_everything(
@@ -185,7 +185,7 @@ def test_what_workers_cannot_share_is_loaded_in_each_and_told_in_one_line(tmp_pa
         assert "the thread my-scheduler, which no worker will have; the process" in line
         assert "So each worker loads it itself, and a replacement takes as long as the import" in line
         assert service.log().count("made at import") == 1
-        answer = httpx2.get(service.url).json()
+        answer = web.get(service.url).json()
         assert answer["loaded_in"] == answer["pid"]
         assert f"master pid {service.process.pid}" in service.log(), "it has started again as another process"
         assert set(children(service.process.pid)) == service.worker_pids(), (
@@ -200,7 +200,7 @@ def test_what_workers_cannot_share_is_loaded_in_each_and_told_in_one_line(tmp_pa
         done = service.ask("handover")
         assert "Generation 2 serves" in done.stdout, done.stderr + service.log()
         assert service.log().count("made at import") == 2
-        answer = httpx2.get(service.url).json()
+        answer = web.get(service.url).json()
         assert answer["loaded_in"] == answer["pid"]
 
         (service.folder / "main.py").write_text(textwrap.dedent(MADE_AT_IMPORT))
@@ -210,13 +210,13 @@ def test_what_workers_cannot_share_is_loaded_in_each_and_told_in_one_line(tmp_pa
 
         assert wait_until(has_handed_over, seconds=60), service.log()
         assert service.log().count("made at import") == 2, "a release that has been mended is preloaded"
-        answer = httpx2.get(service.url).json()
+        answer = web.get(service.url).json()
         assert answer["loaded_in"] != answer["pid"]
 
 
 def test_preload_that_was_asked_for_is_kept_and_what_it_breaks_is_named(tmp_path: Path) -> None:
     with running(Foreground(tmp_path, "-w", "1", "--preload", **{"main.py": MAKING})) as service:
-        answer = httpx2.get(service.url).json()
+        answer = web.get(service.url).json()
         assert answer["loaded_in"] == service.process.pid
         assert "set COACHMAN_PRELOAD=auto." in service.log()
 
@@ -235,7 +235,7 @@ def test_workers_that_share_an_import_have_random_numbers_of_their_own(tmp_path:
         found: dict[int, tuple[object, ...]] = {}
 
         def both_have_answered() -> bool:
-            answer = httpx2.get(service.url).json()
+            answer = web.get(service.url).json()
             found[answer["pid"]] = tuple(answer["numbers"])
             return len(found) == 2
 
@@ -252,7 +252,7 @@ def test_without_preload_the_application_is_loaded_in_each_worker_and_all_else_h
     main = main.replace('{"pid": os.getpid()}', '{"pid": os.getpid(), "loaded_in": LOADED_IN}')
     main = main.replace("app = FastAPI()", "app = FastAPI()\n    LOADED_IN = os.getpid()")
     with running(Foreground(tmp_path, "-w", "2", "--no-preload", **{"main.py": main})) as service:
-        answer = httpx2.get(service.url).json()
+        answer = web.get(service.url).json()
         assert answer["loaded_in"] == answer["pid"]
 
         service.wait_settled()

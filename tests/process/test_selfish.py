@@ -6,9 +6,9 @@ import signal
 import socket
 from pathlib import Path
 
-import httpx2
 import pytest
 
+from tests.support import web
 from tests.support.service import Service, running, wait_until
 
 
@@ -45,7 +45,7 @@ def test_a_task_of_the_application_that_exits_is_named_as_what_ended_the_worker(
     service = Service(tmp_path, app="selfish")
     with running(service):
         service.wait_settled()
-        victim = httpx2.get(f"{service.url}/quit").json()
+        victim = web.get(f"{service.url}/quit").json()
 
         assert wait_until(lambda: service.is_ready() and victim not in service.worker_pids()), service.log()
         log = service.log()

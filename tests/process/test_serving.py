@@ -8,6 +8,7 @@ from pathlib import Path
 import httpx2
 import pytest
 
+from tests.support import web
 from tests.support.service import Service, children, is_alive, running, wait_until
 
 # Made once: to read the certificates again for each of 200 clients takes longer than their time limit.
@@ -19,10 +20,10 @@ def test_readyz_names_every_worker_and_the_public_listener_knows_nothing_of_it(s
 
     assert [slot["slot"] for slot in slots] == [0, 1, 2, 3]
     assert {slot["pid"] for slot in slots} == children(service.process.pid)
-    assert httpx2.get(f"{service.ops_url}/livez").json()["status"] == "alive"
-    assert httpx2.get(f"{service.ops_url}/items").status_code == 404
-    assert httpx2.post(f"{service.ops_url}/readyz").status_code == 405
-    assert {httpx2.get(f"{service.url}/{path}").status_code for path in ("livez", "readyz")} == {404}
+    assert web.get(f"{service.ops_url}/livez").json()["status"] == "alive"
+    assert web.get(f"{service.ops_url}/items").status_code == 404
+    assert web.post(f"{service.ops_url}/readyz").status_code == 405
+    assert {web.get(f"{service.url}/{path}").status_code for path in ("livez", "readyz")} == {404}
 
 
 def test_readyz_says_degraded_while_a_worker_is_missing(tmp_path: Path) -> None:
@@ -33,8 +34,8 @@ def test_readyz_says_degraded_while_a_worker_is_missing(tmp_path: Path) -> None:
         gate.touch()
         os.kill(min(service.worker_pids()), signal.SIGKILL)
 
-        assert wait_until(lambda: httpx2.get(f"{service.ops_url}/readyz").status_code == 503), service.log()
-        report = httpx2.get(f"{service.ops_url}/readyz").json()
+        assert wait_until(lambda: web.get(f"{service.ops_url}/readyz").status_code == 503), service.log()
+        report = web.get(f"{service.ops_url}/readyz").json()
         assert (report["status"], report["ready"], report["workers"]) == ("degraded", 1, 2), (
             f"{report}\n{service.log()}"
         )
@@ -92,7 +93,7 @@ def test_ctrl_c_in_a_terminal_ends_cleanly(probe: Service) -> None:
 def test_the_chosen_event_loop_reaches_the_worker(tmp_path: Path, loop: str, module: str) -> None:
     service = Service(tmp_path, app="probe", COACHMAN_LOOP=loop, COACHMAN_WORKERS="1")
     with running(service):
-        assert httpx2.get(f"{service.url}/loop").json() == module
+        assert web.get(f"{service.url}/loop").json() == module
 
 
 def test_a_unix_socket_is_served(tmp_path: Path) -> None:
@@ -101,7 +102,10 @@ def test_a_unix_socket_is_served(tmp_path: Path) -> None:
     service.migrate()
     with (
         running(service),
-        httpx2.Client(transport=httpx2.HTTPTransport(uds=str(path)), base_url="http://shop") as client,
+        httpx2.Client(
+            transport=httpx2.HTTPTransport(uds=str(path)),
+            base_url="http://shop",
+        ) as client,
     ):
         assert client.get("/items").status_code == 200
         assert stat.S_IMODE(path.stat().st_mode) == 0o660  # not for everybody on the machine
@@ -114,19 +118,17 @@ def test_the_plain_gunicorn_command_serves_with_our_worker(tmp_path: Path, extra
     service.config = None
     service.migrate()
     with running(service, ready=False):
-        assert wait_until(lambda: httpx2.get(f"{service.url}/items").status_code == 200), service.log()
+        assert wait_until(lambda: web.get(f"{service.url}/items").status_code == 200), service.log()
         assert wait_until(lambda: len(children(service.process.pid)) == 4), service.log()
         is_named = "This master has not read Coachman's configuration: it has no supervision" in service.log()
         assert is_named is bool(extra), service.log()
         if not extra:  # --bind is the application's address, and takes nothing from the operations listener
-            assert wait_until(lambda: httpx2.get(f"{service.ops_url}/readyz").status_code == 200), (
-                service.log()
-            )
+            assert wait_until(lambda: web.get(f"{service.ops_url}/readyz").status_code == 200), service.log()
 
 
 def test_equal_idempotency_keys_at_once_on_several_workers_book_once(service: Service) -> None:
     async def book() -> None:
-        async with httpx2.AsyncClient(base_url=service.url, timeout=30) as client:
+        async with web.AsyncClient(base_url=service.url, timeout=30) as client:
             item = (await client.post("/items", json={"sku": "once", "name": "Once"})).json()
             path = f"/items/{item['id']}/movements"
             for round_ in range(20):
@@ -149,7 +151,7 @@ async def _post_on_a_fresh_connection(url: str, key: str) -> httpx2.Response:
 
 def test_concurrent_movements_through_all_workers_keep_the_books(service: Service) -> None:
     async def trade() -> None:
-        async with httpx2.AsyncClient(base_url=service.url, timeout=30) as client:
+        async with web.AsyncClient(base_url=service.url, timeout=30) as client:
             item = (await client.post("/items", json={"sku": "trade", "name": "Trade"})).json()
             url = f"{service.url}/items/{item['id']}/movements"
             answers = await asyncio.gather(*(_move(url, 3 if n % 2 else -2) for n in range(200)))

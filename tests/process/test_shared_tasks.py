@@ -3,9 +3,9 @@
 import sys
 from pathlib import Path
 
-import httpx2
 import pytest
 
+from tests.support import web
 from tests.support.service import Service, running, wait_until
 
 TASKS = {
@@ -21,10 +21,10 @@ def test_a_worker_that_loses_a_task_of_its_own_is_replaced_and_says_which(tmp_pa
     service = Service(tmp_path, app="mortal", COACHMAN_REBALANCE="on")
     with running(service):
         service.wait_settled()
-        named = set(httpx2.get(f"{service.url}/names").json())
+        named = set(web.get(f"{service.url}/names").json())
         assert {name for name in named if " " in name or name == "heartbeat"} == TASKS
         for name in sorted(TASKS):
-            victim = httpx2.get(f"{service.url}/end/{name}").json()
+            victim = web.get(f"{service.url}/end/{name}").json()
             dead = f"[{victim}] [CRITICAL] The worker's task '{name}' has died, and the worker drains"
             assert wait_until(lambda line=dead: line in service.log()), service.log()
             ended = f"(pid {victim}) exited with code 71 "
@@ -42,7 +42,7 @@ class Alone(Service):
 def test_one_process_without_a_master_ends_with_the_task_that_it_has_lost(tmp_path: Path, task: str) -> None:
     service = Alone(tmp_path, app="mortal")
     with running(service):
-        httpx2.get(f"{service.url}/end/{task}")
+        web.get(f"{service.url}/end/{task}")
         assert service.wait_end() == 71, service.log()
 
     assert f"The worker's task '{task}' has died" in service.log(), service.log()

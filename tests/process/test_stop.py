@@ -5,9 +5,9 @@ import threading
 import time
 from pathlib import Path
 
-import httpx2
 import pytest
 
+from tests.support import web
 from tests.support.foreground import MAIN, Foreground
 from tests.support.service import running, wait_until
 
@@ -72,7 +72,7 @@ def test_streams_that_look_for_uvicorns_stop_end_with_it(tmp_path: Path) -> None
         received: list[bytes] = []
 
         def read() -> None:
-            with httpx2.stream("GET", f"{service.url}/events", timeout=30) as answer:
+            with web.stream("GET", f"{service.url}/events", timeout=30) as answer:
                 received.extend(answer.iter_bytes())
 
         reader = threading.Thread(target=read)
@@ -89,7 +89,7 @@ def test_a_worker_whose_handler_of_sigterm_was_replaced_drains_all_the_same(
     tmp_path: Path, loop: str
 ) -> None:
     with running(Foreground(tmp_path, "-w", "1", "--loop", loop, **{"main.py": REPLACES})) as service:
-        assert httpx2.get(f"{service.url}/replace").status_code == 200
+        assert web.get(f"{service.url}/replace").status_code == 200
         time.sleep(2)  # two looks at it
 
         stop_seconds(service)
@@ -99,7 +99,7 @@ def test_a_worker_whose_handler_of_sigterm_was_replaced_drains_all_the_same(
 
 def test_a_worker_that_a_thread_keeps_alive_says_which_and_ends(tmp_path: Path) -> None:
     with running(Foreground(tmp_path, "-w", "1", **{"main.py": KEEPS})) as service:
-        assert httpx2.get(f"{service.url}/keep").status_code == 200
+        assert web.get(f"{service.url}/keep").status_code == 200
 
         stop_seconds(service)
     assert (

@@ -12,6 +12,7 @@ import httpx2
 import pytest
 from websockets.sync.client import connect
 
+from tests.support import web
 from tests.support.certificates import CertificateFiles, make_certificate
 from tests.support.foreground import MAIN, Foreground
 from tests.support.service import running, wait_until
@@ -119,7 +120,7 @@ def test_old_protocols_are_refused_and_a_client_without_tls_gets_nothing(tmp_pat
         ):
             old.wrap_socket(plain, server_hostname="localhost")
         with pytest.raises(httpx2.TransportError):
-            httpx2.get(f"http://127.0.0.1:{service.port}/")
+            web.get(f"http://127.0.0.1:{service.port}/")
         assert service.is_serving()
     assert "Traceback" not in service.log()
 

@@ -7,10 +7,10 @@ import time
 from collections.abc import Iterator
 from pathlib import Path
 
-import httpx2
 import pytest
 
 from tests.process.collector import Collector
+from tests.support import web
 from tests.support.generations import Generations
 from tests.support.ports import free_port
 from tests.support.service import running, wait_until
@@ -41,7 +41,7 @@ def ask(service: Generations, count: int) -> set[str]:
     ids = {os.urandom(16).hex() for _ in range(count)}
     for one in ids:
         headers = {"traceparent": f"00-{one}-00f067aa0ba902b7-01"}
-        assert httpx2.get(f"{service.url}/items", headers=headers).status_code == 200
+        assert web.get(f"{service.url}/items", headers=headers).status_code == 200
     return ids
 
 

@@ -15,6 +15,8 @@ import httpx2
 import pytest
 from websockets.sync.client import ClientConnection, connect
 
+from tests.support import web
+
 CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
 OFFLINE = "--host-resolver-rules=MAP * ~NOTFOUND, EXCLUDE 127.0.0.1"
 QUIET = (
@@ -127,7 +129,7 @@ def _address(profile: Path, folder: Path) -> str:
     while time.monotonic() < deadline:
         with contextlib.suppress(OSError, ValueError, httpx2.TransportError, StopIteration):
             port = int((profile / "DevToolsActivePort").read_text().splitlines()[0])
-            targets = httpx2.get(f"http://127.0.0.1:{port}/json/list").json()
+            targets = web.get(f"http://127.0.0.1:{port}/json/list").json()
             return str(next(t["webSocketDebuggerUrl"] for t in targets if t["type"] == "page"))
         time.sleep(0.05)
     raise AssertionError(f"Chromium did not start\n{(folder / 'chromium.log').read_text()[-3000:]}")

@@ -9,11 +9,10 @@ from collections.abc import Iterator
 from pathlib import Path
 from textwrap import indent
 
-import httpx2
-
 from coachman.state import runtime_dir
 from coachman.state.scoreboard import Scoreboard
 from coachman.state.states import State
+from tests.support import web
 from tests.support.load import Load
 from tests.support.service import APPS, REPOSITORY, Service, children, is_alive, wait_until
 
@@ -113,7 +112,7 @@ class Generations(Service):
     def is_ready(self) -> bool:
         self.process.poll()
         assert self.pids(), f"nobody is left\n{self.log()}"
-        return httpx2.get(f"{self.ops_url}/readyz").status_code == 200
+        return web.get(f"{self.ops_url}/readyz").status_code == 200
 
     def wait_for_sole_master(self, pid: int) -> Scoreboard:
         """Until it and its workers are all that is left of the service."""
@@ -152,7 +151,7 @@ class Generations(Service):
 
     def released(self) -> list[str]:
         """Which release answers, and with which greeting."""
-        answer: list[str] = httpx2.get(f"{self.url}/release").json()
+        answer: list[str] = web.get(f"{self.url}/release").json()
         return answer
 
     @contextlib.contextmanager

@@ -17,6 +17,7 @@ from typing import Any
 
 import httpx2
 
+from tests.support import web
 from tests.support.fast_clock import value_of
 from tests.support.ports import free_port
 
@@ -162,10 +163,10 @@ class Service:
 
     def is_ready(self) -> bool:
         assert self.process.poll() is None, f"the service ended with {self.process.returncode}\n{self.log()}"
-        return httpx2.get(f"{self.ops_url}/readyz").status_code == 200
+        return web.get(f"{self.ops_url}/readyz").status_code == 200
 
     def report(self) -> dict[str, Any]:
-        report: dict[str, Any] = httpx2.get(f"{self.ops_url}/readyz").json()
+        report: dict[str, Any] = web.get(f"{self.ops_url}/readyz").json()
         return report
 
     def slots(self) -> list[dict[str, Any]]:
