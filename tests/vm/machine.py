@@ -128,12 +128,13 @@ class Machine:
 
     def wait(self, condition: str, *, seconds: float = 180) -> None:
         """Until the shell says yes. As in run(), `seconds` is for what hangs."""
-        deadline = time.monotonic() + seconds
+        deadline, pause = time.monotonic() + seconds, 0.05
         while subprocess.run(
             [*self.enter(), "/bin/sh", "-c", condition], capture_output=True, timeout=60, env=ENVIRONMENT
         ).returncode:
             assert time.monotonic() < deadline, f"{condition}: not within {seconds:g} s\n{self.journal()}"
-            time.sleep(0.05)  # between two looks
+            time.sleep(pause)  # between two looks, which compute as long as what they wait for
+            pause = min(0.4, 1.3 * pause)
 
     def enter(self) -> list[str]:
         return ["nsenter", "--target", str(self.leader), "-m", "-u", "-i", "-n", "-p", "-C", "-r", "-w", "--"]
