@@ -22,7 +22,8 @@ SUBJECT = (
     "durable_database",
     "coachman/machine",
     "coachman/releases",
-    "deploy",
+    "deploy/install.sh",
+    "deploy/cloud-init.yaml",
     "systemd",
     "requirements.txt",
 )
