@@ -158,8 +158,8 @@ class Generations(Service):
     def loaded(self) -> Iterator[tuple[Load, Load]]:
         """With clients that keep their connections, and with others that do not."""
         with (
-            Load(self.port, "/pid", clients=4, pause=0.01) as kept,
-            Load(self.port, "/pid", clients=2, keep_alive=False, pause=0.01) as one_shot,
+            Load(self.port, "/pid", clients=4, pause=0.02) as kept,
+            Load(self.port, "/pid", clients=2, keep_alive=False, pause=0.02) as one_shot,
         ):
             yield kept, one_shot
 

@@ -25,7 +25,7 @@ class Answer(NamedTuple):
 
 
 class Load:
-    """`clients` threads that ask for the paths in turn, as fast as they get answers, until the block ends.
+    """`clients` threads that ask for the paths in turn, each `pause` seconds after an answer, until the block ends.
 
     Outcomes: success, reset, refused, timeout, garbled, truncated, wrong_body, or such as "status 503".
     """
@@ -38,7 +38,7 @@ class Load:
         keep_alive: bool = True,
         body: Body = None,
         timeout: float = 15,
-        pause: float = 0.0,
+        pause: float = 0.003,
         connect: Callable[..., socket.socket] = socket.create_connection,
     ) -> None:
         """`connect` opens the connections, for a service that is in another network."""

@@ -88,7 +88,7 @@ class Shop:
     def load(self, path: str = "/pid", *, port: int = 8000, clients: int, keep_alive: bool = True) -> Load:
         connect = self.machine.connect
         return Load(
-            port, path, clients=clients, keep_alive=keep_alive, pause=0.01, timeout=30, connect=connect
+            port, path, clients=clients, keep_alive=keep_alive, pause=0.02, timeout=30, connect=connect
         )
 
     @contextlib.contextmanager
