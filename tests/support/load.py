@@ -25,7 +25,7 @@ class Answer(NamedTuple):
 
 
 class Load:
-    """`clients` threads that ask for the paths in turn, each `pause` seconds after an answer, until the block ends.
+    """`clients` threads that ask for the paths in turn, each `pause` seconds after an answer, in a block.
 
     Outcomes: success, reset, refused, timeout, garbled, truncated, wrong_body, or such as "status 503".
     """
