@@ -86,7 +86,7 @@ def test_a_stopped_master_is_told_by_readyz_and_status(tmp_path: Path) -> None:
         os.kill(service.process.pid, signal.SIGSTOP)
         try:
             assert wait_until(lambda: not service.is_ready(), seconds=12), service.log()
-            assert service.report()["master_stuck_seconds"] > 5
+            assert service.report()["master_stuck_seconds"] >= 5  # rounded
             printed = run_command(service, "status")
             assert re.search(r"the master\s+is (stuck|stopped)", printed.stdout), printed
             assert printed.returncode == 1

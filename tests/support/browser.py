@@ -127,7 +127,7 @@ def browser(folder: Path) -> Iterator[Page]:
 def _address(profile: Path, folder: Path) -> str:
     deadline = time.monotonic() + 40
     while time.monotonic() < deadline:
-        with contextlib.suppress(OSError, ValueError, httpx2.TransportError, StopIteration):
+        with contextlib.suppress(OSError, ValueError, IndexError, httpx2.TransportError, StopIteration):
             port = int((profile / "DevToolsActivePort").read_text().splitlines()[0])
             targets = web.get(f"http://127.0.0.1:{port}/json/list").json()
             return str(next(t["webSocketDebuggerUrl"] for t in targets if t["type"] == "page"))
