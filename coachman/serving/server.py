@@ -18,7 +18,7 @@ from coachman.serving.drain import QUICK_STOP_SECONDS, Drain
 from coachman.serving.ops_server import OpsServer
 from coachman.serving.probe import fault_of_probe
 from coachman.settings import ServerSettings
-from coachman.state.scoreboard import Slot
+from coachman.state.scoreboard import Row, Slot
 from coachman.state.states import LIFESPAN_ENDED_EXIT_CODE, TASK_DIED_EXIT_CODE, State
 from coachman.state.view import is_stable
 from coachman.system.tls import Tls
@@ -63,6 +63,7 @@ class Server(uvicorn.Server):
         self._draining = asyncio.Event()
         self._loops_handler: Any = None  # of SIGTERM, for the interpreter; None before the start
         self._serving: asyncio.Task[Any] | None = None
+        self._ready_at = 0.0  # monotonic
 
     @contextlib.contextmanager
     def capture_signals(self) -> Generator[None]:
@@ -185,13 +186,19 @@ class Server(uvicorn.Server):
 
     def _record(self, state: State) -> None:
         if self._slot is not None:
-            now = time.time()
-            ready = {"ready_at": now} if state == State.READY else {}
-            if self.exit_code and not is_stable(self._slot.read(), now):
+            now, beat = time.time(), time.monotonic()
+            ready = {}
+            if state == State.READY:
+                self._ready_at, ready = beat, {"ready_at": now}
+            elif self.exit_code and not self._is_stable(self._slot.read(), beat):
                 # It ends as one that has failed, and its slot backs off. One that has served for long is
                 # replaced at once, while it drains.
                 ready = {"ready_at": 0.0}
-            self._slot.update(state=state, since=now, beat=time.monotonic(), **ready)
+            self._slot.update(state=state, since=now, beat=beat, **ready)
+
+    def _is_stable(self, row: Row, now: float) -> bool:
+        """At `now`, monotonic: the row has UNIX times, and the clock may have been set since."""
+        return is_stable(row, row.ready_at + now - self._ready_at)
 
     def _name(self) -> str:
         return f"in slot {self._slot.number}" if self._slot else "without a slot"
