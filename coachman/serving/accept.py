@@ -96,12 +96,19 @@ class FairListener:
         self._timer = self._loop.call_later(min(seconds, LOOK_SECONDS), self._look)
 
     def _look(self) -> None:
-        """Ends a pause early where this worker has meanwhile come to be the one to take the connection."""
+        """Ends a pause early where this worker has meanwhile come to be the one to take the connection.
+
+        Ends it, too, where that cannot be found out: nothing else has the worker accept again.
+        """
         rest = self._paused_until - self._loop.time()
-        if rest > 0 and self._share.accept_delay():
-            self._timer = self._loop.call_later(min(rest, LOOK_SECONDS), self._look)
-        else:
-            self._resume()
+        is_paused = False
+        try:
+            is_paused = rest > 0 and self._share.accept_delay() > 0
+        finally:
+            if is_paused:
+                self._timer = self._loop.call_later(min(rest, LOOK_SECONDS), self._look)
+            else:
+                self._resume()
 
     def _resume(self) -> None:
         """Takes one connection, if nobody with less to do has; for the next one it is decided anew."""

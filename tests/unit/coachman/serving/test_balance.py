@@ -300,6 +300,39 @@ def test_a_worker_that_has_come_to_have_less_to_do_ends_its_pause(
 
 
 @pytest.mark.parametrize("loop", ["uvloop", "asyncio"])
+def test_a_look_at_the_others_that_fails_ends_the_pause(
+    loop: str, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    """Else the worker would accept nothing for the rest of its life."""
+
+    async def body() -> None:
+        table, listener = LoadTable(3), listening("tcp", tmp_path)
+        idle, owner = share(table, 1), share(table, 0, connections=9)
+        fair = FairListener(listener, lambda: Echo(owner), owner, None)
+        failed: list[dict[str, Any]] = []
+        asyncio.get_running_loop().set_exception_handler(lambda _, context: failed.append(context))
+        monkeypatch.setattr("coachman.serving.balance.MAX_DELAY_SECONDS", 60.0)
+        monkeypatch.setattr("coachman.serving.balance.DELAY_SECONDS", 60.0)
+        with socket.create_connection(listener.getsockname()):
+            while fair._timer is None:
+                await asyncio.sleep(0)
+
+            def fail() -> float:
+                monkeypatch.undo()
+                raise OSError("a fault of ours")
+
+            monkeypatch.setattr(owner, "accept_delay", fail)
+            async with asyncio.timeout(10):
+                while len(owner.connections) == 9:
+                    await asyncio.sleep(0.001)
+        assert [str(context["exception"]) for context in failed] == ["a fault of ours"]
+        idle.close()
+        fair.close()
+
+    run_on(loop, body)
+
+
+@pytest.mark.parametrize("loop", ["uvloop", "asyncio"])
 def test_a_connection_with_tls_is_served_and_counts_once(loop: str, tmp_path: Path) -> None:
     certificate = make_certificate(tmp_path)
     tls = Tls(*map(str, certificate))
