@@ -11,6 +11,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from coachman.state.scoreboard import MEMORY_BYTES, Scoreboard
+from coachman.state.states import STAYING, State
 
 INSTALLED = Path("/run/coachman")  # the RuntimeDirectory of the shipped unit
 
@@ -31,9 +32,7 @@ def open_scoreboard(folder: Path, pid: int, *, parent: int = 0) -> Scoreboard:
     try:
         return publish(folder, pid, parent=parent)
     except InUseError as error:
-        raise SystemExit(
-            f"COACHMAN_RUNTIME_DIR={folder}: {error}. Stop it, or give this service a folder of its own."
-        ) from None
+        raise SystemExit(f"COACHMAN_RUNTIME_DIR={folder}: {error}.") from None
     except OSError as error:
         reason = (error.strerror or str(error)).lower()
         if parent:  # which would wait for it in vain
@@ -54,7 +53,7 @@ def publish(folder: Path, pid: int, *, parent: int = 0) -> Scoreboard:
         if not _is_held(path):
             path.unlink(missing_ok=True)  # of a master that was killed
         elif other != parent:
-            raise InUseError(f"the master {other} of another service is there")
+            raise InUseError(_in_use(folder, other))
     path_of(folder, pid).unlink(missing_ok=True)
     draft = folder / f".scoreboard.{pid}"
     # Never closed: the lock says that this master lives, and the kernel gives it back when it does not.
@@ -70,6 +69,17 @@ def publish(folder: Path, pid: int, *, parent: int = 0) -> Scoreboard:
     scoreboard = Scoreboard.create(mmap.mmap(file, MEMORY_BYTES))
     draft.rename(path_of(folder, pid))
     return scoreboard
+
+
+def _in_use(folder: Path, other: int) -> str:
+    """Why there is no place for this master beside `other`, and what to do."""
+    found = None
+    with contextlib.suppress(OSError, OtherLayoutError):
+        found = scoreboard_of(folder, other)
+    states = {row.state for _, row in found.rows()} if found is not None else set()
+    if State.DRAINING in states and not states.intersection(STAYING):
+        return f"the master {other} there still drains. Start again when it has ended"
+    return f"the master {other} of another service is there. Stop it, or give this one a folder of its own"
 
 
 def republish(folder: Path, pid: int) -> None:

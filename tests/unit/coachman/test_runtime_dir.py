@@ -15,6 +15,10 @@ def test_another_process_reads_what_the_master_writes_until_it_is_killed(tmp_pat
         board = runtime_dir.publish(tmp_path / "run", os.getpid())
         board.update_service(pid=os.getpid(), workers=1, slots=1)
         board.slots[0].update(state=State.READY, pid=42)
+        signal.pthread_sigmask(signal.SIG_BLOCK, [signal.SIGUSR1])
+        os.write(told, b"x")
+        signal.sigwait([signal.SIGUSR1])
+        board.slots[0].update(state=State.DRAINING)
         os.write(told, b"x")
         signal.pause()
     try:
@@ -23,6 +27,10 @@ def test_another_process_reads_what_the_master_writes_until_it_is_killed(tmp_pat
         assert board.service.pid == master
         assert board.slots[0].read().pid == 42
         with pytest.raises(runtime_dir.InUseError, match=f"the master {master} of another service"):
+            runtime_dir.publish(tmp_path / "run", os.getpid())
+        os.kill(master, signal.SIGUSR1)
+        assert os.read(ready, 1)
+        with pytest.raises(runtime_dir.InUseError, match=f"the master {master} there still drains. Start"):
             runtime_dir.publish(tmp_path / "run", os.getpid())
     finally:
         os.kill(master, signal.SIGKILL)
