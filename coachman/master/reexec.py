@@ -108,7 +108,9 @@ def _check(command: list[str], environment: dict[str, str], folder: Path, second
     except subprocess.TimeoutExpired:
         fail(f"The application was not loaded within {seconds:g} s; raise COACHMAN_BOOT_SECONDS.", folder)
     except OSError as error:
-        fail(f"{command[0]}: {error.strerror}. The release has no virtual environment.", folder)
+        if error.filename == command[0]:
+            fail(f"{command[0]}: {error.strerror}. The release has no virtual environment.", folder)
+        fail(f"The new release cannot be checked: {(error.strerror or str(error)).lower()}.", folder)
     if code:
         fail(said or f"`coachman check` ended with {_end(code)}, without a word.", folder)
     return said
