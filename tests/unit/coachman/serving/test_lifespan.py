@@ -52,8 +52,27 @@ async def raise_exit() -> None:
     sys.exit("no licence file")
 
 
+async def raise_exit_with_a_code() -> None:
+    sys.exit(7)
+
+
+async def interrupt() -> None:
+    raise KeyboardInterrupt("interrupted by itself")
+
+
+async def cancel() -> None:
+    raise asyncio.CancelledError
+
+
 @pytest.mark.parametrize(
-    ("body", "cause"), [(fail_in_a_group, "cannot reach the broker"), (raise_exit, "no licence file")]
+    ("body", "cause"),
+    [
+        (fail_in_a_group, "cannot reach the broker"),
+        (raise_exit, "no licence file"),
+        (raise_exit_with_a_code, "exit with code 7"),
+        (interrupt, "interrupted by itself"),
+        (cancel, "it was cancelled"),
+    ],
 )
 def test_the_cause_of_a_failed_start_up_is_told_with_its_place(
     body: Callable[[], Awaitable[None]], cause: str, caplog: pytest.LogCaptureFixture
