@@ -1,8 +1,16 @@
+import io
 import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
 
 import pytest
+from rich.console import Console
 
+from coachman.cli.status import _page
+from coachman.metrics.scoreboard_collector import ScoreboardCollector
 from coachman.ops.health import readyz
+from coachman.ops.snapshot import Snapshots
 from coachman.state.readiness import readiness, status_line
 from coachman.state.scoreboard import Scoreboard
 from coachman.state.states import State
@@ -19,6 +27,33 @@ def board() -> Scoreboard:
     made.record_readiness()
     made.record_master_heartbeat(hang_seconds=30)
     return made
+
+
+@pytest.mark.parametrize(
+    "answer",
+    [
+        readyz,
+        lambda board: Snapshots(board, Path("/nowhere")).take(),
+        lambda board: list(ScoreboardCollector(board, []).collect()),
+        lambda board: Console(file=io.StringIO()).print(_page([board])),
+    ],
+    ids=["readyz", "page", "metrics", "status"],
+)
+def test_the_rows_are_read_once_for_each_answer(
+    board: Scoreboard, answer: Callable[[Scoreboard], Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """So that no two parts of it can disagree."""
+    readings: list[object] = []
+    rows = Scoreboard.rows
+
+    def counted(*arguments: Any) -> Any:
+        readings.append(arguments)
+        return rows(*arguments)
+
+    monkeypatch.setattr(Scoreboard, "rows", counted)
+    answer(board)
+
+    assert len(readings) == 1
 
 
 def later(board: Scoreboard, seconds: float) -> View:
