@@ -15,6 +15,7 @@ from app.main import create_app
 from app.migrations.migrate import upgrade
 from app.settings import Settings
 from tests.support.databases import query
+from tests.support.service import wait_until
 
 pytestmark = pytest.mark.sqlite
 
@@ -97,6 +98,20 @@ def test_file_that_is_removed_while_serving_takes_no_more_writes(
 
     assert [response.status_code for response in refused] == [503, 503]
     assert client.post("/items", json={"sku": "C", "name": "Kept"}).status_code == 201
+
+
+def test_file_that_is_replaced_while_serving_is_not_read_either(
+    settings: Settings, create_item: CreateItem, client: TestClient
+) -> None:
+    """Else one worker would show what others, which have started since, do not."""
+    file = Path(settings.database_url.removeprefix("sqlite:///"))
+    create_item("A", quantity=3)
+    away = file.rename(file.with_name("away.db"))
+    shutil.copy(away, file)
+
+    assert wait_until(lambda: client.get("/items").status_code == 503, seconds=10)
+    away.rename(file)
+    assert client.get("/items").status_code == 200
 
 
 def test_file_that_is_cut_off_is_refused_at_the_start(database_url: str) -> None:
