@@ -95,6 +95,42 @@ def test_a_stopped_master_is_told_by_readyz_and_status(tmp_path: Path) -> None:
         assert wait_until(service.is_ready, seconds=6), service.log()
 
 
+def test_workers_that_were_killed_under_a_stopped_master_are_not_told_as_ready(tmp_path: Path) -> None:
+    """Nobody reaps them meanwhile, and nobody is left to answer /readyz: their rows stay as they were."""
+    service = acts(tmp_path)
+    with running(service):
+        service.wait_settled()
+        workers = service.worker_pids()
+        os.kill(service.process.pid, signal.SIGSTOP)
+        try:
+            for pid in workers:
+                os.kill(pid, signal.SIGKILL)
+            told: list[subprocess.CompletedProcess[str]] = []
+
+            def is_down() -> bool:
+                told.append(run_command(service, "status"))
+                return "down: 0/2 workers ready" in told[-1].stdout
+
+            assert wait_until(is_down, seconds=20), told
+            assert told[-1].returncode == 1
+        finally:
+            os.kill(service.process.pid, signal.SIGCONT)
+        assert wait_until(service.is_ready, seconds=6), service.log()
+
+
+@pytest.mark.parametrize("path", ["/end", "/block/60"])
+def test_the_request_that_ends_its_worker_is_one_of_those_that_are_said_to_be_lost(
+    tmp_path: Path, path: str
+) -> None:
+    """Though the worker has written no heartbeat since it came."""
+    service = acts(tmp_path, COACHMAN_WORKERS="1")
+    with running(service):
+        service.wait_settled()
+        with service.asked(path) as request, pytest.raises((ConnectionError, http.client.HTTPException)):
+            request.getresponse()
+        assert wait_until(lambda: "with at most 1 requests in flight" in service.log()), service.log()
+
+
 def run_command(service: Service, *arguments: str) -> subprocess.CompletedProcess[str]:
     return subprocess.run(
         [sys.executable, "-m", "coachman", *arguments],

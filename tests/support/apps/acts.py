@@ -67,6 +67,11 @@ async def occupy(seconds: float) -> int:
     return os.getpid()
 
 
+@app.get("/end")
+async def end_the_process() -> None:
+    os._exit(9)
+
+
 @app.get("/block/{seconds}")
 async def block_the_loop(seconds: float) -> int:
     tell_begun()
