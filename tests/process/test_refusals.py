@@ -76,6 +76,26 @@ def test_a_bad_setting_is_named(tmp_path: Path, settings: dict[str, str], senten
     assert sentence in log
 
 
+@pytest.mark.parametrize(
+    ("options", "instead"),
+    [
+        ("--max-requests 5", "COACHMAN_MAX_REQUESTS"),
+        ("--timeout 3", "COACHMAN_HANG_SECONDS"),
+        ("--limit-request-line 100", "COACHMAN_TARGET_BYTES"),
+        ("--limit-request-fields 10", "COACHMAN_HEAD_FIELDS"),
+        ("--keep-alive 3600", "COACHMAN_DRAIN_SECONDS"),
+    ],
+)
+def test_an_option_of_gunicorns_that_would_do_nothing_is_refused(
+    tmp_path: Path, options: str, instead: str
+) -> None:
+    code, log = refused(Service(tmp_path, app="probe", GUNICORN_CMD_ARGS=options))
+
+    assert code == 1
+    assert f"{options} " in log, log
+    assert instead in log, log
+
+
 def test_an_unmigrated_database_stops_the_service_and_says_what_to_run(tmp_path: Path) -> None:
     code, log = refused(Service(tmp_path))
 
