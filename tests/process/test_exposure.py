@@ -1,9 +1,11 @@
 """Who may reach the service, and what it believes of those who do."""
 
+import socket
 import subprocess
 import sys
 from pathlib import Path
 
+from tests.conformance.websockets import HANDSHAKE
 from tests.support import web
 from tests.support.service import REPOSITORY, Service, running
 
@@ -67,3 +69,18 @@ def test_a_proxy_of_ipv4_is_trusted_on_a_socket_of_both_kinds(tmp_path: Path) ->
     with running(service):
         assert web.get(f"{service.url}/client", headers=forwarded).json() == ["203.0.113.9", "https"]
         assert web.get(f"{service.url}/client").json() == ["127.0.0.1", "http"]
+        assert client_of_websocket(service.port, b"X-Forwarded-For: 203.0.113.9\r\n") == b"203.0.113.9"
+        assert client_of_websocket(service.port) == b"127.0.0.1"
+
+
+def client_of_websocket(port: int, fields: bytes = b"") -> bytes:
+    """As the application has it, which sends it in the first frame."""
+    with socket.create_connection(("127.0.0.1", port), timeout=10) as connection:
+        connection.sendall(HANDSHAKE + fields + b"\r\n")
+        received = b""
+        while piece := connection.recv(4096):
+            received += piece
+            if received.endswith(b"\x88\x02\x03\xe8"):  # it closes, with 1000
+                break
+    frame = received.partition(b"\r\n\r\n")[2]
+    return frame[2 : 2 + frame[1]]
