@@ -41,6 +41,7 @@ class Rejection(enum.Enum):
     MALFORMED = 400, "The request is not valid HTTP/1.1."
     HOST = 400, "A request has exactly one Host header, with a valid host."
     UPGRADE = 400, "Only GET without a body can become a WebSocket."
+    HANDSHAKE = 431, "A line of a WebSocket's handshake has at most 8192 bytes, and there are at most 128."
     HEAD_SECONDS = 408, "The request's headers took too long."
     BODY_SECONDS = 408, "The request's body took too long."
     TRANSFER_CODING = 501, "The only transfer coding is chunked."

@@ -10,6 +10,7 @@ from coachman.edge.rejection import RejectedError, Rejection
 Fields = Sequence[tuple[bytes, bytes]]
 
 REMEMBERED_HOSTS = 1000
+HANDSHAKE_LINE_BYTES, HANDSHAKE_FIELDS = 8192, 128  # of the package websockets
 # RFC 3986, 3.2.2: an IP literal or a name, and a port. An empty one is for targets without an authority.
 HOST = re.compile(
     rb"(?:\[(?:[0-9A-Fa-f:.]+|v[0-9A-Fa-f]+\.[\w.~!$&'()*+,;=:-]+)\]"
@@ -76,6 +77,25 @@ def has_body(fields: Fields) -> bool:
     return any(
         name == b"transfer-encoding" or (name == b"content-length" and int(value)) for name, value in fields
     )
+
+
+def handshake_rejection(method: bytes, target: bytes, fields: Fields) -> Rejection | None:
+    """Why a WebSocket's handshake is not handed over; None where it is.
+
+    The parser behind has limits of its own, and Uvicorn answers nothing beyond them: the client would wait
+    for ever.
+    """
+    if method != b"GET" or has_body(fields):
+        return Rejection.UPGRADE
+    longest = max(len(target) + 11, *(len(name) + len(value) for name, value in fields))  # GET, HTTP/1.1
+    if longest + 4 > HANDSHAKE_LINE_BYTES or len(fields) > HANDSHAKE_FIELDS:
+        return Rejection.HANDSHAKE
+    return None
+
+
+def expects_100(version: str, fields: Fields) -> bool:
+    """Whether the client waits for 100 Continue; one with HTTP/1.0 does not know it (RFC 9110, 15.2)."""
+    return version == "1.1" and b"100-continue" in tokens(fields, b"expect")
 
 
 def check_size(target: bytes, fields: Fields, limits: Limits) -> None:

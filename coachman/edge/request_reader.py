@@ -123,9 +123,9 @@ class RequestReader(HttpToolsProtocol):
     def _upgrade(self, rest: bytes) -> bytes:
         """What is to be read next. The parser has stopped behind the head, whether or not a body follows."""
         if self._should_upgrade():
-            is_busy = self._running is not None and not self._running.response_complete
-            if is_busy or request_head.has_body(self.headers) or self.parser.get_method() != b"GET":
-                self._reject(Rejection.UPGRADE)
+            rejection = request_head.handshake_rejection(self.parser.get_method(), self.url, self.headers)
+            if rejection or not (self._running is None or self._running.response_complete):
+                self._reject(rejection or Rejection.UPGRADE)
             else:
                 self.handle_websocket_upgrade()
             return b""
@@ -178,7 +178,7 @@ class RequestReader(HttpToolsProtocol):
         scope["path"] = self.root_path + path
         scope["raw_path"] = self.root_path.encode("ascii") + target.path
         scope["query_string"] = target.query or b""
-        expects_100 = version == "1.1" and by_name.get(b"expect", b"").lower() == b"100-continue"
+        expects_100 = b"expect" in by_name and request_head.expects_100(version, self.headers)
         previous = self.cycle
         self.cycle = cycle = Response(
             scope,

@@ -31,7 +31,10 @@ def hand_over(http: HttpToolsProtocol, transport: asyncio.Transport) -> None:
 
 
 def handshake(target: bytes, fields: request_head.Fields) -> bytes:
-    """The head of the request, for another parser. Of several protocols on offer it names WebSocket alone."""
+    """The head of the request, for another parser. Of several protocols on offer it names WebSocket alone.
+
+    There is no body, which that parser does not see in a length such as 00.
+    """
     lines = [b"GET %s HTTP/1.1\r\n" % target, b"upgrade: websocket\r\n"]
-    lines += [b"%s: %s\r\n" % field for field in fields if field[0] != b"upgrade"]
+    lines += [b"%s: %s\r\n" % field for field in fields if field[0] not in (b"upgrade", b"content-length")]
     return b"".join(lines) + b"\r\n"

@@ -240,6 +240,10 @@ CONNECTIONS = [
 EXPECTATIONS = [
     taken("9110 10.1.1", post(b"Expect: 100-continue", b"Content-Length: 5", body=b"hello"), b'"body": "hello"'),
     taken("9110 10.1.1", post(b"Expect: 100-Continue", b"Content-Length: 5", body=b"hello"), b"HTTP/1.1 100 Continue\r\n\r\n"),
+    *(
+        taken("9110 10.1.1", post(*lines, b"Content-Length: 5", body=b"hello"), b"HTTP/1.1 100 Continue\r\n\r\n")
+        for lines in ((b"Expect: 100-continue", b"Expect: x"), (b"Expect: x, 100-continue",))
+    ),
     taken(
         "9110 15.2",
         post(b"Expect: 100-continue", b"Content-Length: 5", body=b"hello", version=b"1.0"),
@@ -266,6 +270,11 @@ RESPONSES = [
 UPGRADES = [
     Case("6455 4.2", HANDSHAKE + b"\r\n", 101, keeps=False),
     Case("6455 4.2", HANDSHAKE + b"Content-Length: 0\r\n\r\n", 101, keeps=False),
+    Case("6455 4.2", HANDSHAKE + b"Content-Length: 00\r\n\r\n", 101, keeps=False),
+    Case("6455 4.2", HANDSHAKE + b"Cookie: " + b"a" * 8182 + b"\r\n\r\n", 101, keeps=False),
+    refused("6585 5", HANDSHAKE + b"Cookie: " + b"a" * 8183 + b"\r\n\r\n", 431),
+    Case("6455 4.2", HANDSHAKE.replace(b"/ws", b"/" + b"a" * 8176) + b"\r\n", 101, keeps=False),
+    refused("6585 5", HANDSHAKE.replace(b"/ws", b"/" + b"a" * 8177) + b"\r\n", 431),
     Case("9110 5.3", HANDSHAKE + b"Connection: keep-alive\r\n\r\n", 101, keeps=False),
     Case("9110 5.3", HANDSHAKE.replace(b"Connection: Upgrade", b"Connection: keep-alive, Upgrade") + b"\r\n", 101, keeps=False),
     Case("9110 7.8", HANDSHAKE + b"Upgrade: h2c\r\n\r\n", 101, keeps=False),

@@ -1,6 +1,7 @@
 """What a request's head must be, decided on its fields."""
 
 import pytest
+from websockets import http11
 
 from coachman.edge import request_head
 from coachman.edge.limits import Limits
@@ -89,3 +90,30 @@ def test_a_handshake_names_one_protocol() -> None:
     fields = [(b"upgrade", b"h2c"), (b"host", b"h"), (b"upgrade", b"websocket")]
 
     assert handshake(b"/ws", fields) == b"GET /ws HTTP/1.1\r\nupgrade: websocket\r\nhost: h\r\n\r\n"
+
+
+@pytest.mark.parametrize(
+    ("method", "target", "fields", "rejection"),
+    [
+        (b"GET", b"/", [(b"host", b"h")], None),
+        (b"POST", b"/", [(b"host", b"h")], Rejection.UPGRADE),
+        (b"GET", b"/", [(b"content-length", b"2")], Rejection.UPGRADE),
+        (b"GET", b"/", [(b"content-length", b"00")], None),
+        (b"GET", b"/", 128 * [(b"x", b"y")], None),
+        (b"GET", b"/", 129 * [(b"x", b"y")], Rejection.HANDSHAKE),
+        (b"GET", b"/" * 8177, [(b"host", b"h")], None),
+        (b"GET", b"/" * 8178, [(b"host", b"h")], Rejection.HANDSHAKE),
+        (b"GET", b"/", [(b"cookie", b"a" * 8182)], None),
+        (b"GET", b"/", [(b"cookie", b"a" * 8183)], Rejection.HANDSHAKE),
+    ],
+)
+def test_a_handshake_is_handed_over_where_it_is_answered(
+    method: bytes, target: bytes, fields: list[tuple[bytes, bytes]], rejection: Rejection | None
+) -> None:
+    assert request_head.handshake_rejection(method, target, fields) is rejection
+
+
+def test_the_limits_of_a_handshake_are_those_of_its_parser() -> None:
+    limits = (http11.MAX_LINE_LENGTH, http11.MAX_NUM_HEADERS)
+
+    assert limits == (request_head.HANDSHAKE_LINE_BYTES, request_head.HANDSHAKE_FIELDS)
