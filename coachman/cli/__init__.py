@@ -17,6 +17,7 @@ from coachman.cli.release import release, releases, rollback
 from coachman.cli.routes import routes
 from coachman.cli.scale import scale
 from coachman.cli.status import status
+from coachman.cli.top import top
 
 cli = typer.Typer(
     no_args_is_help=True,
@@ -48,6 +49,7 @@ def main(
 cli.command()(check)
 cli.command()(routes)
 cli.command()(status)
+cli.command()(top)
 cli.command()(handover)
 cli.command()(scale)
 cli.command()(kill_worker)

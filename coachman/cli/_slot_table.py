@@ -76,12 +76,12 @@ def _cells(view: View, number: int, row: Row) -> list[str | Text]:
         *works,
         f"{row.rss / 2**20:.0f} MiB" if row.rss else "-",
         str(row.restarts),
-        _last_exit(row),
+        last_exit(row),
         f"{view.share(row):.0%}" if row.connections else "-",
     ]
 
 
-def _last_exit(row: Row) -> str:
+def last_exit(row: Row) -> str:
     if not row.exited_at:
         return "-"
     how = signal_name(row.exit_code) or f"code {row.exit_code}"
