@@ -13,7 +13,7 @@ from gunicorn.arbiter import Arbiter
 
 from coachman.compiler.loading import announce as announce_compiled
 from coachman.compiler.loading import compile_loaded
-from coachman.logs import formatters
+from coachman.logs import formatters, last_words
 from coachman.master import gunicorn_options, preload, reexec, restart_policy
 from coachman.master.announcement import Start, announce, docs_path
 from coachman.master.counts import Counts
@@ -59,14 +59,13 @@ class Hooks:
 
         `made_at_import` is known from an earlier load of the application: see master/preload.py.
         """
-        self._settings, self._store, self._systemd = settings, counts_in, systemd
-        self._made_at_import = made_at_import
+        self._settings, self._store, self._systemd, self._made = settings, counts_in, systemd, made_at_import
         self._metrics: Metrics | None = None
 
     def on_starting(self, server: Any) -> None:
         """Runs in the master, before it listens. Until here it is Gunicorn's own arbiter."""
         settings = self._settings
-        if settings.preload is None and not self._made_at_import:
+        if settings.preload is None and not self._made:
             preload.start_again_if_needed(server, app_loader.loaded.made_at_import)
         names = os.environ.get(LISTEN_FDNAMES, "") if sockets.are_inherited() else None
         _refuse_options(server, settings)
@@ -102,7 +101,7 @@ class Hooks:
                 " LISTEN_FDNAMES must name each socket that is handed in, and --reuse-port is not supported."
             )
         _tell_application_of_exposure(server)
-        _announce(server, self._made_at_import)
+        _announce(server, self._made)
         settings = self._settings
         if server.cfg.preload_app:  # else each worker compiles what it loads
             announce_compiled(compile_loaded(server.app.wsgi(), settings.compile, settings.compile_leave))
@@ -132,6 +131,7 @@ class Hooks:
         slot = worker.context.slot
         slot.update(pid=os.getpid())
         formatters.identify(slot=slot.number)
+        last_words.attend(server.pool.last_words, slot.number, is_first_start=server.pool.is_first_start)
         if self._store is not None:
             self._store.become_worker(slot.number, server.scoreboard.service.generation)
 

@@ -5,7 +5,8 @@ from typing import Any, ClassVar
 
 from gunicorn.glogging import Logger as GunicornLogger
 
-from coachman.logs.formatters import Format, formatter
+from coachman.logs.formatters import Format, TextFormatter, formatter
+from coachman.logs.terminal import is_terminal, without_details
 
 
 def attach(error_log: logging.Logger) -> None:
@@ -36,6 +37,8 @@ class Logger(GunicornLogger):
         form = formatter(self.log_format)
         for handler in self.error_log.handlers:
             handler.setFormatter(form)
+            if is_terminal() and isinstance(form, TextFormatter):
+                handler.addFilter(without_details)
         # The application's lines, and its libraries'. Their debug lines may hold what nobody should read.
         root = logging.getLogger()
         root.handlers = list(self.error_log.handlers)

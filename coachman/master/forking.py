@@ -6,6 +6,7 @@ import signal
 from collections.abc import Callable
 from typing import Any
 
+from coachman.logs import last_words
 from coachman.state.events import Events
 from coachman.system.process import STOP_SIGNALS, leave
 
@@ -55,6 +56,6 @@ def _spawn(spawn: Callable[[], Any]) -> Any:
         if os.getpid() == ours:
             raise
         if isinstance(error, SystemExit):
-            leave(error, LINGER_SECONDS)
+            leave(last_words.take(error), LINGER_SECONDS)
         log.error("A worker ends by %r", error)
         os._exit(1)

@@ -21,6 +21,8 @@ from coachman.state.view import View
 from coachman.system import sd_notify, stdio
 from coachman.system.sd_notify import Notifier
 
+BOOT_FAILED_EXIT_CODE = 1  # of a worker whose start has failed, which has logged why
+
 
 class StatusReporter:
     """Tells systemd how the service is: READY=1, STATUS=, WATCHDOG=1."""
@@ -79,16 +81,21 @@ class StatusReporter:
             self._scoreboard.update_service(lines_dropped=service.lines_dropped + new)
 
 
-def exit_line(worker: ManagedWorker, row: Row, code: int, exit_: Exit, most_lost: int) -> tuple[Any, ...]:
+def exit_line(
+    worker: ManagedWorker, row: Row, code: int, exit_: Exit, most_lost: int, *, is_last: bool = False
+) -> tuple[Any, ...]:
     """Level, message and arguments of the log line about an end: what was asked for is info, else an error.
 
     `row` is the worker's as it left it, `code` its exit code or minus the signal that killed it.
-    `most_lost` is how many requests can have ended with it.
+    `most_lost` is how many requests can have ended with it. `is_last`: a failed start ends the service.
     """
     how = f"was killed by {signal_name(code)}" if code < 0 else f"exited with code {code}"
     if worker.stop_reason is not None and worker.kill_reason is None:
-        level = logging.INFO if code == 0 else logging.WARNING
+        has_not_begun = code == BOOT_FAILED_EXIT_CODE and row.forked_at and not row.ready_at
+        level = logging.INFO if code == 0 or has_not_begun else logging.WARNING
         return level, "%s %s after %s requests: %s", worker.name, how, row.requests, words(exit_.reason)
+    if exit_.delay and is_last:
+        return logging.ERROR, "%s %s %s", worker.name, how, _moment(row, code)
     if exit_.delay:
         message = "%s %s %s, %s in a row; the next one starts in %.2f s"
         return logging.ERROR, message, worker.name, how, _moment(row, code), exit_.failures, exit_.delay

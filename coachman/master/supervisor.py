@@ -8,6 +8,7 @@ import contextlib
 import logging
 import os
 import signal
+import time
 from typing import Any, NamedTuple, Self
 
 from gunicorn.errors import HaltServer
@@ -29,6 +30,7 @@ from coachman.system.process import START_FAILED
 from coachman.system.sd_notify import Notifier
 
 QUICK_STOP_SECONDS = 2
+NEVER_READY = "A worker did not start, and the service had never been ready."
 
 
 class SupervisorContext(NamedTuple):
@@ -67,7 +69,9 @@ class Supervisor(SupervisedArbiter):
         self._history = History(settings.runtime_dir, takeover.generation)
         self._runtime_dir = RuntimeDirWatch(settings.runtime_dir, os.getpid(), self.events)
         self._handover = HandoverControl(settings, scoreboard, self.events, counts, systemd)
-        self._is_stopping = False
+        self._is_stopping = self._has_told_readiness = False
+        self._began = time.monotonic()
+        self._start_failure = ""
         self._reporter = StatusReporter(
             scoreboard,
             systemd,
@@ -93,6 +97,7 @@ class Supervisor(SupervisedArbiter):
             self.scoreboard.update_service(workers=self.num_workers)
         self.scoreboard.record_master_heartbeat(self.settings.hang_seconds)
         self.scoreboard.record_readiness()
+        self._tell_readiness()
         self._runtime_dir.check()
         self.pool.manage(int(self.num_workers))
         self._reporter.notify_systemd(self.settings.hang_seconds)
@@ -117,6 +122,7 @@ class Supervisor(SupervisedArbiter):
 
     def stop(self, graceful: bool = True) -> None:
         self._is_stopping = True
+        began, in_flight = time.monotonic(), sum(row.in_flight for _, row in self.scoreboard.rows())
         if not self._handover.is_accepted:
             self.events.record("stopping", f"Master {self.pid} stops")
         self._reporter.notify_systemd_of_stop()
@@ -131,6 +137,8 @@ class Supervisor(SupervisedArbiter):
         self.pool.note_kill()
         shutdown.reap_until(lambda: self.pool.is_empty, self.reap_workers, shutdown.LAST_REAP_SECONDS)
         self._wait_for_successor()
+        if not self._start_failure:
+            self._tell_end(time.monotonic() - began, in_flight)
 
     def maybe_promote_master(self) -> None:
         predecessor = self.master_pid
@@ -185,7 +193,22 @@ class Supervisor(SupervisedArbiter):
         failed = self.pool.has_ended(pid, code).is_failure
         self.cfg.child_exit(self, worker)
         if failed and not self.scoreboard.was_ready and not self._is_stopping:
-            raise HaltServer("A worker did not start, and the service had never been ready.", START_FAILED)
+            why = self.pool.last_words.of(worker.context.slot.number) if self.pool.is_first_start else ""
+            self._start_failure = why or NEVER_READY
+            raise HaltServer(self._start_failure, START_FAILED)
+
+    def _tell_readiness(self) -> None:
+        if self._has_told_readiness or not self.scoreboard.was_ready:
+            return
+        self._has_told_readiness = True
+        who = "The worker serves" if self.num_workers == 1 else f"All {self.num_workers} workers serve"
+        self.log.info("%s, %.1f s after the start", who, time.monotonic() - self._began)
+
+    def _tell_end(self, seconds: float, in_flight: int) -> None:
+        has_handed_over = self._handover.is_accepted
+        who = f"Generation {self.scoreboard.service.generation} has ended" if has_handed_over else "Stopped"
+        told = shutdown.sentence(seconds, in_flight, self.pool.ends_in_stop or [])
+        self.log.info("%s %s", who, told)
 
     def _wait_for_successor(self) -> None:
         """A stop in the middle of a handover ends both masters; one that has taken over is left alone."""

@@ -5,6 +5,7 @@ import signal
 import time
 from collections.abc import Callable, Iterable
 
+from coachman.logs.last_words import LastWords
 from coachman.master import liveness, restart_policy, scheduling
 from coachman.master.counts import Counts
 from coachman.master.forking import RETRY_SECONDS
@@ -12,12 +13,14 @@ from coachman.master.liveness import SuspendDetector
 from coachman.master.managed_worker import ManagedWorker
 from coachman.master.recycling import Recycling, Retire, Start
 from coachman.master.restart_policy import Exit
+from coachman.master.shutdown import End
 from coachman.master.status_reporter import exit_line
 from coachman.settings import ServerSettings
 from coachman.state.events import Events
-from coachman.state.scoreboard import Row, Scoreboard, Slot
+from coachman.state.scoreboard import SLOTS, Row, Scoreboard, Slot
 from coachman.state.states import Reason, State, words
 
+MOST_CHARACTERS = 160  # of a reason, beside the message, in the record of an event
 LAST_WORD_SECONDS = 1.0  # from SIGABRT, which writes the stacks, to SIGKILL
 
 
@@ -36,6 +39,8 @@ class WorkerPool:
         self._settings, self._scoreboard = settings, scoreboard
         self._events, self._counts = events, counts
         self._spawn, self._kill = fork, kill
+        self.last_words = LastWords(SLOTS)
+        self.ends_in_stop: list[End] | None = None  # once the service stops
         self._workers: dict[int, ManagedWorker] = {}  # by pid
         self._next: ManagedWorker | None = None  # the one that is being forked
         self._recycling = Recycling()
@@ -45,6 +50,14 @@ class WorkerPool:
     @property
     def is_empty(self) -> bool:
         return not self._workers
+
+    @property
+    def is_first_start(self) -> bool:
+        """Whether a worker that fails now ends the service, with its own sentence as the last line.
+
+        That of a handover's new generation is in the log which the command shows.
+        """
+        return self._scoreboard.service.generation == 1 and not self._scoreboard.was_ready
 
     def poll_timeout(self, *, is_changing: bool) -> float:
         """Seconds until something is to be done, if nobody sends a signal before."""
@@ -95,12 +108,14 @@ class WorkerPool:
         if slot.number >= self._scoreboard.service.slots:
             self._scoreboard.update_service(slots=slot.number + 1)
         slot.write(slot.read().at_fork(time.time()))
+        self.last_words.clear(slot.number)
         if self._scoreboard.loads is not None:
             self._scoreboard.loads.withdraw(slot.number)  # what the worker before has left there
         return slot
 
     def note_stop(self) -> None:
         """Notes that Gunicorn tells all workers to stop."""
+        self.ends_in_stop = []
         for worker in self._workers.values():
             worker.request_stop(Reason.STOPPED, time.monotonic())
 
@@ -125,8 +140,11 @@ class WorkerPool:
         self._recycling.has_ended(worker)
         if worker.is_active:
             self._due[slot.number] = time.monotonic() + exit_.delay
-        most_lost = self._most_lost(slot, row)
-        level, *line = exit_line(worker, row, code, exit_, most_lost)
+        is_orderly = code == 0 and row.state == State.DRAINING
+        most_lost = self.last_words.requests_cut(slot.number) if is_orderly else self._most_lost(slot, row)
+        if self.ends_in_stop is not None:
+            self.ends_in_stop.append(End(code, most_lost))
+        level, *line = exit_line(worker, row, code, exit_, most_lost, is_last=not self._scoreboard.was_ready)
         self._events.emit(
             level,
             words(exit_.reason),
@@ -134,6 +152,7 @@ class WorkerPool:
             slot=slot.number,
             ended_pid=pid,
             requests_lost_at_most=most_lost,
+            **({"why": self.last_words.of(slot.number)[:MOST_CHARACTERS]} if exit_.is_failure else {}),
         )
         return exit_
 

@@ -33,6 +33,7 @@ class Drain:
         self._ends_at = time.monotonic() + seconds
         self._close_idle_at = time.monotonic() + keepalive_seconds
         self._is_expedited = False
+        self.requests_cut = 0  # which were still open when the time was over
         self._closed_websockets: set[Any] = set()  # to close one twice is an error
 
     def expedite(self) -> None:
@@ -62,6 +63,7 @@ class Drain:
     async def _abort_remaining(self) -> None:
         """The application sees http.disconnect. Uvicorn, which shuts down next, finds no connection."""
         remaining = list(self._state.connections)
+        self.requests_cut = len(self._state.tasks)
         for connection in remaining:
             connection.transport.abort()
         if remaining:

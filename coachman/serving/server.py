@@ -12,6 +12,8 @@ from typing import Any
 
 import uvicorn
 
+from coachman.logs import last_words
+from coachman.logs.terminal import DETAIL
 from coachman.serving import accept
 from coachman.serving.balance import ConnectionShare
 from coachman.serving.drain import QUICK_STOP_SECONDS, Drain
@@ -124,7 +126,13 @@ class Server(uvicorn.Server):
             self._share.open()
         self._handle_signals()
         self._record(State.READY)
-        log.info("Worker %s is ready after %.2f s", self._name(), time.monotonic() - begun)
+        is_first = self._slot is not None and not self._slot.read().exited_at  # which the master tells of
+        log.info(
+            "Worker %s is ready after %.2f s",
+            self._name(),
+            time.monotonic() - begun,
+            extra=DETAIL if is_first else None,
+        )
 
     def _handle_signals(self) -> None:
         """Only the master says when to stop: SIGTERM drains, SIGQUIT expedites the drain."""
@@ -153,7 +161,7 @@ class Server(uvicorn.Server):
 
     async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
         self._record(State.DRAINING)
-        log.info("Worker %s drains", self._name())
+        log.info("Worker %s drains", self._name(), extra=DETAIL)
         if self._share is not None:
             self._share.close()
         for server in self.servers:
@@ -164,6 +172,9 @@ class Server(uvicorn.Server):
         if self._is_expedited:
             self._drain.expedite()
         await self._drain.run()
+        if cut := self._drain.requests_cut:
+            last_words.note_requests_cut(cut)
+            log.warning("Worker %s cuts off open requests at the end of its drain: %s", self._name(), cut)
         # What was aborted has a second to notice, when expedited none; then Uvicorn cancels it and ends the
         # lifespan. The sockets are closed: Gunicorn logs a second close as an error.
         cut_at_once = self._is_expedited and self.server_state.tasks

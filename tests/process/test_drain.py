@@ -77,6 +77,7 @@ def test_what_does_not_end_is_cut_at_the_drain_limit_and_the_lifespan_ends(tmp_p
             ticks.read()
         assert 1.5 < time.monotonic() - told < 2 + CLEANUP_SECONDS, service.log()
         assert service.wait_end(CLEANUP_SECONDS) == 0, service.log()
+    assert "s: 2 requests were in flight, at most 2 lost" in service.log()
     assert [seen(tmp_path, event) for event in ("disconnected", "cancelled", "shut-down")] == [1, 1, 2]
     assert "CRITICAL" not in service.log(), service.log()
 
@@ -120,6 +121,7 @@ def test_a_request_that_was_under_way_is_answered_with_connection_close(tmp_path
         assert (answer.status, answer.headers["connection"]) == (200, "close"), service.log()
         answer.read()
         assert service.wait_end(5) == 0
+    assert "s: 1 request was in flight, none lost" in service.log()
 
 
 def test_scaling_down_and_up_fails_no_request(tmp_path: Path) -> None:

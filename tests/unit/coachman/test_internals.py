@@ -5,7 +5,9 @@ import functools
 import inspect
 import re
 
+import gunicorn.arbiter
 import uvicorn
+import uvicorn.lifespan.on
 from gunicorn.arbiter import Arbiter
 from gunicorn.config import Config as GunicornConfig
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol, RequestResponseCycle
@@ -13,6 +15,7 @@ from uvicorn.protocols.websockets.websockets_sansio_impl import WebSocketsSansIO
 from uvicorn.server import ServerState
 
 from coachman.edge.http import HttpProtocol
+from coachman.logs.terminal import OF_GUNICORN, OF_UVICORN
 from coachman.master.supervisor import Supervisor
 
 
@@ -43,6 +46,11 @@ def test_every_method_that_the_supervisor_overrides_is_still_the_arbiters() -> N
 
 def test_the_arbiter_makes_workers_of_an_attribute_that_the_front_door_replaces() -> None:
     assert "self.worker_class = self.cfg.worker_class" in inspect.getsource(Arbiter.setup)
+
+
+def test_the_lines_that_a_terminal_does_not_show_are_gunicorns_and_uvicorns() -> None:
+    source = inspect.getsource(gunicorn.arbiter) + inspect.getsource(uvicorn.lifespan.on)
+    assert [line for line in OF_GUNICORN | OF_UVICORN if f'"{line}"' not in source] == []
 
 
 def test_gunicorn_gives_the_next_master_the_environment_that_it_was_started_with() -> None:

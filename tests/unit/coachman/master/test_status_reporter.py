@@ -62,6 +62,15 @@ def test_a_failed_start_says_when_the_next_one_comes() -> None:
     assert "right after it was ready" in line(Row(ready_at=1), 1, failed)[1]
 
 
+def test_a_failed_start_that_ends_the_service_promises_no_next_one() -> None:
+    [worker] = workers(Scoreboard.create(), State.READY)
+    _, message, *arguments = exit_line(
+        worker, Row(), 1, Exit(Reason.BOOT_FAILED, True, 1, 0.1), 0, is_last=True
+    )
+
+    assert message % tuple(arguments) == "Worker in slot 0 (pid 1000) exited with code 1 before it was ready"
+
+
 @pytest.mark.parametrize(
     ("code", "moment"),
     [
