@@ -51,7 +51,7 @@ def handover(
     old = find_master("whoever started it can start the next release and stop this one")
     _require_possible(old.service, was_ready=old.was_ready)
     folder = folder_of_services()
-    progress = Progress(old, is_quiet=is_reload)
+    progress = Progress(old, folder, is_quiet=is_reload)
     if is_reload:
         _offer_environment(folder)
     try:
@@ -61,6 +61,8 @@ def handover(
     finally:
         withdraw_environment(folder)
     if service.handover != Phase.ACCEPTED:
+        if lost := progress.most_lost():
+            typer.echo(f"At most {lost:,} requests were lost by workers that ended meanwhile.", err=True)
         fail(tail(folder) or "The handover is refused; the service's log says why.")
     is_draining = _wait_until_draining(old, folder)
     progress.accepted(service)

@@ -77,11 +77,11 @@ class Events:
             self.record("degraded", status_line(view).capitalize(), logging.WARNING)
 
 
-def latest(runtime_dir: Path) -> list[dict[str, Any]]:
+def latest(runtime_dir: Path, most: int = SHOWN) -> list[dict[str, Any]]:
     """Runs in a worker: the newest events of the generations, the newest first."""
     found = [record for one in PARITIES for record in read(_path(runtime_dir, one))]
     found.sort(key=lambda record: (record["time"], record["n"]), reverse=True)
-    return found[:SHOWN]
+    return found[:most]
 
 
 def _path(runtime_dir: Path, generation: int) -> Path:
