@@ -65,9 +65,10 @@ class Screen(NamedTuple):
         """Of all generations: what the rows below add up to."""
         serving = next((one for one in found if one.view is self.now.speaker), found[0])
         cpu = total([one.cpu for one in found])
+        mean = "-" if serving.mean_ms is None else f"{_ms(serving.mean_ms)} ms"
         used = "-" if cpu is None else f"{cpu / 100:.2f}"
         text = (
-            f"{_rate(total([one.rate for one in found]))} requests/s, mean {_ms(serving.mean_ms)} ms,"
+            f"{_rate(total([one.rate for one in found]))} requests/s, mean {mean},"
             f" {sum(one.in_flight for one in found)} in flight, CPU {used} of {self.cpus}"
         )
         return [Text(text, "bold"), Text(_sparkline(self.rates, width), "green")]
@@ -169,6 +170,7 @@ def _event(happening: Happening) -> Text:
     event, times = happening
     is_old = time.time() - event["time"] > DAY_SECONDS
     moment = time.strftime("%d %b   " if is_old else "%H:%M:%S", time.localtime(event["time"]))
-    repeated = f" (x {times})" if times > 1 else ""
+    repeated = f"{times} times: " if times > 1 else ""
     colour = EVENT_COLOURS.get(event.get("level", ""), "")
-    return Text.assemble(f"{moment}  ", (f"{event.get('message', '')}{repeated}", colour))
+    why = f"{event['why']}: " if event.get("why") else ""
+    return Text.assemble(f"{moment}  ", (f"{repeated}{why}{event.get('message', '')}", colour))
