@@ -68,14 +68,19 @@ def status_line(view: View) -> str:
     service, ready = view.service, view.ready
     if service.handover == Phase.ACCEPTED:
         left = len(view.rows)
-        return f"drains: {left} workers left, {view.requests:,} requests, generation {service.generation}"
+        workers = _count(left, "worker")
+        return f"drains: {workers} left, {_count(view.requests, 'request')}, generation {service.generation}"
     line = (
-        f"{ready}/{service.workers} workers ready, {view.requests:,} requests,"
+        f"{ready}/{service.workers} workers ready, {_count(view.requests, 'request')},"
         f" generation {service.generation}"
     )
     if view.status == "ready" or not view.was_ready:
         return line
     return "; ".join([f"{view.status}: {line}", *_causes(view)[:_MOST_CAUSES]])
+
+
+def _count(number: int, what: str) -> str:
+    return f"{number:,} {what}" if number == 1 else f"{number:,} {what}s"
 
 
 def _causes(view: View) -> list[str]:

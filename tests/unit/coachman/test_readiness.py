@@ -1,6 +1,6 @@
 from coachman.state.readiness import readiness, status_line
 from coachman.state.scoreboard import Row, Scoreboard
-from coachman.state.states import Reason, State
+from coachman.state.states import Phase, Reason, State
 from coachman.state.view import STABLE_SECONDS, View, failures_in_a_row
 
 
@@ -18,6 +18,15 @@ def test_the_status_counts_and_says_what_is_wrong() -> None:
     )
     board.slots[0].update(state=State.DEAD, exit_reason=Reason.CRASHED)
     assert status_line(View.of(board)).startswith("down: 0/2 workers ready")
+
+
+def test_one_request_is_not_many() -> None:
+    board = Scoreboard.create()
+    board.update_service(workers=1, slots=1, requests=1)
+    assert ", 1 request, generation" in status_line(View.of(board))
+    board.slots[0].update(state=State.DRAINING)
+    board.update_service(handover=Phase.ACCEPTED)
+    assert status_line(View.of(board)) == "drains: 1 worker left, 1 request, generation 1"
 
 
 def test_failures_are_forgotten_after_a_minute_of_service() -> None:
