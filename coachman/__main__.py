@@ -2,11 +2,14 @@
 
 import os
 
-from coachman.cli import cli
-from coachman.cli._configuration import configure
-from coachman.cli._options import Given, with_options
-from coachman.cli.dev import watch_and_serve
-from coachman.cli.run import prepare
+try:
+    from coachman.cli import cli
+    from coachman.cli._configuration import configure
+    from coachman.cli._options import Given, with_options
+    from coachman.cli.dev import watch_and_serve
+    from coachman.cli.run import prepare
+except KeyboardInterrupt:  # it takes a moment, and seconds on a busy machine
+    raise SystemExit(130) from None
 
 
 @cli.command()

@@ -21,7 +21,6 @@ from coachman.cli.top import top
 
 cli = typer.Typer(
     no_args_is_help=True,
-    add_completion=False,
     pretty_exceptions_enable=False,
     rich_markup_mode="markdown",  # paragraphs of help fill the terminal's width
 )

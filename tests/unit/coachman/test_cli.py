@@ -100,6 +100,23 @@ def test_the_version_is_told() -> None:
     assert (result.exit_code, result.stdout) == (0, f"Coachman {coachman.__version__}\n")
 
 
+@pytest.mark.parametrize(
+    ("typed", "found"),
+    [("st", "status"), ("kill-worker --si", "--signal"), ("kill-worker --signal A", "ABRT")],
+)
+def test_the_shell_completes_commands_and_options(typed: str, found: str) -> None:
+    words = f"coachman {typed}"
+    completing = {
+        "_COACHMAN_COMPLETE": "complete_bash",
+        "COMP_WORDS": words,
+        "COMP_CWORD": str(len(words.split()) - 1),
+    }
+
+    result = CliRunner().invoke(cli, [], prog_name="coachman", env=completing)
+
+    assert result.output.split() == [found], result.output
+
+
 @pytest.mark.parametrize("options", [["-n", "shop", "status"], ["--name", "shop", "status"]])
 def test_a_named_application_is_looked_for_in_its_own_folder(options: list[str]) -> None:
     result = CliRunner().invoke(cli, options)
