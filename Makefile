@@ -24,6 +24,10 @@ run: $(VENV)/runtime ## Migrate the database and serve on 127.0.0.1:8000; Ctrl-C
 	@$(BIN)/python -m app migrate
 	@exec $(BIN)/gunicorn
 
+show: $(VENV)/runtime ## Show it in a minute: load, killed workers, a handover, a refused release
+	@$(BIN)/python -m app migrate
+	@$(BIN)/python -m coachman show --path /items
+
 demo-data: $(VENV)/runtime ## Fill the database with thousands of real items
 	@$(BIN)/python -m app demo-data
 

@@ -16,6 +16,7 @@ from coachman.cli.project_scripts import keys, migrate
 from coachman.cli.release import release, releases, rollback
 from coachman.cli.routes import routes
 from coachman.cli.scale import scale
+from coachman.cli.show import show
 from coachman.cli.status import status
 from coachman.cli.top import top
 
@@ -52,6 +53,7 @@ cli.command()(top)
 cli.command()(handover)
 cli.command()(scale)
 cli.command()(kill_worker)
+cli.command()(show)
 cli.command()(migrate)
 cli.command(context_settings={"ignore_unknown_options": True, "help_option_names": []})(keys)
 cli.command()(install)

@@ -69,7 +69,8 @@ class Progress:
         answered = "1 request was" if passed == 1 else f"{passed:,} requests were"
         lost = self.most_lost()
         told = f"at most {lost:,} lost" if lost else "none lost"
-        self._step(f"Generation {service.generation} has ended: {how}; {answered} answered meanwhile, {told}")
+        self._step(f"Generation {service.generation} has ended: {how}")
+        self._step(f"{answered} answered meanwhile, {told}")
 
     def most_lost(self) -> int:
         """A bound of the requests that have ended with workers of both generations since the beginning."""

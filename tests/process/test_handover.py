@@ -153,7 +153,7 @@ def test_the_command_ends_when_the_old_generation_has_and_counts_what_was_answer
 
     assert code == 0, f"{printed}\n{service.log()}"
     answered = r"([\d,]+) requests were answered meanwhile, none lost$"
-    ended = re.search(f"Generation 1 has ended: no worker was killed; {answered}", printed)
+    ended = re.search(f"Generation 1 has ended: no worker was killed\n +[\\d.]+ s  {answered}", printed)
     assert ended is not None, printed
     assert int(ended[1].replace(",", "")) > 0
     assert service.process.wait(5) == 0, service.log()

@@ -48,6 +48,21 @@ def test_the_start_is_a_block_and_the_stop_a_sentence(tmp_path: Path) -> None:
         assert line not in text, text
 
 
+def test_the_show_counts_what_was_lost_and_leaves_nothing_behind(tmp_path: Path) -> None:
+    service = Foreground(tmp_path)
+    service.environment["TMPDIR"] = str(tmp_path)
+    done = service.ask("show", "--seconds", "4")
+
+    assert done.returncode == 0, done.stdout + done.stderr
+    lines = done.stdout.splitlines()
+    assert lines[-3:-1] == ["      0 lost by the handover", "      0 lost by the refused release"], (
+        done.stdout
+    )
+    for step in ("it serves (pid ", "Generation 2 serves", "there is no module no_such_release"):
+        assert step in done.stdout, done.stdout
+    assert list(tmp_path.glob("coachman-show-*")) == []
+
+
 @pytest.mark.parametrize(
     ("arguments", "main", "reason"),
     [
