@@ -81,7 +81,7 @@ def outcome(counts: Mapping[str, Counts], *, has_refused: bool) -> str:
     total = Counts(*map(sum, zip(*counts.values(), strict=True)))
     lines = [
         f"{total.answered + total.failed:,} requests were answered, {total.failed:,} of them with an error",
-        f"{counts['kill'].lost:>7,} lost by the two killed workers, which were answering them",
+        f"{counts['kill'].lost:>7,} lost by the two killed workers",
         f"{counts['handover'].lost:>7,} lost by the handover",
         f"{counts['refused'].lost:>7,} lost by the refused release",
         f"{total.refused:>7,} connections refused",

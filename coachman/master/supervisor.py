@@ -121,6 +121,7 @@ class Supervisor(SupervisedArbiter):
                 # Others are orphans of this container, which come to us when we are its first process.
 
     def stop(self, graceful: bool = True) -> None:
+        is_first = not self._is_stopping  # Gunicorn calls it again after a quick stop
         self._is_stopping = True
         began, in_flight = time.monotonic(), sum(row.in_flight for _, row in self.scoreboard.rows())
         if not self._handover.is_accepted:
@@ -137,7 +138,7 @@ class Supervisor(SupervisedArbiter):
         self.pool.note_kill()
         shutdown.reap_until(lambda: self.pool.is_empty, self.reap_workers, shutdown.LAST_REAP_SECONDS)
         self._wait_for_successor()
-        if not self._start_failure:
+        if is_first and not self._start_failure:
             self._tell_end(time.monotonic() - began, in_flight)
 
     def maybe_promote_master(self) -> None:

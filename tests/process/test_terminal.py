@@ -44,6 +44,7 @@ def test_the_start_is_a_block_and_the_stop_a_sentence(tmp_path: Path) -> None:
     text = plain(terminal.shown)
     told = r"Stopped after [\d.]+ s: 0 requests were in flight, none lost$"
     assert re.search(told, text.strip().splitlines()[-1]), text
+    assert text.count("Stopped after") == 1, text
     for line in (*OF_GUNICORN, "Handling signal", "Shutting down", "Worker in slot"):
         assert line not in text, text
 

@@ -11,7 +11,7 @@ KEPT = {act: Counts(answered=1000) for act in ACTS} | {"kill": Counts(answered=2
 def test_the_last_lines_say_what_was_lost_and_what_was_not() -> None:
     assert outcome(KEPT, has_refused=True).splitlines() == [
         "5,234 requests were answered, 0 of them with an error",
-        "      3 lost by the two killed workers, which were answering them",
+        "      3 lost by the two killed workers",
         "      0 lost by the handover",
         "      0 lost by the refused release",
         "      0 connections refused",
