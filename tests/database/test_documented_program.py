@@ -1,7 +1,6 @@
 """The program of docs/database.md starts, and does what is said there."""
 
 import re
-import textwrap
 import types
 from pathlib import Path
 
@@ -12,9 +11,9 @@ PAGE = Path(__file__).parents[2] / "docs" / "database.md"
 
 
 def test_program_to_start_from_counts_visits(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    block = re.search(r"## A program to start from\n\n((?:    .*\n|\n)+)", PAGE.read_text())
+    block = re.search(r"## A program to start from\n\n```python\n(.*?)```", PAGE.read_text(), re.DOTALL)
     assert block is not None
-    source = textwrap.dedent(block[1]).strip()
+    source = block[1]
     assert 15 <= len(source.splitlines()) <= 30
     monkeypatch.chdir(tmp_path)
     module = types.ModuleType("visits")

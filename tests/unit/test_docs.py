@@ -65,7 +65,7 @@ def test_the_readme_names_settings_that_exist() -> None:
 def test_make_targets_that_are_named_exist(document: str, needed: set[str]) -> None:
     named = set(
         re.findall(
-            r"`make ([a-z][a-z-]+)|^ +make ([a-z][a-z-]+)", (ROOT / document).read_text(), re.MULTILINE
+            r"`make ([a-z][a-z-]+)|^make ([a-z][a-z-]+)", (ROOT / document).read_text(), re.MULTILINE
         )
     )
     targets = {one or other for one, other in named}
@@ -90,10 +90,10 @@ def test_each_folder_of_coachman_is_described_for_those_who_work_on_it() -> None
 
 
 def test_the_words_of_the_glossary_are_there() -> None:
-    text = (ROOT / "docs" / "development.md").read_text()
+    text = (ROOT / "docs" / "glossary.md").read_text()
     for word in (
         *("slot", "generation", "handover", "probation", "drain", "recycle", "backoff", "scoreboard"),
-        *("ops listener", "release"),
+        *("ops listener", "release", "worker", "in flight", "replacement"),
     ):
         assert f"\n| {word} | " in text, word
 
