@@ -66,7 +66,7 @@ class Master(BaseApplication):
 
 
 def run_master(environment: Mapping[str, str], from_project: GunicornFile) -> NoReturn:
-    """Runs until the master is told to stop. Ends the process."""
+    """Runs the master until it is asked to stop. Ends the process."""
     # What Gunicorn starts the next master with. With -m it is that of the release which is there by then,
     # and the folder of this package does not come onto the path of its imports.
     sys.argv = ["-m", "coachman", *sys.argv[1:]]

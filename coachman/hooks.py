@@ -1,4 +1,4 @@
-"""Gunicorn's hooks: the front door of the master. Each says in which process it runs."""
+"""Gunicorn's hooks, through which Coachman enters the master. Each says in which process it runs."""
 
 import contextlib
 import functools
@@ -44,7 +44,7 @@ _TELEMETRY = (  # what FastAPI imports in the lifespan: some tenths of a second,
 
 
 class Hooks:
-    """Gunicorn's hooks, bound to what the front door has read and opened."""
+    """Gunicorn's hooks, bound to the settings and sockets of this master."""
 
     NAMES = ("on_starting", "when_ready", "pre_fork", "post_fork", "pre_exec", "on_exit")
 
@@ -178,7 +178,7 @@ def _hooks_of_a_copy() -> Hooks:
 
 
 def _refuse_options(server: Any, settings: ServerSettings) -> None:
-    """Ends the start with one sentence where an option of Gunicorn's cannot be as it is."""
+    """Ends the start with one sentence where an option of Gunicorn's is not allowed."""
     if not issubclass(server.worker_class, Worker):
         raise SystemExit(
             f"--worker-class {server.cfg.worker_class_str} is refused: gunicorn.conf.py is Coachman's, which"
@@ -232,7 +232,7 @@ def _import_what_workers_need(server: Supervisor) -> None:
 
 
 async def _nothing(scope: object, receive: object, send: object) -> None:
-    """Stands for an application that each worker loads itself."""
+    """A placeholder for the application, where each worker loads it itself."""
 
 
 def _announce(server: Supervisor, made_before: Sequence[str]) -> None:

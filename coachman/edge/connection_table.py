@@ -21,7 +21,7 @@ log = logging.getLogger("gunicorn.error")
 
 
 class Connection(Protocol):
-    """An HTTP connection, whose client has deadlines. WebSockets are not among them: Uvicorn pings them."""
+    """An HTTP connection with deadlines for its client. WebSockets have none of these: Uvicorn pings them."""
 
     def check_deadlines(self, now: float) -> None: ...
 
@@ -29,7 +29,7 @@ class Connection(Protocol):
         """Since when the connection waits for the client; None while a response is pending."""
 
     def end(self, *, at_once: bool) -> None:
-        """Closes it; `at_once` without what is still to be sent."""
+        """Closes the connection; `at_once` discards what is still to be sent."""
 
 
 class ConnectionTable:
@@ -46,7 +46,7 @@ class ConnectionTable:
         self._evicted_at = 0.0
 
     def reject(self, rejection: Rejection, asked: Asked) -> None:
-        """Counts a rejection; the first of each kind in ten seconds is told in a line of its own."""
+        """Counts a rejection; the first of each kind in ten seconds gets a log line of its own."""
         if self.rejections.count(rejection):
             log.warning("%s", rejection.sentence(asked, self.limits))
 

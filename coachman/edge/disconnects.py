@@ -1,4 +1,4 @@
-"""Clients that go away are no errors of the application."""
+"""Drops Uvicorn's traceback for client disconnects, which are not errors of the application."""
 
 import logging
 import sys

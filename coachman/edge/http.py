@@ -78,7 +78,7 @@ class HttpProtocol(RequestReader):
         return True
 
     def handle_websocket_upgrade(self) -> None:
-        """In the place of Uvicorn's, which knows neither mapped addresses nor several Upgrade lines."""
+        """Replaces Uvicorn's, which knows neither mapped addresses nor several Upgrade lines."""
         self._table.connections.discard(self)
         self.connections.discard(self)
         self._stage = CLOSING  # nothing more is read here
@@ -88,7 +88,7 @@ class HttpProtocol(RequestReader):
     # Responses
 
     def _start(self, cycle: Response) -> None:
-        """In the place of Uvicorn's _start_asgi_task, which its versions before 0.45 have not."""
+        """Replaces Uvicorn's _start_asgi_task, which exists only since version 0.45."""
         self._running, self._started_at = cycle, monotonic()
         if (closer := self._table.closer) is not None and closer.to_close:
             cycle.closer = closer
@@ -121,7 +121,7 @@ class HttpProtocol(RequestReader):
             self._continue()
 
     def _end(self) -> None:
-        """Behind a response that has said `connection: close`."""
+        """Closes the connection after a response with `connection: close`."""
         if self.scheme == "https":
             self.transport.close()  # TLS ends both sides at once
         else:
@@ -158,7 +158,7 @@ class HttpProtocol(RequestReader):
             self._idle_timer = self.loop.call_later(self.timeout_keep_alive, self._end_if_idle)
 
     def _end_if_idle(self) -> None:
-        """One timer serves many requests: it may find that there have been some since it was set."""
+        """Ends an idle connection. One timer serves many requests: some may have come since it was set."""
         self._idle_timer = None
         if self._stage is IDLE:
             rest = self._since + self.timeout_keep_alive - monotonic()
@@ -168,7 +168,7 @@ class HttpProtocol(RequestReader):
                 self.timeout_keep_alive_handler()
 
     def _reject(self, rejection: Rejection) -> None:
-        """The requests before it on the connection are answered first."""
+        """Rejects a request, after the earlier requests on the connection have been answered."""
         self._table.reject(rejection, Asked.of(self))
         was, self._stage, self._unread = self._stage, CLOSING, b""
         self._closing = LingeringClose(rejection, self.transport, self.loop)  # type: ignore[arg-type]
@@ -239,7 +239,7 @@ class HttpProtocol(RequestReader):
             self._reject(Rejection.BODY_SECONDS)
 
     def _check_half_closed(self, now: float) -> None:
-        """Tells an application that its client may have left, once nothing has been sent for a while.
+        """Reports http.disconnect to an application once its half-closed client got nothing for a while.
 
         A client that has gone altogether looks the same until something is sent to it.
         """

@@ -25,7 +25,7 @@ class Asked(NamedTuple):
 
     @classmethod
     def of(cls, connection: Any) -> Self:
-        """Of the request that the connection has read last."""
+        """Describes the request that the connection has read last."""
         target: bytes = getattr(connection, "url", b"")  # there is none before the first byte
         if not target:
             return cls()
@@ -143,7 +143,7 @@ class RejectionCounts:
         self._unreported: Counter[Rejection] = Counter()
 
     def count(self, rejection: Rejection) -> bool:
-        """Whether it is the first of its kind since the last summary."""
+        """Counts a rejection. Returns whether it is the first of its kind since the last summary."""
         self._unreported[rejection] += 1
         if self._metric is not None:
             self._metric.labels(rejection.label).inc()

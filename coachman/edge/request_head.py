@@ -29,7 +29,7 @@ class Target(NamedTuple):
 
 
 def parse_target(method: bytes, target: bytes) -> Target:
-    """Of a target that does not begin with a slash. Raises RejectedError where it is not allowed."""
+    """Parses a target that does not begin with a slash. Raises RejectedError where it is not allowed."""
     if target == b"*" and method == b"OPTIONS":
         return Target(target, None)
     absolute = ABSOLUTE.fullmatch(target)
@@ -65,7 +65,7 @@ def tokens(fields: Fields, name: bytes) -> list[bytes]:
 
 
 def is_websocket_handshake(version: str, fields: Fields) -> bool:
-    """HTTP/1.0 has no Upgrade (RFC 9110, 7.8)."""
+    """Whether the request asks for a WebSocket. HTTP/1.0 has no Upgrade (RFC 9110, 7.8)."""
     return (
         version == "1.1"
         and b"upgrade" in tokens(fields, b"connection")
@@ -108,7 +108,7 @@ def check_size(target: bytes, fields: Fields, limits: Limits) -> None:
 
 
 def check_host(version: str, fields: Fields) -> None:
-    """Exactly one, and a valid one; HTTP/1.0 may do without."""
+    """Raises RejectedError unless there is exactly one valid Host. HTTP/1.0 may have none."""
     hosts = [value for name, value in fields if name == b"host"]
     if len(hosts) > 1 or (not hosts and version != "1.0") or not all(map(is_valid_host, hosts)):
         raise RejectedError(Rejection.HOST)

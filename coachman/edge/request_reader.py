@@ -82,7 +82,7 @@ class RequestReader(HttpToolsProtocol):
             self._since = monotonic()
 
     def _read(self, data: bytes) -> None:
-        """In pieces, so that a limit is noticed before much more than it allows has been kept."""
+        """Parses input in pieces, so that a limit is noticed before much more than it allows is buffered."""
         while data and self._stage is not CLOSING:
             if len(self.pipeline) >= self._limits.pipelined:
                 self._unread = data
@@ -156,7 +156,7 @@ class RequestReader(HttpToolsProtocol):
             self.headers.append((name.lower(), value.strip()))  # the parser leaves a tab behind it
 
     def on_headers_complete(self) -> None:
-        """In the place of Uvicorn's, which knows no Response."""
+        """Replaces Uvicorn's, which does not know Response."""
         parser, scope = self.parser, self.scope
         is_upgrade = parser.should_upgrade()
         if is_upgrade and not self._should_upgrade():

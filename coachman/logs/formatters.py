@@ -27,7 +27,7 @@ _encoded_process = ""
 
 
 def identify(**fields: Any) -> None:
-    """From here on all lines of this process carry these."""
+    """Sets the fields that all further log lines of this process carry."""
     global _encoded_process
     _process.update(fields)
     _encoded_process = _encode(_process)[1:-1]
@@ -39,7 +39,7 @@ def formatter(wanted: Format) -> logging.Formatter:
 
 
 def write_to_stderr(wanted: Format, level: str) -> None:
-    """Where no Gunicorn does it: the lines of everybody, as gunicorn_logger.py has them."""
+    """Sets up logging to stderr without Gunicorn, in the form that gunicorn_logger.py gives it."""
     handler = logging.StreamHandler(sys.stderr)
     handler.setFormatter(formatter(wanted))
     lowest = logging.getLevelNamesMapping()[level.upper()]
@@ -110,7 +110,7 @@ def _of_process() -> str:
 
 
 def of_request() -> str:
-    """Its id, and its trace where the application traces its requests."""
+    """Returns the id of the current request, and its trace where the application traces requests."""
     identifier = request_id.current.get()
     told = f', "request_id": "{identifier}"' if identifier else ""
     if "opentelemetry.sdk.trace" in sys.modules:  # without it no span is ever real

@@ -1,4 +1,4 @@
-"""Gunicorn's `logger_class`: one form for the lines of everybody."""
+"""Gunicorn's `logger_class`: one format for the log lines of Gunicorn, Uvicorn and the application."""
 
 import logging
 from typing import Any, ClassVar

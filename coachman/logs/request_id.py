@@ -14,7 +14,7 @@ current: ContextVar[str] = ContextVar("request_id", default="")
 
 
 class _Names:
-    """As unlike one another as random ones, of all processes, for a fifth of the time."""
+    """Makes unique ids, as unlikely to collide between processes as random ones, in a fifth of the time."""
 
     def __init__(self) -> None:
         self.begin()
@@ -31,7 +31,7 @@ os.register_at_fork(after_in_child=_names.begin)
 
 
 def take(headers: Iterable[tuple[bytes, bytes]]) -> str:
-    """The client's, where it can be used, or a new one; from here on it is the current one."""
+    """Returns the client's id if it is valid, or a new one, and makes it the current request's."""
     identifier = ""
     for name, value in headers:
         if name == HEADER:

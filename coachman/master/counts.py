@@ -1,4 +1,4 @@
-"""What the master counts. Where metrics are switched off, or have no place, it counts nothing."""
+"""Metrics that the master counts; nothing where metrics are off or have no folder."""
 
 from coachman.metrics.counters import Metrics
 from coachman.metrics.store import Store

@@ -17,7 +17,7 @@ log = logging.getLogger("gunicorn.error")
 
 
 class ForkControl:
-    """Says once that no worker can be forked, and once that it works again."""
+    """Logs once that no worker can be forked, and once that it works again."""
 
     def __init__(self, events: Events) -> None:
         self._events = events

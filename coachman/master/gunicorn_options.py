@@ -1,4 +1,4 @@
-"""Refuses options of Gunicorn's command line that its other workers read, and that would do nothing here.
+"""Refuses options of Gunicorn's command line that would have no effect with Coachman's worker.
 
 Dropped in silence, a limit that somebody has set would not be there.
 """

@@ -28,12 +28,12 @@ class ArbiterBefore25(Arbiter):
         signal.signal(signal.SIGCHLD, lambda *_: self.wakeup())
 
     def signal(self, sig: int, frame: object) -> None:
-        """In the place of Gunicorn's, which drops a signal behind five others."""
+        """Replaces Gunicorn's, which drops a signal when five others wait."""
         self.SIG_QUEUE.append(sig)
         self.wakeup()
 
     def sleep(self) -> None:
-        """The step of the loop in which nothing is to be done."""
+        """The loop's step that waits until something has to be done."""
         self.wait_for_signals()
         self.reap_workers()
 

@@ -33,7 +33,7 @@ class Decision(NamedTuple):
 
 
 class Progress(NamedTuple):
-    """How far the new generation is, at one moment."""
+    """The progress of the new generation at one moment."""
 
     workers: int  # wanted
     ready: int
@@ -72,7 +72,7 @@ class Handover:
         self._kill_at: float | None = None  # once it has been rejected
 
     def poll(self, progress: Progress | None, now: float) -> Decision:
-        """What is to be done now. `progress` is None until the new master has made its scoreboard."""
+        """Returns what to do now. `progress` is None until the new master has made its scoreboard."""
         if self._kill_at is not None:
             return Decision(Verdict.KILL if now > self._kill_at else Verdict.WAIT)
         if progress is not None and not self._is_loaded:
@@ -87,7 +87,7 @@ class Handover:
         return Decision(Verdict.REJECT, reason)
 
     def _rejection(self, progress: Progress | None, now: float) -> str:
-        """Why the new master is not accepted, or nothing."""
+        """Why the new master is rejected, or nothing."""
         if progress is not None and progress.worker_failed:
             return "a worker of the new release ended"
         if self._ready_since is not None or now <= self._deadline:

@@ -27,7 +27,7 @@ OTHER_LAYOUT = "it comes with another Coachman, which this one cannot read; it c
 
 
 class HandoverControl:
-    """The handovers of one master: it tells the new master, the command, systemd and the metrics."""
+    """Carries out the handovers of a master, and informs the new one, the command, systemd and metrics."""
 
     def __init__(
         self,
@@ -92,7 +92,7 @@ class HandoverControl:
         return self.is_accepted
 
     def has_ended(self, code: int) -> None:
-        """To be called when the new master has been reaped, whoever ended it."""
+        """Has to be called when the new master has been reaped."""
         if self.is_accepted:  # too late to go on: systemd starts the service anew
             message = "Master %s, which had taken over, has ended"
             self._events.emit(logging.ERROR, "crashed", message, self._pid)

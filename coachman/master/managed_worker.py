@@ -1,4 +1,4 @@
-"""The master's notes on one worker. The worker itself is coachman/worker.py, in a process of its own."""
+"""The master's view of one worker. The worker itself is coachman/worker.py, in a process of its own."""
 
 from coachman.master.lifetime import Lifetime
 from coachman.settings import ServerSettings
@@ -22,7 +22,7 @@ class ManagedWorker:
 
     @property
     def row(self) -> Row:
-        """Its row in the scoreboard, as it is now."""
+        """The worker's row in the scoreboard, as it is now."""
         return self.slot.read()
 
     @property
@@ -31,7 +31,7 @@ class ManagedWorker:
 
     @property
     def is_active(self) -> bool:
-        """Whether the master wants it to go on."""
+        """Whether the worker is to go on serving."""
         return self.stop_reason is None
 
     @property
@@ -52,12 +52,12 @@ class ManagedWorker:
         return offset - self._clock_offset
 
     def request_stop(self, reason: Reason, now: float) -> None:
-        """Notes why it is told to stop, unless it has been told before."""
+        """Records why the worker is asked to stop, unless it was asked before."""
         if self.stop_reason is None:
             self.stop_reason, self.stop_requested_at = reason, now
 
     def was_suspended(self, seconds: float) -> None:
-        """Moves its limits by a time that it could not use."""
+        """Moves the worker's time limits by the duration of a suspend."""
         self.forked_at += seconds
         if self.stop_requested_at is not None:
             self.stop_requested_at += seconds

@@ -35,7 +35,7 @@ def start_again_if_needed(arbiter: Any, made: Sequence[str]) -> None:
 
 
 def note_check(environment: MutableMapping[str, str], printed: str) -> None:
-    """Tells the next master what the check of its release has found, so that it need not look again."""
+    """Passes what the check of the release found to the next master, so that it need not check again."""
     found = [line.removeprefix(FOUND) for line in printed.splitlines() if line.startswith(FOUND)]
     if found:
         environment[MADE_AT_IMPORT] = _SEPARATOR.join(found)

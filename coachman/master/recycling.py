@@ -8,21 +8,21 @@ from coachman.state.states import Reason, State
 
 
 class Start(NamedTuple):
-    """A successor is to be forked, while `worker` still serves."""
+    """Fork a replacement while `worker` still serves."""
 
     worker: ManagedWorker
     reason: Reason
 
 
 class Retire(NamedTuple):
-    """The successor serves: `worker` is to drain."""
+    """The replacement serves: drain `worker`."""
 
     worker: ManagedWorker
     reason: Reason
 
 
 class Recycling:
-    """One worker at a time, and only while all serve.
+    """Recycles one worker at a time, and only while all serve.
 
     The successor is ready before its predecessor drains, so that no capacity is lost.
     """
@@ -33,11 +33,11 @@ class Recycling:
 
     @property
     def is_under_way(self) -> bool:
-        """Whether one worker more than usual is wanted."""
+        """Whether one extra worker is needed at the moment."""
         return self._outgoing is not None and self._outgoing.is_active
 
     def decide(self, workers: Sequence[ManagedWorker], wanted: int, now: float) -> Start | Retire | None:
-        """What is to be done now. `workers` are all that live, `wanted` is how many there should be.
+        """Returns what to do now. `workers` are all that live, `wanted` is how many there should be.
 
         To be called in each iteration of the loop, since memory is sampled here; `now` is monotonic.
         """
@@ -56,12 +56,12 @@ class Recycling:
         return Start(self._outgoing, self._reason)
 
     def has_ended(self, worker: ManagedWorker) -> None:
-        """To be called for each worker that has been reaped."""
+        """Has to be called for each worker that has been reaped."""
         if worker is self._outgoing:
             self._outgoing = None
 
 
 def _all_ready(workers: Sequence[ManagedWorker], count: int) -> bool:
-    """Whether there are so many workers that are to stay, and all of them serve."""
+    """Whether that many workers stay, and all of them serve."""
     active = [worker for worker in workers if worker.is_active]
     return len(active) == count and all(worker.row.state == State.READY for worker in active)

@@ -31,7 +31,7 @@ LEAST_CHECK_SECONDS = 30.0
 
 
 class ReexecContext(NamedTuple):
-    """What the fork has to know of the master that it was."""
+    """What the fork needs to know about the master that it was forked from."""
 
     environment: dict[str, str]  # of the new master; changed in place, for Gunicorn copies it right after
     python: str
@@ -53,7 +53,7 @@ def check_seconds(boot_seconds: float) -> float:
 
 
 def prepare(context: ReexecContext) -> None:
-    """Finds out what can be known of the release before it runs, and readies its environment.
+    """Checks the release before it runs, and prepares its environment.
 
     Ends this process with the release's own sentence when no master could start from it.
     """

@@ -1,4 +1,4 @@
-"""Notices in the master that somebody has removed the runtime directory, and makes it again."""
+"""Detects in the master that the runtime directory was removed, and makes it again."""
 
 import logging
 from pathlib import Path
@@ -14,7 +14,7 @@ class RuntimeDirWatch:
         self._is_watching = runtime_dir.is_published(folder, pid)
 
     def check(self) -> None:
-        """To be called in each iteration of the loop. What cannot be mended is said once."""
+        """Has to be called in each iteration of the loop. What cannot be repaired is logged once."""
         if not self._is_watching or runtime_dir.is_published(self._folder, self._pid):
             return
         try:

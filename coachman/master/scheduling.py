@@ -27,7 +27,7 @@ def slots_to_fill(held: Collection[int], due: Mapping[int, float], missing: int)
 
 
 def surplus(active: Sequence[ManagedWorker], wanted: int) -> list[ManagedWorker]:
-    """Those that leave when fewer are wanted: first those that do not serve, of which the youngest first.
+    """Returns the workers to stop when fewer are wanted: first those that do not serve, youngest first.
 
     Then those in the highest slots, so that slots stay without gaps.
     """

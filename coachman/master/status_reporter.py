@@ -1,4 +1,4 @@
-"""What the master says of its workers: to the log, and to systemd."""
+"""Reports on the workers, to the log and to systemd."""
 
 import logging
 import signal
@@ -25,7 +25,7 @@ BOOT_FAILED_EXIT_CODE = 1  # of a worker whose start has failed, which has logge
 
 
 class StatusReporter:
-    """Tells systemd how the service is: READY=1, STATUS=, WATCHDOG=1."""
+    """Notifies systemd: READY=1, STATUS=, WATCHDOG=1."""
 
     def __init__(
         self,
@@ -35,7 +35,7 @@ class StatusReporter:
         is_active_master: Callable[[], bool] = lambda: True,
         on_lines_dropped: Callable[[int], None] = lambda _: None,
     ) -> None:
-        """A master that is to take over is silent: `is_active_master` says whether it has."""
+        """A master that has not taken over yet sends nothing: `is_active_master` says whether it has."""
         self._scoreboard, self._systemd = scoreboard, systemd
         self._is_active_master, self._on_lines_dropped = is_active_master, on_lines_dropped
         self._sent_at = 0.0

@@ -1,4 +1,4 @@
-"""The master: Gunicorn's arbiter, with a supervision of its own. Everything here runs in the master.
+"""The master: Gunicorn's arbiter with Coachman's supervision. Everything here runs in the master.
 
 Overridden are the steps of the arbiter's loop; its signals, sockets, forks and the loop itself stay
 Gunicorn's. What is to be done is decided in the other files of this folder, by functions on values.
@@ -34,7 +34,7 @@ NEVER_READY = "A worker did not start, and the service had never been ready."
 
 
 class SupervisorContext(NamedTuple):
-    """What a supervisor is made of."""
+    """The objects that a supervisor works with."""
 
     settings: ServerSettings
     scoreboard: Scoreboard
@@ -52,7 +52,7 @@ class Supervisor(SupervisedArbiter):
 
     @classmethod
     def take_over(cls, arbiter: Any, context: SupervisorContext) -> Self:
-        """Makes an arbiter that does not listen yet a supervisor.
+        """Turns an arbiter that does not listen yet into a supervisor.
 
         Gunicorn has no setting for the class of its arbiter, so the one that it has made is given this class.
         """

@@ -10,7 +10,7 @@ from coachman.state.states import Phase
 
 
 class Takeover:
-    """Whether this master speaks for the service, or still waits to be accepted by the one before it."""
+    """Whether this master is the active one, or still waits to be accepted by the old master."""
 
     def __init__(self, folder: Path, parent: int) -> None:
         """`parent` is the pid of the master that hands over to this one, 0 at the start of a service."""

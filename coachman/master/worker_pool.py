@@ -60,7 +60,7 @@ class WorkerPool:
         return self._scoreboard.service.generation == 1 and not self._scoreboard.was_ready
 
     def poll_timeout(self, *, is_changing: bool) -> float:
-        """Seconds until something is to be done, if nobody sends a signal before."""
+        """Seconds until the next scheduled action, unless a signal comes first."""
         is_changing = (
             is_changing
             or self._recycling.is_under_way
@@ -69,7 +69,7 @@ class WorkerPool:
         return scheduling.poll_timeout(time.monotonic(), self._due.values(), is_changing=is_changing)
 
     def kill_unresponsive(self) -> None:
-        """With SIGABRT first, which has a worker write its stacks, and SIGKILL a second later."""
+        """Kills unresponsive workers: by SIGABRT, which has them log their stacks, then by SIGKILL."""
         now = time.monotonic()
         if suspended := self._suspension.check(now):
             for worker in self._workers.values():
@@ -114,22 +114,22 @@ class WorkerPool:
         return slot
 
     def note_stop(self) -> None:
-        """Notes that Gunicorn tells all workers to stop."""
+        """Records that Gunicorn asks all workers to stop."""
         self.ends_in_stop = []
         for worker in self._workers.values():
             worker.request_stop(Reason.STOPPED, time.monotonic())
 
     def note_kill(self) -> None:
-        """Notes that Gunicorn has killed all that are left, since they did not drain in time."""
+        """Records that Gunicorn has killed the remaining workers, which did not drain in time."""
         for worker in self._workers.values():
             worker.kill_reason = worker.kill_reason or Reason.DRAIN_TIMEOUT
 
     def forget(self, pid: int) -> None:
-        """Drops the notes on a worker that somebody else has reaped."""
+        """Forgets a worker that was reaped elsewhere."""
         self._workers.pop(pid, None)
 
     def has_ended(self, pid: int, code: int) -> Exit:
-        """To be called once for each worker, when it has been reaped. Returns what its end means."""
+        """Has to be called once for each worker that has been reaped. Returns what its end means."""
         worker = self._workers.pop(pid)
         slot, row, now = worker.slot, worker.row, time.time()
         exit_ = restart_policy.judge(
@@ -187,7 +187,7 @@ class WorkerPool:
                     worker.stop_reason = Reason.STOPPED
 
     def _fork_missing(self, size: int) -> None:
-        """Forks each that is missing, once its slot is due."""
+        """Forks missing workers for the slots whose backoff is over."""
         held = {worker.slot.number for worker in self._workers.values()}
         missing = size + self._recycling.is_under_way - len(self._active())
         numbers = scheduling.slots_to_fill(held, self._due, missing)

@@ -1,4 +1,4 @@
-"""What is counted, and by whom. docs/operations.md says what each is good for."""
+"""The metrics that Coachman counts. docs/operations.md says what each is for."""
 
 from prometheus_client import Counter, Histogram
 

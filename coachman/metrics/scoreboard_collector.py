@@ -1,4 +1,4 @@
-"""The scoreboard as metrics: what is true at the moment of a scrape."""
+"""Gauges from the scoreboard, as they are at the moment of a scrape."""
 
 import socket
 import struct
@@ -69,7 +69,7 @@ _SHOWN_STATES = tuple(state for state in State if state != State.EMPTY)
 
 
 class ScoreboardCollector(Collector):
-    """Runs in the worker that is scraped, and tells of all of this generation."""
+    """Runs in the worker that is scraped, and reports on all workers of this generation."""
 
     def __init__(self, scoreboard: Scoreboard, public: list[socket.socket]) -> None:
         self._scoreboard, self._public = scoreboard, public

@@ -1,4 +1,4 @@
-"""Where counts live: prometheus_client's multi-process files, one set for each slot instead of each process.
+"""The files of counts: prometheus_client's multi-process files, one set per slot instead of per process.
 
 A worker goes on with the counts of the one before it in its slot, so that they survive kills, and a thousand
 kills leave no more files than there are slots. Two generations may live at once, and their slots have the
@@ -66,7 +66,7 @@ class Store:
         self._pid, self._name = os.getpid(), slot_name(slot, generation)
 
     def forget(self, slot: int, generation: int) -> None:
-        """Runs in the master, when a worker has ended: what was true of it alone is true no longer."""
+        """Runs in the master when a worker has ended: removes the gauges of that process."""
         name = slot_name(slot, generation)
         for folder in (self.folder, self.applications):
             with contextlib.suppress(OSError):  # costs a wrong gauge, but not the master
@@ -74,7 +74,7 @@ class Store:
         self.remove(f"*_{name}.*")
 
     def forget_generation(self, generation: int) -> None:
-        """Runs in the master, when the one before has ended: killed, it did not tell of its workers' ends."""
+        """Runs in the master when the last generation has ended: one that was killed left its gauges."""
         self.remove(f"gauge_live*-{parity(generation)}*")
 
     def remove(self, pattern: str) -> None:
@@ -104,7 +104,7 @@ def _value_maker(store: Store) -> Any:
 
 
 def _place(filename: str) -> str:
-    """Where a file lies that prometheus_client would put into the application's folder."""
+    """Returns the path for a file that prometheus_client would put into the application's folder."""
     folder, name = os.path.split(filename)
     kind, own, rest = name.partition(f"_{_OWN}")
     return os.path.join(os.path.dirname(folder), f"{kind}_{rest}") if own else filename  # noqa: PTH118, PTH120
