@@ -125,7 +125,7 @@ class WorkerPool:
             worker.kill_reason = worker.kill_reason or Reason.DRAIN_TIMEOUT
 
     def forget(self, pid: int) -> None:
-        """Forgets a worker that was reaped elsewhere."""
+        """Removes a worker that was reaped elsewhere."""
         self._workers.pop(pid, None)
 
     def has_ended(self, pid: int, code: int) -> Exit:

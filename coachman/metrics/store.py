@@ -74,7 +74,7 @@ class Store:
         self.remove(f"*_{name}.*")
 
     def forget_generation(self, generation: int) -> None:
-        """Runs in the master when the last generation has ended: one that was killed left its gauges."""
+        """Runs in the master when the previous generation has ended: one that was killed left its gauges."""
         self.remove(f"gauge_live*-{parity(generation)}*")
 
     def remove(self, pattern: str) -> None:

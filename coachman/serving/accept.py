@@ -31,7 +31,7 @@ def is_supported(loop: asyncio.AbstractEventLoop) -> bool:
 
 
 def tls_options(tls: Tls | None) -> dict[str, Any]:
-    """What an event loop is told of TLS."""
+    """The TLS options for an event loop's transports."""
     if tls is None:
         return {}
     return {
@@ -64,7 +64,7 @@ class FairListener:
         self._loop.add_reader(listener, self._poll)
 
     def close(self) -> None:
-        """Accepts nothing more. The socket is the master's, and stays open in other workers."""
+        """Stops accepting. The socket is the master's, and stays open in other workers."""
         if not self._is_serving:
             return
         self._is_serving = False
@@ -117,7 +117,7 @@ class FairListener:
         self._accept()
 
     def _accept(self) -> bool:
-        """Whether there was a connection."""
+        """Accepts a connection. Returns whether there was one."""
         try:
             connection, _ = self._listener.accept()
         except (BlockingIOError, InterruptedError, ConnectionAbortedError):

@@ -48,7 +48,7 @@ def busyness(in_flight: int, lag_seconds: float) -> float:
 
 
 class ConnectionShare:
-    """One worker's part of the service's connections, which it tells the others at each change."""
+    """One worker's share of the service's connections, published to the others at each change."""
 
     def __init__(self, table: LoadTable, slot: int, read_service: Callable[[], Service]) -> None:
         self._table, self._slot, self._read_service = table, slot, read_service
@@ -61,13 +61,13 @@ class ConnectionShare:
         table.withdraw(slot)
 
     def open(self) -> None:
-        """The worker accepts from here on."""
+        """Marks the worker as one that accepts."""
         self._is_open = True
         self._table.beat(self._slot)
         self._write()
 
     def close(self) -> None:
-        """The worker drains: nobody waits for it to accept, and nobody counts what it has."""
+        """Marks the worker as draining: others neither wait for it to accept, nor count its connections."""
         self._is_open = False
         self._table.withdraw(self._slot)
 
@@ -80,12 +80,12 @@ class ConnectionShare:
         self._write()
 
     def accepting(self) -> None:
-        """The worker has taken a connection: it counts before it has a protocol."""
+        """Counts a connection that was accepted and has no protocol yet."""
         self.being_accepted += 1
         self._write()
 
     def accept_failed(self) -> None:
-        """The connection has ended before it had a protocol."""
+        """Uncounts a connection that ended before it had a protocol."""
         self.being_accepted = max(0, self.being_accepted - 1)
         self._write()
 
@@ -117,7 +117,7 @@ class ConnectionShare:
 
 
 class OpenConnections(set[Any]):
-    """Uvicorn's set of open connections, of HTTP and WebSockets, which tells when it has changed.
+    """Uvicorn's set of open connections, of HTTP and WebSockets, which reports each change.
 
     It is changed for each connection, and to look for set's methods by super() takes twice as long.
     """

@@ -61,7 +61,7 @@ class Drain:
         await self._abort_remaining()
 
     async def _abort_remaining(self) -> None:
-        """The application sees http.disconnect. Uvicorn, which shuts down next, finds no connection."""
+        """Aborts what is left. The application receives http.disconnect; Uvicorn then finds no connection."""
         remaining = list(self._state.connections)
         self.requests_cut = len(self._state.tasks)
         for connection in remaining:
@@ -80,13 +80,13 @@ class Drain:
                 cycle.keep_alive = False  # its list may be an older one
 
     def _close_idle(self) -> None:
-        """Those that never sent a request, which no timer closes; when expedited all that are idle."""
+        """Closes connections without a request, which have no timer; when expedited, all idle ones."""
         for connection in self._http():
             if self._is_expedited or (connection.cycle is None and connection.headers is None):
                 _shut_down(connection)
 
     def _close_websockets(self) -> None:
-        """With 1012, "service restart"; one that is still at its handshake is waited for."""
+        """Closes WebSockets with 1012, "service restart", and waits for those in their handshake."""
         for connection in list(self._state.connections):
             if is_open_websocket(connection) and connection not in self._closed_websockets:
                 self._closed_websockets.add(connection)
@@ -98,7 +98,7 @@ class Drain:
 
 
 def _shut_down(connection: Any) -> None:
-    """Closes it. A connection of which that fails is aborted, and the others are drained all the same."""
+    """Closes a connection, or aborts it where that fails, so that the others are drained all the same."""
     try:
         connection.shutdown()
     except Exception:
@@ -107,7 +107,7 @@ def _shut_down(connection: Any) -> None:
 
 
 def open_transports(server: uvicorn.Server) -> Iterator[asyncio.BaseTransport]:
-    """Those of the server's connections, of HTTP and of WebSockets."""
+    """Returns the transports of the server's connections, of HTTP and of WebSockets."""
     return (
         connection.transport for connection in list(server.server_state.connections) if connection.transport
     )

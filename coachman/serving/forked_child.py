@@ -39,7 +39,7 @@ def close_listeners(listeners: Iterable[socket.socket]) -> None:
 
 
 def reset_signals() -> None:
-    """Gives the signals that the worker handles back their default: they were not meant for it."""
+    """Resets the signals that the worker handles to their defaults, for they are not meant for the child."""
     with contextlib.suppress(ValueError):  # not in the main thread, which a forked child always is
         signal.set_wakeup_fd(-1)
         for signum in HANDLED_SIGNALS:
@@ -71,7 +71,7 @@ def reset_signals_in_forks() -> None:
 
 
 class ForkedChild:
-    """What a fork is detached from. To be made while the event loop runs, once in a process."""
+    """Detaches forks from the worker. Has to be made once per process, while the event loop runs."""
 
     def __init__(
         self,

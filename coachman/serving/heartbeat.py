@@ -19,7 +19,7 @@ TICKS_PER_SAMPLE = 10
 
 
 class Heartbeat:
-    """From before the application's start-up to after its shutdown."""
+    """Sends heartbeats from before the application's start-up until after its shutdown."""
 
     def __init__(
         self,
@@ -53,7 +53,7 @@ class Heartbeat:
             await self._lag.sleep()
 
     def _tell(self, share: ConnectionShare) -> None:
-        """Tells the other workers what this one has to do, and takes the room that they leave."""
+        """Publishes this worker's load, and takes the connections' room that other workers leave."""
         share.beat(len(self._server.server_state.tasks), self._lag.latest)
         limits = self._table.limits
         self._table.allow(
@@ -71,7 +71,7 @@ class Heartbeat:
         }
 
     def _sample(self) -> dict[str, Any]:
-        """What changes slowly or costs more to find out."""
+        """Samples what changes slowly, or costs more to find out."""
         self._count()
         return {
             "rss": rss_bytes(),
@@ -108,13 +108,13 @@ class _Lag:
             self._metrics.lag.observe(lag)
 
     def worst(self) -> float:
-        """Since it was last asked for."""
+        """Returns the largest lag since the last call."""
         worst, self._worst = self._worst, 0.0
         return worst
 
 
 class _ThreadPool:
-    """Anyio's, which runs the endpoints that are plain `def`.
+    """Watches anyio's thread pool, which runs plain `def` endpoints.
 
     Busy is not stuck: while work waits, whoever ends makes room for the next, so those who hold a
     thread change. A no-op sent through the pool would wait as long behind a crowd as behind a deadlock.
@@ -125,7 +125,7 @@ class _ThreadPool:
         self._since = self._polled_at = 0.0
 
     def stuck_since(self) -> float:
-        """Since when work has waited and nothing has ended, monotonic; 0 while the pool moves."""
+        """Since when calls have waited and no thread has finished, monotonic; 0 while the pool moves."""
         statistics = self._statistics()
         if statistics is None or not statistics.tasks_waiting:
             self._holders, self._since = frozenset(), 0.0

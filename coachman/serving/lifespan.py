@@ -43,7 +43,7 @@ class Lifespan(LifespanOn):
 
 
 class _Guard:
-    """ASGI, for the lifespan alone."""
+    """An ASGI application for the lifespan alone."""
 
     def __init__(
         self, application: Application, has_ended: Callable[[str], None], *, must_work: bool
@@ -74,7 +74,7 @@ class _Guard:
                 raise
 
     async def _fails(self, error: BaseException, send: Send) -> bool:
-        """Says why. Returns whether Uvicorn has to know that the application has no lifespan."""
+        """Logs why. Returns whether Uvicorn has to know that the application has no lifespan."""
         enable_own_loggers()
         cause = describe(error)
         if self._is_stopping or self._is_started:

@@ -40,7 +40,7 @@ class OpsServer(uvicorn.Server):
 
     @contextlib.contextmanager
     def capture_signals(self) -> Generator[None]:
-        """Signals are the public server's; this one stops when it has."""
+        """Handles no signal: the public server does, and this one stops after it."""
         yield
 
     def stop(self, *, expedited: bool) -> None:

@@ -39,7 +39,7 @@ async def fault_of_probe(protocol: Callable[[], asyncio.Protocol], path: str, se
 
 
 async def _ask(connection: socket.socket, path: str) -> bytes:
-    """The beginning of the answer."""
+    """Sends the request, and returns the beginning of the response."""
     loop = asyncio.get_running_loop()
     head = (
         f"GET {path} HTTP/1.1\r\nHost: localhost\r\nUser-Agent: coachman-probe\r\nConnection: close\r\n\r\n"

@@ -1,4 +1,4 @@
-"""COACHMAN_REQUEST_SECONDS: how long a request may wait for its answer to begin."""
+"""COACHMAN_REQUEST_SECONDS: how long a request may wait for the start of its response."""
 
 import asyncio
 import logging

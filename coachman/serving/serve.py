@@ -1,4 +1,4 @@
-"""How a process serves, whoever has started it: a Gunicorn master (worker.py), or nobody (standalone.py)."""
+"""Serves requests in this process, under a Gunicorn master (worker.py) or without one (standalone.py)."""
 
 import asyncio
 import functools
@@ -125,7 +125,7 @@ async def serve(
 
 
 def _share(scoreboard: Scoreboard | None, slot: Slot | None) -> ConnectionShare | None:
-    """None where there are no other workers to share with."""
+    """Returns this worker's share of the connections; None without other workers."""
     if scoreboard is None or slot is None or scoreboard.loads is None or scoreboard.is_without_master:
         return None
     return ConnectionShare(scoreboard.loads, slot.number, lambda: scoreboard.service)
@@ -146,7 +146,7 @@ def _with_timeout(application: Application, settings: ServerSettings) -> Applica
 
 
 def tell_of_exit(slot: Slot | None, end: BaseException) -> bool:
-    """Says what has ended the event loop, where it was a task of the application, and returns whether it was.
+    """Logs the application's task that ended the event loop. Returns whether there was one.
 
     An exit in an endpoint is an error of that request alone, but one in a task of its own ends the loop.
     Uvicorn ends a failed start-up in the same way; the reason of that has been told.
@@ -158,7 +158,7 @@ def tell_of_exit(slot: Slot | None, end: BaseException) -> bool:
 
 
 async def _flush_often(observer: Observer) -> None:
-    """Adds up the requests that have ended and writes their lines, until it is cancelled."""
+    """Flushes counts and log lines of finished requests, until it is cancelled."""
     while True:
         observer.flush()
         await asyncio.sleep(FLUSH_SECONDS)

@@ -31,7 +31,7 @@ START_FAILED_EXIT_CODE = 3  # as Uvicorn's
 
 
 class Server(uvicorn.Server):
-    """Serves the application, and says in its row of the scoreboard how far it is.
+    """Serves the application, and publishes its state in its row of the scoreboard.
 
     Without a slot (a worker under a master without our hooks) there is no row to keep.
     """
@@ -84,13 +84,13 @@ class Server(uvicorn.Server):
             self.should_exit = True
 
     def stop_quickly(self) -> None:
-        """SIGQUIT, and the end of the master."""
+        """Handles SIGQUIT and the end of the master: expedites the drain."""
         self._is_expedited = self.should_exit = True
         if self._drain is not None:
             self._drain.expedite()
 
     def lifespan_has_ended(self, cause: str) -> None:
-        """The application has closed what it serves with: the worker drains, and the master replaces it."""
+        """Drains, since the application has closed its resources; the master replaces the worker."""
         if not self.should_exit and not self._is_cancelled():
             log.error("The application's lifespan has ended by itself: %s. The worker drains.", cause)
             self.exit_code = LIFESPAN_ENDED_EXIT_CODE
@@ -101,7 +101,7 @@ class Server(uvicorn.Server):
         return self._serving is not None and bool(self._serving.cancelling())
 
     def task_has_died(self, name: str, error: BaseException | None) -> None:
-        """Without it the worker would serve on and misbehave: it drains, and the master replaces it."""
+        """Drains, since the worker would misbehave without the task; the master replaces it."""
         if self.should_exit and error is None:  # the stop of the service ends the operations listener
             return
         log.critical("The worker's task %r has died, and the worker drains", name, exc_info=error)
@@ -135,7 +135,7 @@ class Server(uvicorn.Server):
         )
 
     def _handle_signals(self) -> None:
-        """Only the master says when to stop: SIGTERM drains, SIGQUIT expedites the drain."""
+        """Handles the master's signals: SIGTERM drains, SIGQUIT expedites the drain."""
         loop = asyncio.get_running_loop()
         loop.add_signal_handler(signal.SIGTERM, self.stop)
         loop.add_signal_handler(signal.SIGQUIT, self.stop_quickly)
@@ -151,7 +151,7 @@ class Server(uvicorn.Server):
             self._handle_signals()
 
     async def _prove_itself(self) -> None:
-        """Answers the probe, where there is one, or ends as a start-up that has failed."""
+        """Requires the probe to be answered, if there is one; else the start-up fails."""
         if path := self._settings.probe:
             fault = await fault_of_probe(self._protocol, path, self._settings.boot_seconds)
             if fault:
@@ -190,7 +190,7 @@ class Server(uvicorn.Server):
         )
 
     def _protocol(self) -> asyncio.Protocol:
-        """As Uvicorn makes one for each connection."""
+        """Makes the protocol of a connection, as Uvicorn does."""
         return self.config.http_protocol_class(  # type: ignore[call-arg]  # of the class, not of its base
             config=self.config, server_state=self.server_state, app_state=self.lifespan.state
         )

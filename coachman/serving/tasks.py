@@ -6,7 +6,7 @@ from typing import Any
 
 
 class SharedTasks:
-    """Runs each until `cancel`, and tells of one that ends before, by its name."""
+    """Runs each task until `cancel`, and reports by name a task that ends before."""
 
     def __init__(self, has_died: Callable[[str, BaseException | None], None]) -> None:
         self._has_died = has_died

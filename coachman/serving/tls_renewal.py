@@ -11,14 +11,14 @@ log = logging.getLogger("coachman.serving")
 
 
 async def renew_when_changed(tls: Tls) -> None:
-    """Looks at the files until it is cancelled."""
+    """Checks the files until it is cancelled."""
     while True:
         renew(tls)
         await asyncio.sleep(LOOK_SECONDS)
 
 
 def renew(tls: Tls) -> None:
-    """Loads the files where they have changed. What cannot be loaded is told once, and changes nothing."""
+    """Loads the files where they have changed. A file that cannot be loaded is logged once, and not used."""
     try:
         if tls.renew():
             log.info("The certificate has been renewed: new connections get it")

@@ -1,4 +1,4 @@
-"""Where Uvicorn's versions differ: the oldest that is supported is in pyproject.toml. Asked nowhere else."""
+"""The differences between Uvicorn's versions, in this file only. pyproject.toml has the oldest one."""
 
 import importlib
 from typing import Any

@@ -1,4 +1,4 @@
-"""What has happened to the service: in the log, and in a file that the status page reads."""
+"""Events of the service, in the log and in a file that the status page reads."""
 
 import logging
 import time
@@ -21,7 +21,7 @@ log = logging.getLogger("coachman.events")
 
 
 class Events:
-    """Runs in the master. Each generation has a file of its own, for two may live at once."""
+    """Records events; runs in the master. Each generation has a file of its own, as two may live at once."""
 
     def __init__(self, runtime_dir: Path, generation: int) -> None:
         self._ring = Ring(_path(runtime_dir, generation), RECORD_BYTES, RECORDS)
@@ -47,7 +47,7 @@ class Events:
         )
 
     def poll(self, scoreboard: Scoreboard) -> None:
-        """Called each time that the master's loop turns: records what has changed in the scoreboard."""
+        """Records changes of the scoreboard. Called in each iteration of the master's loop."""
         view = View.of(scoreboard)
         service = view.service
         self._record_ready(view.rows)

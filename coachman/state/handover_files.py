@@ -1,4 +1,4 @@
-"""The files by which the operator's command and two masters speak during a handover."""
+"""The files that the operator's command and two masters exchange in a handover."""
 
 import contextlib
 import json
@@ -14,18 +14,18 @@ _FRESH_SECONDS = 10.0
 
 
 def log_path(folder: Path) -> Path:
-    """What the new generation says until it is accepted, and why it was refused."""
+    """Returns the file of the new generation's log lines until it is accepted, and of a refusal's reason."""
     return folder / "handover.log"
 
 
 def note(text: str, folder: Path) -> None:
-    """For whoever asked for the handover."""
+    """Appends a line for the command that asked for the handover."""
     with contextlib.suppress(OSError), log_path(folder).open("a", encoding="utf-8") as file:
         file.write(text + "\n")
 
 
 def tail(folder: Path, lines: int = 20) -> str:
-    """The last lines of the refused generation, empty when it said nothing."""
+    """Returns the last log lines of the refused generation; empty if there are none."""
     with contextlib.suppress(OSError):
         said = log_path(folder).read_text(encoding="utf-8", errors="replace").splitlines()
         return "\n".join(formatters.readable(line) for line in said[-lines:])

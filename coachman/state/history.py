@@ -1,4 +1,4 @@
-"""The last minutes, second by second: what the graphs of the status page show."""
+"""The last minutes, second by second, for the graphs of the status page."""
 
 import time
 from pathlib import Path
@@ -23,7 +23,7 @@ class _Seen(NamedTuple):
 
 
 class History:
-    """Runs in the master, which alone is there all the time."""
+    """Records the history. Runs in the master, the one process that is always there."""
 
     def __init__(self, runtime_dir: Path, generation: int) -> None:
         self._ring = Ring(_path(runtime_dir, generation), RECORD_BYTES, RECORDS)
@@ -31,7 +31,7 @@ class History:
         self._polled_at = 0.0
 
     def poll(self, scoreboard: Scoreboard) -> None:
-        """Called each time that the master's loop turns, at least once a second or so."""
+        """Called in each iteration of the master's loop, about once a second or more often."""
         now = time.time()
         if int(now) == int(self._polled_at):
             return
@@ -54,7 +54,7 @@ class History:
         )
 
     def _used(self, number: int, row: Row) -> _Seen:
-        """Since the last poll. A worker that is new in its slot began at zero."""
+        """Returns the increase since the last poll. A new worker in a slot began at zero."""
         now, before = _counts(row), self._seen.get(number, _Seen())
         if before.pid != now.pid:
             return now

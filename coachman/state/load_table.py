@@ -1,4 +1,4 @@
-"""How much each worker has to do, in shared memory: what workers ask before they accept a connection.
+"""The load of each worker, in shared memory, which workers read before they accept a connection.
 
 It lies beside the scoreboard, whose rows are written ten times a second: this is written at each connection.
 """
@@ -26,11 +26,11 @@ class LoadTable:
         self._loads[slot] = load
 
     def beat(self, slot: int) -> None:
-        """Called at each heartbeat: without it the load is soon that of a worker that is stuck."""
+        """Called at each heartbeat: a load without one counts as that of a stuck worker."""
         self._beats[slot] = time.monotonic()
 
     def withdraw(self, slot: int) -> None:
-        """The worker in `slot` takes no connection: it starts, or drains."""
+        """Marks the worker in `slot` as one that accepts nothing, since it starts or drains."""
         self._loads[slot] = _TAKES_NOTHING
 
     def connections(self, slot: int) -> int:

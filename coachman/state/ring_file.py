@@ -50,7 +50,7 @@ class Ring:
 
 
 def read(path: Path) -> list[dict[str, Any]]:
-    """In no order; without one that is being written."""
+    """Returns the records in no order, without one that is being written."""
     records = []
     try:
         content = path.read_bytes()

@@ -1,4 +1,4 @@
-"""Where a master leaves its scoreboard, so that the operator's command reads it without asking anyone."""
+"""The folder of a master's scoreboard, where the operator's command reads it without asking the master."""
 
 import contextlib
 import errno
@@ -99,7 +99,7 @@ def republish(folder: Path, pid: int) -> None:
 
 
 def withdraw(folder: Path, pid: int) -> None:
-    """Runs in the master, when it ends."""
+    """Removes the scoreboard's name. Runs in the master, when it ends."""
     with contextlib.suppress(OSError):
         path_of(folder, pid).unlink(missing_ok=True)
 
@@ -109,12 +109,12 @@ def path_of(folder: Path, pid: int) -> Path:
 
 
 def is_published(folder: Path, pid: int) -> bool:
-    """Whether the scoreboard has its name; not where nobody may look, which Path.exists() raises for."""
+    """Whether the scoreboard's file exists; False without permission, for which Path.exists() raises."""
     return os.path.exists(path_of(folder, pid))  # noqa: PTH110
 
 
 def scoreboard_of(folder: Path, pid: int) -> Scoreboard | None:
-    """That of one master, if it lives. Not to be asked by that master itself. Raises OtherLayoutError."""
+    """Returns the scoreboard of a living master; not for that master itself. Raises OtherLayoutError."""
     path = path_of(folder, pid)
     try:
         with path.open("rb") as file:
@@ -128,7 +128,7 @@ def scoreboard_of(folder: Path, pid: int) -> Scoreboard | None:
 
 
 def scoreboards(folder: Path) -> list[Scoreboard]:
-    """Those of living masters, the newest generation first. Two while one hands over to the other."""
+    """Returns the scoreboards of living masters, the newest generation first: two during a handover."""
     found = [board for _, pid in _files(folder) if (board := scoreboard_of(folder, pid)) is not None]
     named = [board for board in found if board.service.pid]  # else it has just been made
     return sorted(named, key=lambda scoreboard: scoreboard.service.generation, reverse=True)
@@ -143,7 +143,7 @@ def _files(folder: Path) -> Iterator[tuple[Path, int]]:
 
 
 def _is_held(path: Path) -> bool:
-    """Whether the master that made the file lives. Not to be asked by that master of its own file."""
+    """Whether the master that made the file lives. Must not be called by that master for its own file."""
     with contextlib.suppress(FileNotFoundError), path.open("rb") as file:
         try:
             fcntl.lockf(file, fcntl.LOCK_SH | fcntl.LOCK_NB)

@@ -1,4 +1,4 @@
-"""Shared memory with one row per worker slot: the one place that knows who serves.
+"""Shared memory with one row per worker slot: the one place that has the state of all workers.
 
 The master makes it before it forks. A row has one writer at a time: the worker while it lives, the master
 before and after. All read it without a lock; commands do so by a file in the runtime directory.
@@ -57,7 +57,7 @@ class Row(NamedTuple):
         )
 
     def at_end(self, now: float, code: int, reason: Reason, *, failures: int, backs_off: bool) -> "Row":
-        """Once the worker has been reaped."""
+        """Returns the row as it is once the worker has been reaped."""
         return Row(
             state=State.BACKING_OFF if backs_off else State.DEAD,
             since=now,
@@ -70,7 +70,7 @@ class Row(NamedTuple):
 
 
 class Service(NamedTuple):
-    """What the master says of the whole. `slots` is how many have ever been used."""
+    """The master's record about the service. `slots` is how many have ever been used."""
 
     pid: int = 0
     workers: int = 0
@@ -110,7 +110,7 @@ class _Cell:
         self._start = len(_LAYOUT) + index * _CELL_BYTES
 
     def read(self) -> tuple[int, tuple[Any, ...]]:
-        """The newest whole copy: its sequence number and its values."""
+        """Returns the newest complete copy: its sequence number and its values."""
         while True:
             whole = [copy for copy in (self._copy(0), self._copy(1)) if copy is not None]
             if whole:  # else the writer lapped us: it has been round both copies while we read them
@@ -160,7 +160,7 @@ class Slot:
         self.write(self.read()._replace(**changes))
 
     def detach(self) -> None:
-        """Runs in a process that an application forks: what it writes from here on is seen by nobody."""
+        """Disconnects a process that an application forks: what it writes from here on has no effect."""
         row, self._cell = self.read(), _Cell(mmap.mmap(-1, MEMORY_BYTES), self.number + 1, _ROW)
         self._cell.write(row, first=True)
 
@@ -222,7 +222,7 @@ class Scoreboard:
 
     @property
     def is_without_master(self) -> bool:
-        """Whether the one process serves itself: `coachman serve`."""
+        """Whether the service is one process without a master: `coachman serve`."""
         return self.service.pid == self.slots[0].read().pid
 
     @property
@@ -236,15 +236,15 @@ class Scoreboard:
         return self.service.generation > 1 and not self.was_ready
 
     def record_readiness(self) -> None:
-        """Called by the master, each time that its loop turns."""
+        """Called by the master in each iteration of its loop."""
         if self.ready() >= self.service.workers:
             self._memory[_ALL_READY_ONCE_AT] = 1
 
     def record_master_heartbeat(self, hang_seconds: float) -> None:
-        """Called by the master, each time that its loop turns: a stopped master is seen by everybody else."""
+        """Called by the master in each iteration of its loop, so that others notice a stopped master."""
         _MASTER_HEARTBEAT.pack_into(self._memory, _MASTER_HEARTBEAT_AT, time.monotonic(), hang_seconds)
 
     def master_heartbeat(self) -> tuple[float, float]:
-        """When the master's loop last turned (monotonic) and its COACHMAN_HANG_SECONDS; zeros if unknown."""
+        """The master's last heartbeat (monotonic) and its COACHMAN_HANG_SECONDS; zeros if unknown."""
         beat, hang_seconds = _MASTER_HEARTBEAT.unpack_from(self._memory, _MASTER_HEARTBEAT_AT)
         return beat, hang_seconds

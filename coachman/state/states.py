@@ -46,7 +46,7 @@ FIRST_PROCESS_SENTENCE = (
 
 
 class Phase(IntEnum):
-    """Of the last handover that this master began."""
+    """The phase of the last handover that this master began."""
 
     NONE = 0
     UNDER_WAY = 1
@@ -61,7 +61,7 @@ def words(member: Reason | State | Phase) -> str:
 
 
 def signal_name(code: int) -> str | None:
-    """SIGKILL for -9, None for an exit code."""
+    """Returns the signal's name, such as SIGKILL for -9; None for an exit code."""
     if code >= 0:
         return None
     try:

@@ -38,12 +38,12 @@ class View(NamedTuple):
 
     @property
     def ready(self) -> int:
-        """How many workers serve: those that say so and whose event loop turns."""
+        """How many workers serve: those that are ready and whose event loop moves."""
         return sum(row.state == State.READY and not self.stuck_seconds(row) for _, row in self.rows)
 
     @property
     def requests(self) -> int:
-        """Answered by this generation, by workers that have ended too."""
+        """Requests answered by this generation, including those of workers that have ended."""
         return self.service.requests + sum(row.requests for _, row in self.rows)
 
     @property
@@ -64,7 +64,7 @@ class View(NamedTuple):
 
     @property
     def master_stuck_seconds(self) -> float:
-        """For how long the master's loop has not turned; 0 while it does, and where nobody knows.
+        """For how long the master's loop has not moved; 0 while it does, and where that is not known.
 
         A master that stops the service waits for its workers, and its loop does not turn meanwhile.
         """
@@ -85,7 +85,7 @@ class View(NamedTuple):
         return max(connections) * len(connections) / sum(connections) if sum(connections) else 0.0
 
     def stuck_seconds(self, row: Row) -> float:
-        """For how long the worker's event loop has not turned; 0 while it does."""
+        """For how long the worker's event loop has not moved; 0 while it does."""
         age = self.now - row.beat
         return age if row.beat and row.state in _HAS_HEARTBEAT and age > STUCK_SECONDS else 0.0
 

@@ -98,7 +98,7 @@ def flaw(value: Any) -> str:
 
 
 def flaw_behind(application: Any) -> str:
-    """The same of what all requests are handed to: by Starlette's middleware, or by a mount at the root.
+    """As flaw(), for the object that gets all requests from Starlette's middleware or a mount at the root.
 
     Such a one would be loaded, be ready, and answer each request with 500.
     """

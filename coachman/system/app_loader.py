@@ -17,7 +17,7 @@ _LOGGERS = ("gunicorn", "uvicorn", "coachman")
 
 
 class Loaded(NamedTuple):
-    """What the last load has found out beside the application itself."""
+    """What the last load has found besides the application itself."""
 
     name: str  # such as main:app or main:create_app()
     made_at_import: list[str]  # see import_effects.since
@@ -132,7 +132,7 @@ def logging_kept() -> Iterator[None]:
 
 
 def enable_own_loggers() -> None:
-    """For a line that has to be told whatever the application has disabled."""
+    """Enables Coachman's loggers for a line that must be logged, whatever the application has disabled."""
     for logger in _own_loggers():
         logger.disabled = False
 

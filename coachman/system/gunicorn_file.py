@@ -24,7 +24,7 @@ Convert = Callable[[Any], str | None]
 
 
 class GunicornFile(NamedTuple):
-    """What the file says, sorted by what becomes of it."""
+    """The settings of the file, sorted by how they are used."""
 
     settings: dict[str, str]  # of ours, which stand for one of Gunicorn's
     values: dict[str, Any]  # which Gunicorn's master takes as they are
@@ -91,7 +91,7 @@ def read(folder: Path) -> GunicornFile:
 
 
 def run(path: Path) -> dict[str, Any]:
-    """The names that the file has made, less those of Python."""
+    """Returns the names that the file defines, without those of Python."""
     try:
         found = runpy.run_path(str(path))
     except SystemExit as end:

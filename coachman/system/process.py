@@ -64,7 +64,7 @@ def leave(end: SystemExit, linger_seconds: float | None = None) -> NoReturn:
 
 
 def _leave_in(seconds: float, end: SystemExit) -> None:
-    """Ends this process after so many seconds, if its threads have not ended by then, and names them."""
+    """Ends this process after that many seconds if its threads are still running, and names them."""
 
     def leave_now() -> None:
         names = ", ".join(thread.name for thread in threading.enumerate() if not thread.daemon)

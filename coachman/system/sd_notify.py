@@ -1,4 +1,4 @@
-"""What the master tells systemd, by sd_notify(3). Without systemd nothing is sent."""
+"""Sends the master's state to systemd, by sd_notify(3). Without systemd nothing is sent."""
 
 import contextlib
 import os

@@ -45,7 +45,7 @@ class _File:
         self._follow()
 
     def write(self, data: bytes) -> int:
-        """How many bytes the file took. Raises OSError, as where it takes none at present."""
+        """Writes without waiting. Returns how many bytes; raises OSError, also if none can be written now."""
         self._follow()
         if isinstance(self._own, socket.socket):
             return self._own.send(data, socket.MSG_DONTWAIT | socket.MSG_NOSIGNAL)

@@ -77,7 +77,7 @@ class Tls:
 
 
 def new_context() -> ssl.SSLContext:
-    """A server's, for TLS 1.2 and 1.3, and for HTTP/1.1 alone."""
+    """Returns a server's context, for TLS 1.2 and 1.3, and for HTTP/1.1 alone."""
     context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
     context.minimum_version = ssl.TLSVersion.TLSv1_2
     context.set_ciphers(CIPHERS)

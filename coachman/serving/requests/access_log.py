@@ -17,7 +17,7 @@ log = logging.getLogger("coachman.access")
 
 
 class AccessLog:
-    """Names the route, not the path: what a path or a query contains may be nobody's business."""
+    """Logs the route, not the path: a path or a query may contain private data."""
 
     def __init__(self, mode: Mode, slow_seconds: float) -> None:
         self._logs_all, self._slow_seconds = mode == "on", slow_seconds
@@ -90,7 +90,7 @@ def _through_logging(method: str, route: str, status: int, seconds: float, sent:
 
 
 def _lines() -> _Lines | None:
-    """None where somebody has changed how lines are written."""
+    """Returns what collects lines; None where the log's handlers were changed."""
     handlers = logging.getLogger().handlers
     if log.handlers or len(handlers) != 1 or not log.isEnabledFor(logging.INFO):
         return None

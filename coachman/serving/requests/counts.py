@@ -55,7 +55,7 @@ class RequestCounts:
 
 
 def observe_all(histogram: Any, amounts: Sequence[float]) -> None:
-    """What Histogram.observe does with each, but each value is changed once."""
+    """Does what Histogram.observe does for each, but changes each value once."""
     bounds = histogram._upper_bounds
     for bucket, count in Counter(bisect_left(bounds, amount) for amount in amounts).items():
         histogram._buckets[bucket].inc(count)

@@ -1,4 +1,4 @@
-"""What is said of each request that the application answers. Runs in the worker."""
+"""Observes each request that the application answers. Runs in the worker."""
 
 import asyncio
 import time
@@ -19,7 +19,7 @@ CLIENT_GONE = 499  # as nginx has it
 
 
 class Observer:
-    """ASGI: gives each request its id, counts it and tells the access log.
+    """ASGI: gives each request its id, counts it and passes it to the access log.
 
     That is done just before the last piece of its answer is sent. serve() calls `flush` ten times a
     second, which adds up and writes what has been recorded since.

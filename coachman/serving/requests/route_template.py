@@ -1,4 +1,4 @@
-"""Which template a request has matched."""
+"""Finds the route template that a request has matched."""
 
 from coachman.asgi import Message
 
