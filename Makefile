@@ -39,8 +39,12 @@ dist: $(VENV)/development ## Build the package: a wheel and an sdist in dist/
 wheelhouse: $(VENV)/development ## Collect in build/wheels what `coachman install` needs without a network
 	@scripts/wheelhouse build/wheels
 
+docs: $(VENV)/docs ## Build these docs as a site, with search, in build/docs; a broken link is an error
+	@$(BIN)/python -m sphinx --fail-on-warning --keep-going --quiet -c docs/site . build/docs
+	@echo "Open build/docs/index.html"
+
 ##@ Work on it
-environment: $(VENV)/development $(VENV)/loadtests
+environment: $(VENV)/development $(VENV)/loadtests $(VENV)/docs
 
 ifdef ARGS
 test: environment ## Run all tests but those of whole machines; with ARGS a part, one by one
@@ -172,6 +176,11 @@ $(VENV)/development: requirements-dev.txt $(VENV)/runtime
 $(VENV)/benchmarks: benchmarks/requirements.txt $(VENV)/development
 	@echo "Installing the servers to compare with..."
 	@$(BIN)/python -m pip install $(PIP_FLAGS) -r benchmarks/requirements.txt
+	@touch $@
+
+$(VENV)/docs: docs/site/requirements.txt $(VENV)/runtime
+	@echo "Installing what the site of the docs needs..."
+	@$(BIN)/python -m pip install $(PIP_FLAGS) -r docs/site/requirements.txt
 	@touch $@
 
 $(VENV)/loadtests: loadtests/requirements.txt | $(BIN)/python
