@@ -1,4 +1,4 @@
-"""Flags measurements whose figure is not about the server. Pure."""
+"""Flags measurements whose figure is not about the server. Pure functions."""
 
 from collections.abc import Sequence
 

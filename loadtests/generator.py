@@ -78,7 +78,7 @@ class Generator:
         )
 
     def _drain(self) -> tuple[int, int]:
-        """Ends the load. How many requests nobody had taken, and how many were still without an answer."""
+        """Ends the load. Returns how many requests were not sent, and how many not answered."""
         deadline = perf_counter() + DRAIN_SECONDS
         arrivals = StrictUser.arrivals
         if arrivals:

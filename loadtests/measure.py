@@ -68,7 +68,7 @@ def _watch(load: Load, service: Service, seconds: float, progress: Progress) -> 
 
 
 def _shares(before: list[Slot], after: list[Slot]) -> list[float]:
-    """By worker; of one that came in between all its requests count."""
+    """Returns the share of each worker; of one that started meanwhile all its requests count."""
     known = {slot.pid: slot.requests for slot in before}
     counts = [slot.requests - known.get(slot.pid, 0) for slot in after]
     return [count / sum(counts) for count in counts] if sum(counts) else []

@@ -86,7 +86,7 @@ class Plan(BaseModel):
         return count * (self.repeats * (each + self.duration) + latency)
 
     def window(self, rate: float | None) -> float:
-        """Seconds: at a fixed rate long enough for a p99, within reason."""
+        """Returns the length of a measurement in seconds: at a fixed rate long enough for a p99."""
         if rate is None:
             return self.duration
         return max(self.duration, min(self.latency_seconds, LATENCY_REQUESTS / rate))

@@ -1,4 +1,4 @@
-"""Does this client count a dropped request, or repeat it in silence?"""
+"""Checks that this client counts a dropped request, instead of repeating it silently."""
 
 import socket
 from typing import Any

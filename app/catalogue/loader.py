@@ -27,7 +27,7 @@ Report = Callable[[Refusal], None]
 
 @dataclass
 class Tally:
-    """What is committed or refused, never what is only under way; `line` is the last one of that."""
+    """Counts what is committed or refused, never what is in progress; `line` is the last of these."""
 
     counts: Counter[Count] = field(default_factory=Counter)
     line: int = 0

@@ -50,7 +50,7 @@ class Inventory:
         return Item(**row._mapping)
 
     async def list_items(self, q: str, after: int | None, limit: int) -> list[Item]:
-        """Those that `q` finds, oldest first."""
+        """Returns the items that `q` finds, oldest first."""
         query = select(*ITEM).order_by(items.c.id).limit(limit)
         if q:
             query = query.where(items.c.search.like(like_pattern(q), escape="\\"))
@@ -59,7 +59,7 @@ class Inventory:
         return [Item(**row._mapping) for row in await self._database.fetch_all(query)]
 
     async def list_movements(self, item_id: int, before: int | None, limit: int) -> list[Movement]:
-        """Newest first."""
+        """Returns an item's movements, newest first."""
         query = select(*MOVEMENT).where(movements.c.item_id == item_id)
         if before is not None:
             query = query.where(movements.c.id < before)
@@ -80,7 +80,7 @@ class Inventory:
     async def book_movement(
         self, item_id: int, new: MovementCreate, idempotency_key: str | None
     ) -> tuple[Movement, bool]:
-        """The movement, and whether it had been booked before, under the same key."""
+        """Books a movement. Returns it, and whether it had been booked before under the same key."""
         try:
             return await self._database.write(book_movement, item_id, new, idempotency_key)
         except Exception as error:

@@ -28,13 +28,13 @@ class Keys:
         return bool(self._keys)
 
     def are_wanted_for(self, scope: str) -> bool:
-        """Without any key nothing is asked: such a service listens on loopback only."""
+        """Whether a request needs a key. Without any key none does: the service is on loopback only."""
         return bool(self) and (
             self._wanted_for == "all" or (self._wanted_for == "writes" and scope == "write")
         )
 
     def find(self, token: str) -> Key | None:
-        """Takes the same time for every token: it is compared with all keys."""
+        """Returns the key of a token, in the same time for every token: it is compared with all keys."""
         digest = hashlib.sha256(token.encode()).hexdigest()
         found = [key for key in self._keys if hmac.compare_digest(key.digest, digest)]
         return found[0] if found else None
@@ -47,7 +47,7 @@ class Failures:
         self._recent: OrderedDict[str, list[float]] = OrderedDict()
 
     def are_too_many(self, client: str) -> bool:
-        """Counts one more, and says whether the client had used up its minute before it."""
+        """Counts a failed login. Returns whether the client was over the limit of its minute before it."""
         now = time.monotonic()
         recent = [at for at in self._recent.pop(client, []) if now - at < WINDOW_SECONDS]
         is_too_many = len(recent) >= FAILURES

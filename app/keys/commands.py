@@ -65,7 +65,7 @@ def revoke(name: Name) -> None:
 
 
 def _file() -> Path:
-    """What is set, else the installed unit's file where there is one, else this folder's."""
+    """Returns the file of SHOP_KEYS_FILE, else the installed unit's if there is one, else this folder's."""
     settings = load_settings()
     if "keys_file" not in settings.model_fields_set and installed_keys().parent.is_dir():
         return installed_keys()

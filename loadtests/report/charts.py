@@ -183,7 +183,7 @@ def shares(summary: Summary) -> str | None:
 
 @contextmanager
 def drawing(name: str, size: tuple[float, float] = SIZE) -> Iterator[tuple[Axes, Callable[[str, str], str]]]:
-    """Axes to draw on, and what makes the SVG of them: with a title, and told in words."""
+    """Returns axes to draw on, and a function that makes an SVG of them, with a title and a description."""
     with mpl.rc_context(STYLE | {"svg.hashsalt": name}):
         figure = Figure(figsize=size, layout="constrained")
         axes = figure.add_subplot()

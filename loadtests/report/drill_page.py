@@ -18,7 +18,7 @@ WIDE, LOW = (10.5, 2.6), (10.5, 3.0)
 
 
 def write_drill_report(folder: Path) -> Drill:
-    """report.html beside the requests."""
+    """Writes report.html beside the requests."""
     drill = Drill.model_validate_json((folder / "drill.json").read_text())
     facts = read_description(folder)
     samples = Samples.read(folder / "requests.bin", **json.loads((folder / "requests.json").read_text()))

@@ -18,7 +18,7 @@ TEMPLATES = Environment(loader=FileSystemLoader(Path(__file__).parent), autoesca
 
 
 def write_report(folder: Path, early: str | None = None, baseline: Path | None = None) -> list[Summary]:
-    """report.html, summary.csv and summary.md beside the measurements."""
+    """Writes report.html, summary.csv and summary.md beside the measurements."""
     facts = read_description(folder)
     plan = Plan.model_validate(facts["plan"])
     cells = Cells(folder).read()

@@ -32,7 +32,7 @@ class Row:
 
     @property
     def failures(self) -> Counter[str]:
-        """Of all that was measured, disturbed or not."""
+        """Returns the failures of all measurements, disturbed or not."""
         found: Counter[str] = Counter()
         for cell in (*self.cells, *self.latency_cells, *self.dirty):
             found.update(cell.failures)

@@ -1,4 +1,4 @@
-"""What all users share: nothing is sent twice in silence, and every answer is checked."""
+"""The base of all users: no request is repeated silently, and every response is checked."""
 
 import socket
 from collections.abc import Callable
@@ -59,7 +59,7 @@ class StrictUser(FastHttpUser):
         status: int = 200,
         **options: Any,
     ) -> bool:
-        """Whether the answer was the right one; anything else is a failure in Locust's statistics."""
+        """Sends a request. Returns whether the response was right; else Locust counts a failure."""
         StrictUser.sent += 1
         moment = {"due": self.due, "start": perf_counter()}
         with self.client.request(
@@ -83,7 +83,7 @@ def _problem(answer: FastResponse, status: int, is_right: Callable[[bytes], bool
 
 
 def kind_of(failure: Exception | None) -> str:
-    """How a request ended, in the words that reports use; "" when it was answered rightly."""
+    """Returns how a request ended, in the reports' words; "" when the response was right."""
     if failure is None:
         return ""
     if isinstance(failure, LocustBadStatusCode):
