@@ -76,7 +76,7 @@ class Database(Queries, databases.Database):
         return self._shared or self._connection_map.get(asyncio.current_task())
 
     def _runner(self) -> Any:
-        """The task's session if it has one; without, no Connection is made for a single statement."""
+        """Returns the task's session, or the backend: a single statement needs no Connection."""
         if self._connections or self._shared:
             connection = self._of_task()
             if connection is not None and connection.is_open:
@@ -97,7 +97,7 @@ def _backend_class(url: DatabaseURL, options: Iterable[str]) -> type[Any]:
 
 
 class _Forked:
-    """Threads, sockets and locks do not survive a fork: what was connected before it refuses in the child."""
+    """Refuses every call in a forked child: threads, sockets and locks do not survive a fork."""
 
     def __getattr__(self, name: str) -> Any:
         raise ForkedError

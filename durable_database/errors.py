@@ -25,7 +25,7 @@ class TransactionTimeout(TimeoutError):  # noqa: N818
 
 
 class DatabaseUnavailable(ConnectionError):  # noqa: N818 (named as `PoolTimeout` is)
-    """PostgreSQL cannot be reached, or serves nobody just now."""
+    """PostgreSQL cannot be reached, or accepts no queries at the moment."""
 
 
 class ForkedError(RuntimeError):
@@ -42,7 +42,7 @@ class ChildTaskError(RuntimeError):
 
 
 class TransactionControlError(RuntimeError):
-    """Several writes share a commit: none may end it for the others."""
+    """A write tried to end its transaction, which it shares with other writes."""
 
     def __init__(self, what: str) -> None:
         super().__init__(
@@ -64,7 +64,7 @@ def rolled_back() -> sqlite3.OperationalError:
 
 
 def driver_error(error: BaseException) -> BaseException:
-    """The driver's own exception, where `error` is SQLAlchemy's around it."""
+    """Returns the driver's own exception, where `error` is SQLAlchemy's wrapper of it."""
     if isinstance(error, DBAPIError) and error.orig is not None:
         error = error.orig
     # asyncpg's stands behind that of SQLAlchemy's adapter.
@@ -73,7 +73,7 @@ def driver_error(error: BaseException) -> BaseException:
 
 
 def sqlstate(error: BaseException) -> str:
-    """Of the five characters, the first two are the class; empty for other exceptions."""
+    """Returns the SQLSTATE, whose first two characters are its class; empty for other exceptions."""
     return getattr(driver_error(error), "sqlstate", None) or ""
 
 
@@ -87,7 +87,7 @@ def from_database(error: BaseException) -> bool:
 
 
 def is_locked(error: BaseException) -> bool:
-    """Whether another one has kept the database, or a row, for too long."""
+    """Whether the database, or a row, stayed locked by somebody else for too long."""
     return sqlite_code(error) in (sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED) or sqlstate(error) in LOCKED
 
 
@@ -96,7 +96,7 @@ def is_damage(error: BaseException) -> bool:
 
 
 def is_about_the_disk(error: BaseException) -> bool:
-    """Whether the file or its disk is in the way: full, failing, read-only, gone."""
+    """Whether the error is about the file or its disk: full, failing, read-only, removed."""
     codes = (sqlite3.SQLITE_FULL, sqlite3.SQLITE_IOERR, sqlite3.SQLITE_READONLY, sqlite3.SQLITE_CANTOPEN)
     return sqlite_code(error) in codes
 
@@ -106,7 +106,7 @@ def breaks_a_constraint(error: BaseException) -> bool:
 
 
 def breaks_unique(error: BaseException, table: str, column: str) -> bool:
-    """Whether a row was refused since another one has this value."""
+    """Whether a row violates a unique constraint."""
     error = driver_error(error)
     if isinstance(error, sqlite3.IntegrityError):
         return f"{table}.{column}" in str(error)

@@ -1,4 +1,4 @@
-"""The gate: one process at a time commits or checkpoints."""
+"""The gate: a lock between processes, so that one at a time commits or checkpoints."""
 
 import contextlib
 import os
@@ -45,7 +45,7 @@ class Gate:
             self._file = -1
 
     def acquire(self) -> float:
-        """How long it took."""
+        """Takes the lock. Returns how long that took, in seconds."""
         if self._since:
             return 0.0
         started = time.monotonic()
@@ -55,7 +55,7 @@ class Gate:
         return self._since - started
 
     def release(self, *, wanted: bool = False) -> None:
-        """Lets go, unless there is more to commit and the time slice is not over."""
+        """Releases the lock, unless there is more to commit and the time slice is not over."""
         if not self._since or (wanted and time.monotonic() - self._since < QUANTUM_SECONDS):
             return
         self._since = 0.0

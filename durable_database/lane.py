@@ -92,11 +92,11 @@ class Lane:
         return lane
 
     def post(self, job: Callable[[], object]) -> None:
-        """Has `job` run in the lane's thread, after those before it. It must not raise."""
+        """Queues `job` for the lane's thread. It must not raise."""
         self._queue.put_nowait((None, job))
 
     def tell(self, callback: Callable[..., object], *arguments: Any) -> None:
-        """Called in the lane's thread: has `callback` run on the event loop."""
+        """Schedules `callback` on the event loop. Called in the lane's thread."""
         with contextlib.suppress(RuntimeError):  # the loop is closed, and nobody waits any more
             self._loop.call_soon_threadsafe(callback, *arguments)
 
@@ -129,7 +129,7 @@ class Lane:
         return value
 
     def _connection_to_lend(self) -> sa.Connection:
-        """The one before, unless a function closed it, or has left options on it."""
+        """Returns the last connection, unless a function closed it or left options on it."""
         lent = self._lent
         if lent is None or lent.closed or lent.invalidated or lent.get_execution_options():
             self._lent = lent = self._engine.connect()
@@ -158,7 +158,7 @@ class Lane:
         self._cursors.append(cursor)
 
     def within(self, function: Callable[..., Any], *arguments: Any) -> Any:
-        """What `function` returns; the statement that runs when the time is up ends by TransactionTimeout."""
+        """Returns what `function` returns. When time is up, its statement fails with TransactionTimeout."""
         before, self.until = self.until, min(self.until, time.monotonic() + self._seconds)
         try:
             return function(*arguments)
@@ -181,7 +181,7 @@ def outcome(future: asyncio.Future[Any], function: Callable[..., Any], *argument
 
 
 def settle(outcomes: Iterable[Outcome]) -> None:
-    """Gives each caller what is his; those that were cancelled meanwhile have gone."""
+    """Passes each result to its caller, except to callers that were cancelled meanwhile."""
     for future, error, value in outcomes:
         if future.done():
             continue

@@ -1,4 +1,4 @@
-"""Where a database is: what its URL says, what of it may be shown, and which file system its file is on."""
+"""Where a database is: its URL, with and without the password, and the file system of its file."""
 
 import re
 import sqlite3
@@ -22,17 +22,17 @@ def is_postgresql(url: str) -> bool:
 
 
 def sqlite_file(url: str) -> Path:
-    """The file that a sqlite:/// URL names."""
+    """Returns the file that a sqlite:/// URL names."""
     return Path(DatabaseURL(url).database)
 
 
 def name_of(url: str) -> str:
-    """What messages call the database."""
+    """Returns the database's name for messages."""
     return printable(url) if is_postgresql(url) else DatabaseURL(url).database
 
 
 def printable(url: str) -> str:
-    """`url` without its password."""
+    """Returns `url` without its password."""
     url = re.sub(r"(//[^/@:]*:).*@", r"\1***@", url)
     return re.sub(r"([?&]password=)[^&]*", r"\1***", url)
 
@@ -65,7 +65,7 @@ def network_file_system(path: Path) -> str | None:
 
 
 def _mount(line: str) -> tuple[str, str]:
-    """Where it is, and of which type: see proc_pid_mountinfo(5)."""
+    """Returns the mount point and the type: see proc_pid_mountinfo(5)."""
     before, _, after = line.partition(" - ")
     place = re.sub(r"\\(\d{3})", lambda octal: chr(int(octal[1], 8)), before.split(" ")[4])
     return place, after.split(" ")[0]
@@ -80,7 +80,7 @@ class FileIdentity:
         self.look_at = time.perf_counter() + LOOK_SECONDS
 
     def check(self) -> None:
-        """Before each write: one into a file that was removed or replaced would be acknowledged and lost."""
+        """Called before each write: one to a removed or replaced file would be acknowledged and lost."""
         if self._stat() != self._identity:
             error = sqlite3.OperationalError(
                 f"{self._path} was removed or replaced while in use; put it back, or restart the service"
@@ -89,7 +89,7 @@ class FileIdentity:
             raise error
 
     def look(self) -> None:
-        """Before each read: checks once a second."""
+        """Called before each read; checks once a second."""
         if (now := time.perf_counter()) > self.look_at:
             self.check()
             self.look_at = now + LOOK_SECONDS

@@ -83,7 +83,7 @@ class PostgreSQLBackend:
 
     @contextlib.asynccontextmanager
     async def _bounded(self, seconds: float) -> AsyncIterator[AsyncEngine]:
-        """Around the wait for a connection."""
+        """Limits the wait for a connection."""
         if self._engine is None:
             raise RuntimeError("the database is not connected")
         started = asyncio.get_running_loop().time()
@@ -119,7 +119,7 @@ class PostgreSQLBackend:
             connection.close()
 
     async def stream(self, statement: Statement) -> AsyncGenerator[Record, None]:
-        """On a connection of its own: the consumer may ask for more, or never come back."""
+        """Streams on a connection of its own, as the consumer may run other statements or never come back."""
         async with self.session() as session, transaction(session.driver):
             async for record in session.stream(statement):
                 yield record
@@ -278,7 +278,7 @@ def _replace_if_closed(connection: Any, record: Any, proxy: Any) -> None:
 
 @contextlib.contextmanager
 def unavailable_in_words(driver: Any = None) -> Iterator[None]:
-    """Turns what says that the server cannot serve just now into DatabaseUnavailable."""
+    """Turns errors of an unavailable server into DatabaseUnavailable."""
     try:
         yield
     except Exception as error:

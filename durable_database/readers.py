@@ -61,7 +61,7 @@ class Inline:
         return self._steps < 0 or time.perf_counter() - self._started > MOST_SECONDS
 
     def run(self, statement: Statement) -> Any:
-        """OVER when it is to run in a thread instead: too much work, or the file is busy."""
+        """Runs a read. Returns OVER if it has to run in a thread: too much work, or the file is busy."""
         self._started = started = time.perf_counter()
         if statement.plan.over_budget or started < self._rest_until:
             return OVER
@@ -129,7 +129,7 @@ def disk_reads() -> float:
 
 
 class Readers:
-    """Lanes, each for one reader at a time."""
+    """The lanes for reads, each for one reader at a time."""
 
     def __init__(
         self, lanes: list[Lane], acquire_seconds: float, observe: Callable[[str, float], None]
@@ -146,7 +146,7 @@ class Readers:
         return self._lanes.qsize()
 
     async def run(self, function: Callable[[Lane], Any]) -> Any:
-        """What `function` returns in the thread of a lane that it has for itself."""
+        """Runs `function` in the thread of a lane of its own, and returns the result."""
         lane = await self.lease()
         future: asyncio.Future[Any] = self._loop.create_future()
 

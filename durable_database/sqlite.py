@@ -130,10 +130,10 @@ class SQLiteBackend:
         return self.writer.submit(run, kind)
 
     async def read(self, run: Callable[[Lane], Any]) -> Any:
-        """In a transaction: all statements of `run` see one state."""
+        """Runs a read in a transaction: all statements of `run` see one state."""
         return await self.readers.run(partial(run_in_transaction, "BEGIN", run))
 
     def stream(self, statement: Statement) -> AsyncGenerator[Record, None]:
-        """On a lane of its own, for any time: the consumer may write meanwhile, or never come back."""
+        """Streams on a lane of its own: the consumer may write meanwhile, or never come back."""
         transaction = OpenTransaction(self, readonly=not statement.writes, limited=False)
         return transaction.stream(statement, is_all=True)

@@ -19,7 +19,7 @@ MOST_ROWS = 512
 
 
 class UndoneError(Exception):
-    """Ends a transaction that is rolled back because its task wants so."""
+    """Raised to roll back a transaction that its task has rolled back."""
 
 
 class OpenTransaction:
@@ -119,7 +119,7 @@ class OpenTransaction:
         self._inbox.put((None, False))  # for its lane, should that have begun at the same instant
 
     async def stream(self, statement: Statement, *, is_all: bool = False) -> AsyncGenerator[Record, None]:
-        """Nothing is read ahead: a later chunk must see what was written meanwhile, in the same transaction.
+        """Streams without reading ahead: a later chunk must see what the transaction has written meanwhile.
 
         It ends with the stream where that `is_all` that it is for.
         """
@@ -157,7 +157,7 @@ class OpenTransaction:
             raise error
 
     def _error(self) -> BaseException | None:
-        """What its lane says of its end, if anything."""
+        """Returns the error with which the lane ended the transaction, if any."""
         served = self._served
         return None if served is None or served.cancelled() else served.exception()
 
@@ -184,7 +184,7 @@ class SQLiteSession:
         return (self._root or self._backend).stream(statement)
 
     async def begin(self, *, readonly: bool = False) -> str | None:
-        """The name of a savepoint, inside of a transaction."""
+        """Begins a transaction, or inside one a savepoint, whose name it returns."""
         if self._root is None:
             # Always for writing: one that reads and then writes would fail when another wrote in between.
             self._root = OpenTransaction(self._backend, readonly=readonly)

@@ -29,7 +29,7 @@ Values = Mapping[str, Any] | None
 
 
 class Want(enum.Enum):
-    """What a statement is run for."""
+    """What a caller wants from a statement: rows, one row, a value, a count."""
 
     ONE = enum.auto()
     ALL = enum.auto()
@@ -208,7 +208,7 @@ class Compiler:
         return arguments
 
     def _bound(self, value: Any) -> Any:
-        """As `text().bindparams()` does: dates become what the database keeps, by the value's type."""
+        """Binds values by their type, as `text().bindparams()` does, so that dates are stored alike."""
         kind = type(value)
         if kind not in self._binders:
             column = sa.literal(value).type
@@ -253,7 +253,7 @@ class _Core:
 
 
 def run(raw: sqlite3.Connection, statement: Statement) -> Any:
-    """Runs it on SQLite: executes, fetches and resets without coming back in between."""
+    """Runs the statement on SQLite: executes, fetches and resets in one go."""
     plan, arguments, want = statement
     if want is Want.MANY:
         raw.executemany(plan.sql, arguments).close()

@@ -18,7 +18,7 @@ T = TypeVar("T")
 
 
 async def complete(coroutine: Coroutine[Any, Any, T]) -> T:
-    """What `coroutine` returns; a cancellation reaches the caller only when it has ended."""
+    """Returns what `coroutine` returns. A cancellation reaches the caller only after it has ended."""
     task = asyncio.create_task(coroutine)
     try:
         return await asyncio.shield(task)
@@ -31,7 +31,7 @@ async def complete(coroutine: Coroutine[Any, Any, T]) -> T:
 
 
 def uninterrupted(function: Callable[P, Coroutine[Any, Any, T]]) -> Callable[P, Awaitable[T]]:
-    """`function`, each call of which, once begun, runs to its end."""
+    """Decorates `function` so that each call, once begun, runs to its end."""
 
     @functools.wraps(function)
     async def run(*args: P.args, **kwargs: P.kwargs) -> T:
@@ -41,7 +41,7 @@ def uninterrupted(function: Callable[P, Coroutine[Any, Any, T]]) -> Callable[P, 
 
 
 class Queries:
-    """What one may ask a database, or one of its connections."""
+    """The queries of a database, and of one of its connections."""
 
     _backend: Any
 
@@ -62,16 +62,16 @@ class Queries:
         return None if row is None else row[column]
 
     async def execute(self, query: Query, values: Values = None) -> Any:
-        """The new row's id for an INSERT, else the number of rows changed."""
+        """Returns the new row's id for an INSERT, else the number of rows changed."""
         return await self._runner().do(self._backend.compiler.statement(query, values, Want.RESULT))
 
     async def execute_many(self, query: Query, values: Sequence[Mapping[str, Any]]) -> None:
-        """All of them or none."""
+        """Runs the statement for each of the values: all of them or none."""
         if values:
             await self._runner().do(self._backend.compiler.many(query, values))
 
     async def batch(self, statements: Sequence[tuple[Query, Values]]) -> list[Any]:
-        """Several writes in one commit, all of them or none: the result of each."""
+        """Runs several writes in one commit, all of them or none, and returns the result of each."""
         if not statements:
             return []
         return cast("list[Any]", await self._runner().do(self._backend.compiler.batch(statements)))
@@ -83,7 +83,7 @@ class Queries:
     async def write(
         self, function: Callable[Concatenate[sa.Connection, P], T], *args: P.args, **kwargs: P.kwargs
     ) -> T:
-        """What `function(connection, *args, **kwargs)` returns, once what it wrote is on the disk.
+        """Returns what `function(connection, *args, **kwargs)` returns, once its writes are on the disk.
 
         It runs to its end where the connection is, in a thread, inside one transaction: no other task or
         process writes meanwhile, and nothing waits for the event loop. It is undone when it raises. Functions
@@ -96,7 +96,7 @@ class Queries:
     async def read(
         self, function: Callable[Concatenate[sa.Connection, P], T], *args: P.args, **kwargs: P.kwargs
     ) -> T:
-        """What `function(connection, *args, **kwargs)` returns: all its statements see one state.
+        """Returns what `function(connection, *args, **kwargs)` returns; its statements see one state.
 
         It runs in a thread, may not write, and keeps nobody from writing.
         """

@@ -1,4 +1,4 @@
-"""Writes: one lane, and one commit for all that waits. What fails is undone alone."""
+"""The writer: one lane, and one commit for all writes that wait. A failed write is rolled back alone."""
 
 import asyncio
 import contextvars
@@ -48,7 +48,7 @@ class Job:
         self._claim = threading.Lock()
 
     def claim(self) -> bool:
-        """Whether it is the caller's, to begin it or to give it up: it is one or the other."""
+        """Claims the job, to begin it or to give it up. Returns whether nobody had claimed it before."""
         return not self.future.done() and self._claim.acquire(blocking=False)
 
 
@@ -80,7 +80,7 @@ class Writer:
         return not (self.busy or self._wanted() or self.gate.held)
 
     def submit(self, run: Callable[[Lane], Any], kind: Kind) -> asyncio.Future[Any]:
-        """What `run` returns, once what it wrote is on the disk."""
+        """Returns what `run` returns, once its writes are on the disk."""
         job = Job(run, kind, self._loop.time() + self._acquire_seconds)
         (self._transactions if kind is Kind.TRANSACTION else self._pending).append(job)
         self._waits.append(job)
@@ -123,7 +123,7 @@ class Writer:
         self._observe("gate_wait_seconds", waited)
 
     def _sweep(self) -> None:
-        """Gives up what has waited for too long. A timer for each write would cost as much as the write."""
+        """Gives up writes that have waited too long. A timer for each would cost as much as the write."""
         self._sweep_timer = None
         now = self._loop.time()
         while self._waits and (self._waits[0].future.done() or self._waits[0].until < now):
@@ -152,7 +152,7 @@ class Writer:
 
 
 class GroupUndoneError(Exception):
-    """One job had SQLite roll back the whole transaction, and with it what others wrote."""
+    """One job made SQLite roll back the whole transaction, and with it other jobs' writes."""
 
 
 def commit(lane: Lane, jobs: deque[Job]) -> list[Outcome]:
@@ -213,7 +213,7 @@ def run_in_transaction(begin: str, run: Callable[[Lane], Any], lane: Lane) -> An
 
 
 def run_in_savepoint(run: Callable[[Lane], Any], lane: Lane) -> Any:
-    """What `run` returns; when it raises, what it wrote is undone alone."""
+    """Returns what `run` returns. If it raises, its writes alone are rolled back."""
     raw = lane.raw
     raw.execute("SAVEPOINT durable_database_job")
     try:
@@ -228,6 +228,6 @@ def run_in_savepoint(run: Callable[[Lane], Any], lane: Lane) -> Any:
 
 
 def leave_transaction(raw: sqlite3.Connection) -> None:
-    """It failed, or its COMMIT did: what is left open would swallow the writes after it."""
+    """Rolls back after a failure or a failed COMMIT: later writes would be lost in an open transaction."""
     if raw.in_transaction:
         raw.execute("ROLLBACK")
