@@ -87,14 +87,14 @@ test-vm: $(VENV)/development ## Run the tests on machines with a systemd of thei
 test-qemu: $(VENV)/development ## Run the tests on emulated machines: limits, power cuts; as root
 	@$(BIN)/python -m pytest tests/vm/qemu --keep-proof $(ARGS)
 
-check: $(VENV)/development $(VENV)/loadtests ## Types, style and walls; changes nothing
+check: $(VENV)/development $(VENV)/loadtests ## Types, style and import rules; changes nothing
 	@$(BIN)/ruff check .
 	@$(BIN)/ruff format --check .
 	@$(BIN)/mypy
 	@$(BIN)/lint-imports
 	@$(BIN)/python scripts/check_layout.py
 
-lint: $(VENV)/development ## Mend style where a tool can
+lint: $(VENV)/development ## Fix style where a tool can
 	@$(BIN)/ruff check --fix .
 	@$(BIN)/ruff format .
 
