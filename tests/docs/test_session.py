@@ -1,4 +1,4 @@
-"""The blocks of README.md's session that need no second terminal, run as they are written."""
+"""Blocks of the documents, run as they are written: README.md's session, examples and what they print."""
 
 import json
 import os
@@ -10,8 +10,9 @@ from typing import Any
 
 import pytest
 
-from tests.support.documents import ROOT, blocks
-from tests.support.service import Service, running
+from tests.support.documents import ROOT, blocks, printed
+from tests.support.ports import free_port
+from tests.support.service import Service, migrated, running
 
 
 @pytest.fixture(scope="module")
@@ -54,6 +55,46 @@ def test_what_the_readme_says_of_wrong_settings_is_so(service: Service, tmp_path
     assert done.returncode == 1
     assert done.stderr.count("\n") == 1
     assert "is refused: it must be" in done.stderr
+
+
+def test_the_example_of_a_catalogue_prints_what_it_says(service: Service, tmp_path: Path) -> None:
+    page = ROOT / "docs" / "catalogue.md"
+    catalogue, told = printed(page)
+    (tmp_path / "shop.csv").write_text(catalogue)
+    here = service.environment | {
+        "PYTHONPATH": str(ROOT),
+        "SHOP_DATABASE_URL": f"sqlite:///{tmp_path}/shop.db",
+    }
+    (tmp_path / "shop.db").write_bytes(migrated())
+    [command] = {block for block in blocks(page) if "import" in block}
+
+    done = subprocess.run(
+        command.replace(".venv/bin/python", sys.executable).split(),
+        cwd=tmp_path,
+        env=here,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+        timeout=60,
+    )
+
+    assert (done.returncode, done.stdout) == (1, told)
+
+
+def test_check_counts_as_many_compiled_routes_as_the_page_says(service: Service) -> None:
+    [example] = printed(ROOT / "docs" / "compiler.md")
+
+    done = subprocess.run(
+        [sys.executable, "-m", "coachman", "check"],
+        cwd=ROOT,
+        env=service.environment
+        | {"COACHMAN_BIND": f"127.0.0.1:{free_port()}", "COACHMAN_OPS_BIND": f"127.0.0.1:{free_port()}"},
+        capture_output=True,
+        text=True,
+        timeout=60,
+    )
+
+    assert example.splitlines()[1] in done.stdout, done.stderr
 
 
 def block_with(part: str) -> str:

@@ -14,6 +14,7 @@ DOCUMENTS = (
 )
 
 _BLOCK = re.compile(r"^```sh\n(.*?)^```$", re.MULTILINE | re.DOTALL)
+_PRINTED = re.compile(r"^```text\n(.*?)^```$", re.MULTILINE | re.DOTALL)
 _PROGRAM = r"coachman|make|(?:\.venv/bin/)?python -m (?:app|coachman|loadtests|tests\.[\w.]+)"
 _INLINE = re.compile(rf"`((?:{_PROGRAM})(?: [^`]*)?)`")
 _BETWEEN = {"&&", "|", ";", "||"}
@@ -23,6 +24,11 @@ _INTO_FILE = {">", ">>"}
 def blocks(document: Path) -> list[str]:
     """Each block of commands that a reader copies."""
     return _BLOCK.findall(document.read_text())
+
+
+def printed(document: Path) -> list[str]:
+    """Each block of what a command prints."""
+    return _PRINTED.findall(document.read_text())
 
 
 def commands(document: Path) -> Iterator[list[str]]:
