@@ -69,7 +69,7 @@ class Worker(GunicornWorker):
             timeout_keep_alive=self.cfg.keepalive,
             limit_max_requests=self.max_requests,
             backlog=self.cfg.backlog,
-            # For a master without our hooks, which looks at Gunicorn's own heartbeat.
+            # For a master without our hooks, which checks Gunicorn's own heartbeat.
             callback_notify=self._notify,
             timeout_notify=1,
             **uvicorn_options(self.settings),
@@ -97,7 +97,7 @@ class Worker(GunicornWorker):
             signal.signal(signum, signal.SIG_DFL)
         signal.signal(signal.SIGUSR1, self.handle_usr1)  # reopens log files
         signal.siginterrupt(signal.SIGUSR1, False)
-        # Until the server has started: a worker that is told to stop before has not failed.
+        # Until the server has started: a worker that is asked to stop before has not failed.
         signal.signal(signal.SIGTERM, self.handle_stop_while_starting)
         signal.signal(signal.SIGQUIT, self.handle_stop_while_starting)
         # Meant for the master, but a terminal sends INT and HUP to all of us. Handlers that do nothing: what

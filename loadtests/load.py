@@ -23,7 +23,7 @@ class LoadError(Exception):
 
 class Outcome(NamedTuple):
     samples: Samples
-    undone: int  # fell due, and nobody was free to send them
+    undone: int  # were due, and no user was free to send them
     unfinished: int  # sent, and without an answer at the end
     ledger: list[dict[str, Any]]  # of bookings, where it was asked for
 

@@ -11,7 +11,7 @@ from loadtests.samples import Samples
 SLACK_SECONDS = 0.02  # between the kernel's closing of a socket and the client's seeing it
 MAY_FAIL = ("closed without answer", "reset")  # as a request on a connection whose worker ends
 # A worker that is stopped in the middle of a write holds the database's lock until it is ended: those who
-# want to write meanwhile are told to come back.
+# want to write meanwhile get 503.
 MAY_FAIL_IN_STOP = (*MAY_FAIL, "http 503")
 
 

@@ -118,7 +118,7 @@ def delete_item(connection: Connection, item_id: int, if_match: IfMatch | None) 
 def book_movement(
     connection: Connection, item_id: int, new: MovementCreate, idempotency_key: str | None
 ) -> tuple[Movement, bool]:
-    # The item first: whoever books it under the same key has then ended, and the key is found.
+    # The item first: another booking under the same key has then ended, and the key is found.
     quantity = connection.execute(LOCKED_STOCK, {"item_id": item_id}).scalar_one_or_none()
     if idempotency_key and (booked := _movement_of(connection, idempotency_key)):
         if booked.item_id != item_id or not new.describes(booked):

@@ -62,7 +62,7 @@ def _connect(path: Path) -> sqlite3.Connection:
 
 @contextlib.contextmanager
 def _one_at_a_time(lock: Path) -> Iterator[None]:
-    if sys.platform == "win32":  # no fcntl; there one process serves, and it was told to migrate once
+    if sys.platform == "win32":  # no fcntl; there one process serves, and migrates once
         yield
         return
     import fcntl

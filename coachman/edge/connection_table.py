@@ -13,7 +13,7 @@ from coachman.edge.write_buffer import WriteBuffers
 
 SWEEP_SECONDS = 1
 REPORT_SECONDS = 10
-EVICTION_PAUSE_SECONDS = 0.2  # between two evictions: each looks at all connections
+EVICTION_PAUSE_SECONDS = 0.2  # between two evictions: each checks all connections
 EVICTABLE_SECONDS = 1
 FAILED = "A connection could not be looked after, and is ended; the others are not affected"
 

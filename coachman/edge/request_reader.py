@@ -52,7 +52,7 @@ class RequestReader(HttpToolsProtocol):
         self._stage, self._since = HEAD, monotonic()
         self._head_bytes = 0  # of the head; in a body of its chunks' framing and of trailers
         self._body_bytes = self._max_body_bytes = self._chunks = 0
-        self._body_at = 0.0  # when the last byte of the body came; 0 until the first look at it
+        self._body_at = 0.0  # when the last byte of the body came; 0 until the first check
         self._unread = b""  # received, but too many pipelined requests wait for their responses
         self._running: Response | None = None
         self._closing: LingeringClose | None = None

@@ -31,7 +31,7 @@ class Response(RequestResponseCycle):
     _is_received = False  # the application has the end of the body
     closer: Closer | None = None  # where some connections are to be closed
     ends_connection = False  # the protocol closes it once the response is complete
-    is_half_closed = False  # the application that asks is told http.disconnect; it may respond all the same
+    is_half_closed = False  # `receive` returns http.disconnect; the application may still respond
 
     async def run_asgi(self, app: Any) -> None:
         """Runs the application. As Uvicorn's, but that an exception closes only what is incomplete."""

@@ -24,7 +24,7 @@ class Verdict(Enum):
     WAIT = auto()
     ACCEPT = auto()  # the new master has proved itself
     REJECT = auto()  # it is to be stopped, for `Decision.reason`
-    KILL = auto()  # it was told to stop and has not ended in time
+    KILL = auto()  # it was asked to stop and has not ended in time
 
 
 class Decision(NamedTuple):

@@ -108,7 +108,7 @@ class Supervisor(SupervisedArbiter):
 
     def reap_workers(self) -> None:
         """As Gunicorn's, whose `child_exit` hook does not get to know how the worker ended."""
-        # What /readyz has told holds, even if a worker was killed before the master's next turn.
+        # What /readyz has answered stays true, even if a worker was killed before the loop's next iteration.
         self.scoreboard.record_readiness()
         with contextlib.suppress(ChildProcessError):
             while (ended := os.waitpid(-1, os.WNOHANG))[0]:
@@ -181,7 +181,7 @@ class Supervisor(SupervisedArbiter):
 
     def kill_worker(self, pid: int, sig: int) -> None:
         super().kill_worker(pid, sig)
-        if pid not in self.WORKERS:  # somebody else has reaped it, and Gunicorn has forgotten it
+        if pid not in self.WORKERS:  # reaped elsewhere, and Gunicorn has removed it
             self.pool.forget(pid)
 
     def _fork_master(self) -> int:

@@ -113,7 +113,7 @@ def _place(filename: str) -> str:
 def _counted_in(folder: Path) -> list[str]:
     with contextlib.suppress(FileNotFoundError), os.scandir(folder) as entries:
         return [entry.path for entry in entries if _COUNTED.fullmatch(entry.name) and _has_content(entry)]
-    return []  # somebody has removed the runtime directory
+    return []  # the runtime directory was removed
 
 
 def _has_content(entry: "os.DirEntry[str]") -> bool:

@@ -15,7 +15,7 @@ from coachman.serving.balance import ConnectionShare
 from coachman.system.tls import Tls
 
 MAX_BATCH = 16  # connections of a burst accepted before the loop turns to those that it has
-LOOK_SECONDS = 0.001  # while one waits: between two looks at who has less to do
+LOOK_SECONDS = 0.001  # while one waits: between two checks of who has less to do
 HANDSHAKE_SECONDS = 10.0  # of TLS; an honest client needs some tenths
 MAX_HANDSHAKES = 500  # at a time, in one worker: behind them a connection counts, and has deadlines
 TLS_SHUTDOWN_SECONDS = 2.0  # for the peer's part of the end of a connection

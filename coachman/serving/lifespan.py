@@ -54,7 +54,7 @@ class _Guard:
     async def __call__(self, scope: Message, receive: Receive, send: Send) -> None:
         async def guarded_receive() -> Any:
             message = await receive()
-            self._must_work = True  # whoever takes a message knows the protocol
+            self._must_work = True  # an application that receives a message knows the protocol
             self._is_stopping = message["type"] == "lifespan.shutdown"
             return message
 

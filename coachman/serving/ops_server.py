@@ -69,7 +69,7 @@ class OpsServer(uvicorn.Server):
         finally:
             tasks.release(serving)
             self.should_exit = True
-            await asyncio.wait([serving])  # if it has died, that has been told
+            await asyncio.wait([serving])  # if it has died, that has been logged
 
     async def _serve_in_turn(self, sockets: list[socket.socket]) -> None:
         """A generation that is to take over leaves probes to the one that serves until all of it is ready."""

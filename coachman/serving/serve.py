@@ -68,7 +68,7 @@ def limit_uvicorn_logging(settings: ServerSettings) -> None:
     log = logging.getLogger("uvicorn.error")
     log.addFilter(NoDisconnects())
     if settings.log_level != "debug":
-        # Uvicorn tells each step of each start and stop; server.py says the same in two lines.
+        # Uvicorn logs each step of each start and stop; server.py logs the same in two lines.
         log.setLevel(logging.WARNING)
 
 

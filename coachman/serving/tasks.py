@@ -33,4 +33,4 @@ class SharedTasks:
             self._tasks.discard(task)
             self._has_died(task.get_name(), None if task.cancelled() else task.exception())
         elif not task.cancelled():
-            task.exception()  # taken, or asyncio complains that nobody did
+            task.exception()  # retrieved, or asyncio logs that it never was

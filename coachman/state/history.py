@@ -40,7 +40,7 @@ class History:
         rows = scoreboard.rows()
         used = [self._used(number, row) for number, row in rows]
         self._seen = {number: _counts(row) for number, row in rows}
-        if not 0 < elapsed <= 60:  # the first look, or the clock has been set
+        if not 0 < elapsed <= 60:  # the first poll, or the clock has been set
             return
         self._ring.write(
             time=int(now),

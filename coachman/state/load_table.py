@@ -7,7 +7,7 @@ import math
 import mmap
 import time
 
-STALE_SECONDS = 0.3  # three heartbeats: a worker that is blocked, stopped or gone holds nobody back
+STALE_SECONDS = 0.3  # three heartbeats: others do not wait for a blocked, stopped or dead worker
 _TAKES_NOTHING = -1.0
 
 

@@ -27,7 +27,7 @@ class Ring:
         if line is None:
             return
         with contextlib.suppress(OSError):
-            if self._file is not None and not os.fstat(self._file).st_nlink:  # somebody has removed it
+            if self._file is not None and not os.fstat(self._file).st_nlink:  # it was removed
                 os.close(self._file)
                 self._file = None
             if self._file is None:

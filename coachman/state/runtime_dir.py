@@ -60,7 +60,7 @@ def publish(folder: Path, pid: int, *, parent: int = 0) -> Scoreboard:
     file = os.open(draft, os.O_RDWR | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, 0o644)
     os.fchmod(file, 0o644)  # whatever the umask: nothing in it is secret
     fcntl.lockf(file, fcntl.LOCK_EX)
-    # A page that the disk has no room for would end whoever writes to it with SIGBUS.
+    # Writing to a page that the disk has no room for would end the process with SIGBUS.
     try:
         os.posix_fallocate(file, 0, MEMORY_BYTES)
     except OSError:

@@ -106,7 +106,7 @@ class _LossyStream(io.RawIOBase):
             while rest:
                 rest = rest[self._output.write(rest) :]
                 self._last_write_was_partial = bool(rest)
-        except OSError:  # full (EAGAIN), closed, or a disk without room: there is nobody to tell
+        except OSError:  # full (EAGAIN), closed, or a disk without room: there is nowhere to report it
             _dropped += max(rest.count(b"\n"), 1)
         return int(size)
 

@@ -23,7 +23,7 @@ class Clerk(StrictUser):
     """A clerk at the counter: books sales and deliveries, each under a key, so that it may be repeated."""
 
     weight = 2
-    ledger: list[Booking] | None = None  # kept where somebody wants to compare it with the database
+    ledger: list[Booking] | None = None  # kept where it is compared with the database afterwards
 
     @task(2)
     def book_movement(self) -> None:

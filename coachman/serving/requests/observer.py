@@ -95,7 +95,7 @@ class _Observed:
                 message = _with_id(message, self._id)
         else:
             self._sent += len(message.get("body", b""))
-            # A failure that is answered may be that of a client that left: the exception tells, after this.
+            # A failure with a response may be a client that left: only the exception, after this, shows it.
             if not message.get("more_body") and self._status < 500:
                 self._end()
         return self._send(message)
