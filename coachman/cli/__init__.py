@@ -8,6 +8,7 @@ import coachman
 from coachman.cli._instance import choose
 from coachman.cli.check import check
 from coachman.cli.doctor import doctor
+from coachman.cli.export import export
 from coachman.cli.handover import handover
 from coachman.cli.install import install, uninstall
 from coachman.cli.kill_worker import kill_worker
@@ -62,6 +63,7 @@ cli.command("list")(list_applications)
 cli.command("units")(print_units)
 cli.command("nginx")(print_nginx)
 cli.command()(doctor)
+cli.command()(export)
 cli.command()(release)
 cli.command()(rollback)
 cli.command()(releases)

@@ -1,5 +1,7 @@
-# nomad var put nomad/jobs/coachman database_url=postgresql://... keys=@keys
-# nomad job run -var image=registry.example/coachman:1 deploy/nomad/coachman.nomad.hcl
+# nomad var put nomad/jobs/coachman shop_database_url=VALUE keys=@keys
+# nomad job run coachman.nomad.hcl
+#
+# Made by `coachman export nomad`; docs/beyond-one-vm.md says what of it was run.
 variable "image" {
   type    = string
   default = "registry.example/coachman:1"
@@ -21,7 +23,7 @@ job "coachman" {
   group "web" {
     count = 2
 
-    # On different machines where there are some. count x SHOP_DATABASE_CONNECTIONS x 2 must fit into max_connections.
+    # On different machines where there are some. Twice the database connections of all must fit during an update.
     spread {
       attribute = "${node.unique.id}"
     }
@@ -80,10 +82,21 @@ job "coachman" {
         entrypoint = ["python", "-m", "app", "migrate"]
       }
 
+      env {
+        SHOP_DATABASE_CONNECTIONS = "5"
+        SHOP_KEYS_FILE            = "${NOMAD_SECRETS_DIR}/keys"
+      }
+
       template {
         destination = "secrets/env"
         env         = true
-        data        = "SHOP_DATABASE_URL={{ with nomadVar \"nomad/jobs/coachman\" }}{{ .database_url }}{{ end }}"
+        data        = "SHOP_DATABASE_URL={{ with nomadVar \"nomad/jobs/coachman\" }}{{ .shop_database_url }}{{ end }}"
+      }
+
+      template {
+        destination = "secrets/keys"
+        perms       = "444"
+        data        = "{{ with nomadVar \"nomad/jobs/coachman\" }}{{ .keys }}{{ end }}"
       }
 
       resources {
@@ -97,7 +110,7 @@ job "coachman" {
 
       # Taken out of the service first; connections still come until every proxy knows. Then SIGTERM.
       shutdown_delay = "5s"
-      kill_timeout   = "35s" # drain 20 s, the end of the lifespan 5 s, and margin; the client's maximum must allow it
+      kill_timeout   = "40s" # drain 20 s, the end of the lifespan 5 s, and margin; the client's maximum must allow it
 
       config {
         image           = var.image
@@ -122,13 +135,16 @@ job "coachman" {
       }
 
       env {
-        SHOP_KEYS_FILE = "${NOMAD_SECRETS_DIR}/keys"
+        COACHMAN_BODY_BYTES       = "1048576"
+        COACHMAN_DRAIN_SECONDS    = "20"
+        SHOP_DATABASE_CONNECTIONS = "5"
+        SHOP_KEYS_FILE            = "${NOMAD_SECRETS_DIR}/keys"
       }
 
       template {
         destination = "secrets/env"
         env         = true
-        data        = "SHOP_DATABASE_URL={{ with nomadVar \"nomad/jobs/coachman\" }}{{ .database_url }}{{ end }}"
+        data        = "SHOP_DATABASE_URL={{ with nomadVar \"nomad/jobs/coachman\" }}{{ .shop_database_url }}{{ end }}"
       }
 
       template {

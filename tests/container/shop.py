@@ -97,5 +97,5 @@ class Replica:
     def remove(self) -> None:
         self._engine.try_podman("kube", "down", self._file)
         self._engine.try_podman("pod", "rm", "--force", "--time", "0", self.pod or "none")
-        volumes = [f"{self.name}-{volume}" for volume in ("runtime", "tmp", "keys")]
+        volumes = [f"{self.name}-{volume}" for volume in ("runtime", "tmp", "secrets")]
         self._engine.try_podman("volume", "rm", "--force", *volumes)

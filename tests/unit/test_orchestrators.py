@@ -14,11 +14,17 @@ import yaml
 
 from app.settings import Settings
 from coachman.settings import ServerSettings
+from scripts import render_exports
 
 DEPLOY = Path(__file__).parents[2] / "deploy"
 KUBERNETES = DEPLOY / "kubernetes"
 RENDERED = ("base", "migrate", "overlays/production", "overlays/local")
 VERSIONS = ("1.34", "1.35", "1.36", "1.37")
+FILES_OF_SWARM = [
+    argument
+    for name in ("postgresql", "migrate", "stack")
+    for argument in ("--file", DEPLOY / "swarm" / f"{name}.yaml")
+]
 IMAGE = "registry.example/coachman:1"
 SETTINGS = ServerSettings(_env_file=None)  # type: ignore[call-arg]
 NAMES = {f"COACHMAN_{name.upper()}" for name in {*ServerSettings.model_fields, *Settings.model_fields}}
@@ -161,6 +167,12 @@ def test_every_setting_that_is_set_exists() -> None:
         assert set(re.findall(r"COACHMAN_[A-Z_]+[A-Z]", file.read_text())) <= NAMES | {"COACHMAN_PORT"}, file
 
 
+@pytest.mark.parametrize("engine", render_exports.ENGINES)
+def test_the_shipped_files_are_what_is_exported_for_the_shop(engine: str) -> None:
+    for path, text in render_exports.rendered(engine).items():
+        assert path.read_text() == text, f"{path} differs: run scripts/render_exports.py"
+
+
 def test_the_swarm_stack_is_read_by_docker_compose() -> None:
     compose = shutil.which("docker-compose")
     if compose is None:
@@ -168,7 +180,7 @@ def test_the_swarm_stack_is_read_by_docker_compose() -> None:
             pytest.fail("there is no docker-compose, and CI is set")
         pytest.skip("there is no docker-compose, which reads stack files")
     done = subprocess.run(
-        [compose, "--file", DEPLOY / "swarm" / "stack.yaml", "config"],
+        [compose, *FILES_OF_SWARM, "config"],
         capture_output=True,
         text=True,
         timeout=60,

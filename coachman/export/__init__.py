@@ -1,0 +1,1 @@
+"""Writes the files with which an orchestrator runs an application. Pure: from facts to texts."""
