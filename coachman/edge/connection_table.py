@@ -28,6 +28,9 @@ class Connection(Protocol):
     def idle_since(self) -> float | None:
         """Since when the connection waits for the client; None while a response is pending."""
 
+    def open_seconds(self, now: float) -> float:
+        """For how long its present request has been open; 0 where none is."""
+
     def end(self, *, at_once: bool) -> None:
         """Closes the connection; `at_once` discards what is still to be sent."""
 
@@ -44,6 +47,13 @@ class ConnectionTable:
         self.write_buffers = WriteBuffers()
         self.busy_seconds = 0.0  # the sum of the durations of the requests that have been answered
         self._evicted_at = 0.0
+
+    def work(self, now: float) -> float:
+        """The durations of all requests, in seconds, those included that are still open.
+
+        How much it grows in a second is how many were in flight, on average.
+        """
+        return self.busy_seconds + sum(connection.open_seconds(now) for connection in self.connections)
 
     def reject(self, rejection: Rejection, asked: Asked) -> None:
         """Counts a rejection; the first of each kind in ten seconds gets a log line of its own."""

@@ -96,6 +96,11 @@ class HttpProtocol(RequestReader):
         task.add_done_callback(self.tasks.discard)
         self.tasks.add(task)
 
+    def open_seconds(self, now: float) -> float:
+        """For how long the present request has been open; 0 where none is."""
+        is_open = self._running is not None and not self._running.response_complete
+        return now - self._started_at if is_open else 0.0
+
     def on_response_complete(self) -> None:
         if self.transport.held:  # type: ignore[attr-defined]
             self.transport.flush()  # type: ignore[attr-defined]

@@ -57,7 +57,7 @@ def load_seconds(boot_seconds: float) -> float:
 
 
 def _has_failed(row: Row) -> bool:
-    return bool(row.restarts) and row.exit_reason not in EXPECTED_EXITS
+    return bool(row.exited_at) and row.exit_reason not in EXPECTED_EXITS
 
 
 class Handover:

@@ -111,6 +111,8 @@ class WorkerPool:
         self.last_words.clear(slot.number)
         if self._scoreboard.loads is not None:
             self._scoreboard.loads.withdraw(slot.number)  # what the worker before has left there
+        if self._scoreboard.traffic is not None:
+            self._scoreboard.traffic.clear(slot.number)
         return slot
 
     def note_stop(self) -> None:

@@ -4,8 +4,8 @@ from prometheus_client import Counter, Histogram
 
 from coachman.edge.rejection import Rejection
 from coachman.state.states import Phase, Reason, words
+from coachman.state.traffic_table import DURATION_BOUNDS
 
-SECONDS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30)
 LAG_SECONDS = (0.001, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30)
 
 
@@ -24,7 +24,7 @@ class Metrics:
             "coachman_http_request_duration_seconds",
             "From a request's head to the last piece of its answer.",
             ["route", "method"],
-            buckets=SECONDS,
+            buckets=DURATION_BOUNDS,
         )
         self.lag = Histogram(
             "coachman_event_loop_lag_seconds",

@@ -11,6 +11,7 @@ from coachman.metrics.counters import Metrics
 from coachman.serving.balance import ConnectionShare
 from coachman.serving.server import Server
 from coachman.state.scoreboard import Slot
+from coachman.state.traffic_table import TrafficTable
 from coachman.system import stdio
 from coachman.system.process import rss_bytes
 
@@ -29,8 +30,10 @@ class Heartbeat:
         table: ConnectionTable,
         metrics: Metrics | None = None,
         share: ConnectionShare | None = None,
+        traffic: TrafficTable | None = None,
     ) -> None:
         self._slot, self._server, self._master_pid = slot, server, master_pid
+        self._traffic = traffic
         self._table, self._metrics, self._share = table, metrics, share
         self._pool = _ThreadPool()
         self._lag = _Lag(metrics)
@@ -73,6 +76,9 @@ class Heartbeat:
     def _sample(self) -> dict[str, Any]:
         """Samples what changes slowly, or costs more to find out."""
         self._count()
+        if self._traffic is not None and self._slot is not None:
+            now = time.monotonic()
+            self._traffic.write_work(self._slot.number, now, self._table.work(now))
         return {
             "rss": rss_bytes(),
             "cpu_seconds": self._cpu_seconds,

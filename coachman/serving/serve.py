@@ -93,7 +93,9 @@ async def serve(
     table = ConnectionTable(Limits.of(settings), RejectionCounts(metrics.limits if metrics else None))
     share = _share(scoreboard, slot)
     rebalancer = table.closer = _rebalancer(share, settings, metrics)
-    observer = Observer(_with_timeout(application, settings), settings, metrics)
+    traffic = scoreboard.traffic if scoreboard is not None else None
+    tell = functools.partial(traffic.add, slot.number) if traffic is not None and slot is not None else None
+    observer = Observer(_with_timeout(application, settings), settings, metrics, tell)
     config.app = observer if observer.is_needed else observer.application
     config.http = functools.partial(HttpProtocol, table=table)  # type: ignore[assignment]  # a factory will do
     config.load()
@@ -106,7 +108,7 @@ async def serve(
     ForkedChild(
         slot, [*public, *ops], lambda: [*open_transports(server), *open_transports(ops_server)], tasks
     )
-    tasks.start("heartbeat", Heartbeat(slot, server, master_pid, table, metrics, share).run())
+    tasks.start("heartbeat", Heartbeat(slot, server, master_pid, table, metrics, share, traffic).run())
     if tls is not None:
         tasks.start("renewal of the certificate", renew_when_changed(tls))
     if rebalancer is not None:

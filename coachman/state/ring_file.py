@@ -1,12 +1,14 @@
 """A file of the newest records, which never grows. One process writes it, any may read."""
 
 import contextlib
+import functools
 import json
 import os
 from pathlib import Path
 from typing import Any
 
 _CUT = "..."
+_LONGEST_KEPT = 512  # bytes of a line that is kept decoded
 
 
 def _encode(fields: dict[str, Any]) -> bytes:
@@ -49,16 +51,27 @@ class Ring:
         return line.ljust(self._record_bytes - 1) + b"\n"
 
 
+def _decode(line: bytes) -> dict[str, Any] | None:
+    with contextlib.suppress(ValueError):
+        record = json.loads(line)
+        if isinstance(record, dict) and "n" in record and "time" in record:
+            return record
+    return None
+
+
+# The page's files are read once a second, and in each of them one line is new.
+_decode_again = functools.lru_cache(maxsize=1024)(_decode)
+
+
 def read(path: Path) -> list[dict[str, Any]]:
-    """Returns the records in no order, without one that is being written."""
-    records = []
+    """Returns the records in no order, without one that is being written.
+
+        They are not to be changed: the next reader gets the same.
+        """
     try:
         content = path.read_bytes()
     except OSError:
         return []
-    for line in content.splitlines():
-        with contextlib.suppress(ValueError):
-            record = json.loads(line.strip(b"\0"))
-            if isinstance(record, dict) and "n" in record and "time" in record:
-                records.append(record)
-    return records
+    lines = (line.strip(b"\0 ") for line in content.splitlines())
+    found = (_decode_again(line) if len(line) <= _LONGEST_KEPT else _decode(line) for line in lines if line)
+    return [record for record in found if record is not None]

@@ -12,6 +12,7 @@ from typing import Any, NamedTuple, Self
 
 from coachman.state.load_table import LoadTable
 from coachman.state.states import STAYING, Phase, Reason, State
+from coachman.state.traffic_table import TrafficTable
 
 SLOTS = 512  # twice the most workers there can be: each of them may have a predecessor that still drains
 
@@ -44,12 +45,17 @@ class Row(NamedTuple):
     threads_waiting: int = 0  # calls that wait for one
 
     def at_fork(self, now: float) -> "Row":
-        """For the next worker of the slot: it keeps what is known of those before."""
+        """For the next worker of the slot: it keeps what is known of those before.
+
+        Restarts are counted here: a worker that is not replaced, as in a stop, is none. One whose fork was
+        refused has been counted, and one that was scaled down was not wanted any more.
+        """
+        replaces = self.exited_at and not self.forked_at and self.exit_reason != Reason.SCALED_DOWN
         return Row(
             state=State.STARTING,
             since=now,
             forked_at=now,
-            restarts=self.restarts,
+            restarts=self.restarts + bool(replaces),
             failures=self.failures,
             exit_code=self.exit_code,
             exit_reason=self.exit_reason,
@@ -61,7 +67,7 @@ class Row(NamedTuple):
         return Row(
             state=State.BACKING_OFF if backs_off else State.DEAD,
             since=now,
-            restarts=self.restarts + 1,
+            restarts=self.restarts,
             failures=failures,
             exit_code=code,
             exit_reason=reason,
@@ -170,7 +176,9 @@ class Scoreboard:
 
     def __init__(self, memory: mmap.mmap) -> None:
         self._memory = memory
-        self.loads: LoadTable | None = None  # only for the master that made it, and its workers
+        # These two only for the master that made it, and its workers.
+        self.loads: LoadTable | None = None
+        self.traffic: TrafficTable | None = None
         self._service = _Cell(memory, 0, _SERVICE)
         self.slots = [Slot(memory, number) for number in range(SLOTS)]
 
@@ -178,7 +186,7 @@ class Scoreboard:
     def create(cls, memory: mmap.mmap | None = None) -> Self:
         """Runs in the master. By default in anonymous memory, shared with what is forked from here on."""
         scoreboard = cls(memory or mmap.mmap(-1, MEMORY_BYTES))
-        scoreboard.loads = LoadTable(SLOTS)
+        scoreboard.loads, scoreboard.traffic = LoadTable(SLOTS), TrafficTable(SLOTS)
         scoreboard._service.write(Service(), first=True)
         for slot in scoreboard.slots:
             slot.prepare()

@@ -93,6 +93,21 @@ def rss_bytes() -> int:
         return 0
 
 
+def pss_bytes(pid: int) -> int:
+    """Returns a process's memory in bytes, with its part of the pages that it shares; 0 if nobody may know.
+
+    The kernel looks at each page for it: about a millisecond for 100 MiB.
+    """
+    try:
+        with open(f"/proc/{pid}/smaps_rollup") as file:
+            for line in file:
+                if line.startswith("Pss:"):
+                    return int(line.split()[1]) * 1024
+    except OSError:
+        pass
+    return 0
+
+
 def is_stopped(pid: int) -> bool:
     """Whether the process was stopped by SIGSTOP, or by Ctrl-Z at its terminal. False where nobody knows."""
     try:

@@ -2,7 +2,7 @@
 
 from bisect import bisect_left
 from collections import Counter, defaultdict
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from coachman.metrics.counters import Metrics
@@ -12,6 +12,7 @@ OTHER = "other"
 MOST_ROUTES = 500
 
 Key = tuple[str, str, int]  # route, method, status
+Tell = Callable[[int, Mapping[int, int]], None]
 
 
 class RequestCounts:
@@ -21,8 +22,9 @@ class RequestCounts:
     multi-process metric takes twenty times as long as to remember that it is to be done.
     """
 
-    def __init__(self, metrics: Metrics) -> None:
-        self._metrics = metrics
+    def __init__(self, metrics: Metrics, tell: Tell | None = None) -> None:
+        """`tell` is called with each status and how many requests had it, by bucket of their durations."""
+        self._metrics, self._tell = metrics, tell
         self._pending: defaultdict[Key, list[float]] = defaultdict(list)
         self._series: dict[Key, tuple[Any, Any]] = {}
         self._routes: set[str] = set()
@@ -35,7 +37,9 @@ class RequestCounts:
         for key, durations in pending.items():
             requests, seconds = self._series.get(key) or self._open(*key)
             requests.inc(len(durations))
-            observe_all(seconds, durations)
+            buckets = observe_all(seconds, durations)
+            if self._tell is not None:
+                self._tell(key[2], buckets)
 
     def _open(self, route: str, method: str, status: int) -> tuple[Any, Any]:
         known = self._bounded(route), method if method in METHODS else OTHER, status
@@ -54,9 +58,11 @@ class RequestCounts:
         return route
 
 
-def observe_all(histogram: Any, amounts: Sequence[float]) -> None:
-    """Does what Histogram.observe does for each, but changes each value once."""
+def observe_all(histogram: Any, amounts: Sequence[float]) -> Counter[int]:
+    """Does what Histogram.observe does for each, but changes each value once. Returns how many by bucket."""
     bounds = histogram._upper_bounds
-    for bucket, count in Counter(bisect_left(bounds, amount) for amount in amounts).items():
+    buckets = Counter(bisect_left(bounds, amount) for amount in amounts)
+    for bucket, count in buckets.items():
         histogram._buckets[bucket].inc(count)
     histogram._sum.inc(sum(amounts))
+    return buckets

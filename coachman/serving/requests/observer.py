@@ -11,7 +11,7 @@ from coachman.logs import request_id
 from coachman.metrics.counters import Metrics
 from coachman.serving.requests.access_log import AccessLog
 from coachman.serving.requests.compiled_counts import CompiledCounts
-from coachman.serving.requests.counts import RequestCounts
+from coachman.serving.requests.counts import RequestCounts, Tell
 from coachman.serving.requests.route_template import route_of
 from coachman.settings import ServerSettings
 
@@ -30,10 +30,12 @@ class Observer:
         application: Application,
         settings: ServerSettings,
         metrics: Metrics | None,
+        tell: Tell | None = None,
     ) -> None:
+        """`tell` is called ten times a second with what has been answered: see RequestCounts."""
         self.application = application
         self._gives_ids = settings.request_ids
-        self._counts = RequestCounts(metrics) if metrics is not None else None
+        self._counts = RequestCounts(metrics, tell) if metrics is not None else None
         self._compiled = CompiledCounts(metrics) if metrics is not None else None
         self._access = None
         if settings.access_log != "off":

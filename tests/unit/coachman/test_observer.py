@@ -11,11 +11,11 @@ from starlette.routing import Mount, Route
 
 from coachman.asgi import Application
 from coachman.logs import request_id
-from coachman.metrics.counters import SECONDS
 from coachman.serving.requests.counts import MOST_ROUTES, observe_all
 from coachman.serving.requests.observer import CLIENT_GONE, Observer
 from coachman.serving.requests.route_template import route_of
 from coachman.settings import ServerSettings
+from coachman.state.traffic_table import DURATION_BOUNDS
 
 
 class FakeMetrics:
@@ -162,7 +162,7 @@ def test_durations_are_observed_together_as_one_by_one() -> None:
     durations = [0, 0.001, 0.0011, 0.3, 1, 29.9, 30, 31, 500.5]
     registries = CollectorRegistry(), CollectorRegistry()
     together, one_by_one = (
-        Histogram("h", "-", buckets=SECONDS, registry=registry) for registry in registries
+        Histogram("h", "-", buckets=DURATION_BOUNDS, registry=registry) for registry in registries
     )
 
     observe_all(together, durations)
@@ -174,7 +174,7 @@ def test_durations_are_observed_together_as_one_by_one() -> None:
         return [(s.name, s.labels, s.value) for s in samples if not s.name.endswith("_created")]
 
     assert told(registries[0]) == told(registries[1])
-    assert len(told(registries[0])) == len(SECONDS) + 3
+    assert len(told(registries[0])) == len(DURATION_BOUNDS) + 3
 
 
 def test_the_servers_own_root_path_is_no_part_of_a_route() -> None:

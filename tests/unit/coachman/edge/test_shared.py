@@ -86,6 +86,9 @@ class Connection:
         if self._broken:
             raise AttributeError("a fault of ours")
 
+    def open_seconds(self, now: float) -> float:
+        return 0.0
+
     def idle_since(self) -> float | None:
         return 0.0
 

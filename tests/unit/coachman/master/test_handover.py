@@ -119,7 +119,7 @@ def test_a_rejection_from_outside_counts_as_its_own(handover: Handover) -> None:
 def test_what_was_asked_for_is_no_failure_of_the_release(reason: Reason, failed: bool) -> None:
     board = Scoreboard.create()
     board.update_service(workers=1, slots=1)
-    board.slots[0].update(state=State.READY, restarts=1, exit_reason=reason)
+    board.slots[0].update(state=State.READY, exited_at=1.0, exit_reason=reason)
 
     assert Progress.of(board) == (1, 1, False, failed)
 
