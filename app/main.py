@@ -6,6 +6,7 @@ from app.body_limit import BodyLimit
 from app.docs import add_docs
 from app.handlers import add_handlers
 from app.headers import SecurityHeaders
+from app.index import router as index_router
 from app.inventory.routes import router as inventory_router
 from app.lifespan import lifespan
 from app.problems import describe_in_openapi
@@ -39,6 +40,7 @@ def create_app(settings: Settings | None = None) -> FastAPI:
 
     app.add_middleware(SecurityHeaders)
 
+    app.include_router(index_router)
     app.include_router(inventory_router)
 
     if settings.docs:

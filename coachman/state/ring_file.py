@@ -66,8 +66,8 @@ _decode_again = functools.lru_cache(maxsize=1024)(_decode)
 def read(path: Path) -> list[dict[str, Any]]:
     """Returns the records in no order, without one that is being written.
 
-        They are not to be changed: the next reader gets the same.
-        """
+    They are not to be changed: the next reader gets the same.
+    """
     try:
         content = path.read_bytes()
     except OSError:

@@ -64,9 +64,7 @@ def test_the_readme_names_settings_that_exist() -> None:
 )
 def test_make_targets_that_are_named_exist(document: str, needed: set[str]) -> None:
     named = set(
-        re.findall(
-            r"`make ([a-z][a-z-]+)|^make ([a-z][a-z-]+)", (ROOT / document).read_text(), re.MULTILINE
-        )
+        re.findall(r"`make ([a-z][a-z-]+)|^make ([a-z][a-z-]+)", (ROOT / document).read_text(), re.MULTILINE)
     )
     targets = {one or other for one, other in named}
     makefile = (ROOT / "Makefile").read_text()

@@ -206,7 +206,7 @@ def test_broken_utf8_in_a_query_finds_nothing(client: TestClient) -> None:
 @pytest.mark.parametrize(
     ("method", "path", "status", "allow"),
     [
-        ("GET", "/", 404, None),
+        ("GET", "/nothing", 404, None),
         ("GET", "/items/", 404, None),
         ("GET", "/nothing/here", 404, None),
         ("PUT", "/items", 405, "GET, POST"),
