@@ -15,7 +15,7 @@ from coachman.compiler.loading import announce as announce_compiled
 from coachman.compiler.loading import compile_loaded
 from coachman.logs import formatters, last_words
 from coachman.master import gunicorn_options, preload, reexec, restart_policy
-from coachman.master.announcement import Start, announce, docs_path
+from coachman.master.announcement import Start, announce
 from coachman.master.counts import Counts
 from coachman.master.reexec import ReexecContext
 from coachman.master.supervisor import Supervisor, SupervisorContext
@@ -27,7 +27,7 @@ from coachman.metrics.store import Store
 from coachman.serving.serve import uvicorn_options
 from coachman.settings import ServerSettings, load_settings, misspelled_settings
 from coachman.state import runtime_dir
-from coachman.system import app_finder, app_loader, sockets
+from coachman.system import app_facts, app_finder, app_loader, sockets
 from coachman.system.environment_names import EXPOSED, GUNICORN_PID, LISTEN_FDNAMES, WORKER_COUNT
 from coachman.system.event_loop import loop_factory
 from coachman.system.sd_notify import Notifier, take_notifier
@@ -243,7 +243,7 @@ def _announce(server: Supervisor, made_before: Sequence[str]) -> None:
         f"{server.num_workers} workers ({settings.worker_count()[1]})",
         os.getpid(),
         [address for kind, address in addresses if kind != sockets.OPS],
-        docs_path(server.app.wsgi()) if is_loaded else "",
+        app_facts.docs_path(server.app.wsgi()) if is_loaded else "",
         [address.replace("https:", "http:") for kind, address in addresses if kind == sockets.OPS],
     )
     made = app_loader.loaded.made_at_import if is_loaded else made_before

@@ -9,6 +9,8 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from coachman.compiler import Report
 
+latest: Report | None = None  # of the application that this process serves
+
 log = logging.getLogger("coachman.compiler")
 
 
@@ -18,6 +20,7 @@ def compile_loaded(application: Any, mode: str, leave: Collection[str] = ()) -> 
     `leave`: routes that FastAPI answers in any case, by path or by the endpoint's name. Ends the process
     with one sentence if `mode` is require and a route of FastAPI's is not compiled for another reason.
     """
+    global latest
     if mode == "off":
         return None
     try:
@@ -26,7 +29,7 @@ def compile_loaded(application: Any, mode: str, leave: Collection[str] = ()) -> 
         if mode == "require":
             raise SystemExit(f"COACHMAN_COMPILE=require is refused: {error}.") from None
         return None
-    report = compile_app(application, leave=leave)
+    report = latest = compile_app(application, leave=leave)
     if mode == "require" and (why := report.why_incomplete()):
         raise SystemExit(
             f"COACHMAN_COMPILE=require is refused: {why}. `coachman routes` lists all; with"

@@ -31,7 +31,6 @@ class HttpProtocol(RequestReader):
                           The requests before it are answered first, then the error is sent.
 
     A client that ends its sending side changes no stage; the connection ends with its last response.
-
     What it needs of Uvicorn is pinned by tests/unit/coachman/test_internals.py.
     """
 
@@ -39,9 +38,7 @@ class HttpProtocol(RequestReader):
 
     def __init__(self, *args: Any, table: ConnectionTable, **kwargs: Any) -> None:
         super().__init__(*args, table=table, **kwargs)
-        self._started_at = 0.0
-        self._has_eof = False
-        self._write_progress = WriteProgress()
+        self._started_at, self._has_eof, self._write_progress = 0.0, False, WriteProgress()
         self._writes, self._quiet_since = -1, 0.0  # of a client that has ended its sending side
         self._idle_timer: asyncio.TimerHandle | None = None
 
@@ -95,11 +92,6 @@ class HttpProtocol(RequestReader):
         task = self.loop.create_task(cycle.run_asgi(self.app))
         task.add_done_callback(self.tasks.discard)
         self.tasks.add(task)
-
-    def open_seconds(self, now: float) -> float:
-        """For how long the present request has been open; 0 where none is."""
-        is_open = self._running is not None and not self._running.response_complete
-        return now - self._started_at if is_open else 0.0
 
     def on_response_complete(self) -> None:
         if self.transport.held:  # type: ignore[attr-defined]
@@ -208,6 +200,9 @@ class HttpProtocol(RequestReader):
 
     def idle_since(self) -> float | None:
         return self._since if self._stage in (HEAD, IDLE) and not self._has_pending_response() else None
+
+    def open_seconds(self, now: float) -> float:
+        return now - self._started_at if (one := self._running) and not one.response_complete else 0.0
 
     def end(self, *, at_once: bool) -> None:
         (self.transport.abort if at_once else self.transport.close)()

@@ -4,7 +4,7 @@ import os
 import sys
 from collections.abc import Sequence
 from logging import Logger
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 from coachman import __version__
 from coachman.logs.formatters import TextFormatter
@@ -68,20 +68,6 @@ def line(start: Start) -> str:
         f"Coachman {__version__} serves {start.application} on {', '.join(start.public)}{docs}{ops};"
         f" {start.workers}, master pid {start.master_pid}"
     )
-
-
-def docs_path(application: Any) -> str:
-    """FastAPI names its page so; an application of another kind, or without docs, has no such route.
-
-    Asked by name, since the routes of an included router are not among `application.routes`.
-    """
-    path_of = getattr(application, "url_path_for", None)
-    if path_of is None:
-        return ""
-    try:
-        return str(path_of("swagger_ui_html"))
-    except Exception:  # noqa: BLE001 - Starlette's NoMatchFound, or whatever another framework raises
-        return ""
 
 
 def _is_coloured() -> bool:

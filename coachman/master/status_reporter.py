@@ -23,6 +23,8 @@ from coachman.system.sd_notify import Notifier
 
 BOOT_FAILED_EXIT_CODE = 1  # of a worker whose start has failed, which has logged why
 
+MOST_CHARACTERS = 160  # of a reason, beside the message, in the record of an event
+
 
 class StatusReporter:
     """Notifies systemd: READY=1, STATUS=, WATCHDOG=1."""
@@ -79,6 +81,13 @@ class StatusReporter:
             self._on_lines_dropped(new)
             service = self._scoreboard.service
             self._scoreboard.update_service(lines_dropped=service.lines_dropped + new)
+
+
+def failure_fields(exit_: Exit, why: str) -> dict[str, str]:
+    """What the event of a failed start has besides: why, and the seconds until the next."""
+    if not exit_.is_failure:
+        return {}
+    return {"why": why[:MOST_CHARACTERS], "next_start_in": f"{exit_.delay:.2f}"}
 
 
 def exit_line(

@@ -14,13 +14,12 @@ from coachman.master.managed_worker import ManagedWorker
 from coachman.master.recycling import Recycling, Retire, Start
 from coachman.master.restart_policy import Exit
 from coachman.master.shutdown import End
-from coachman.master.status_reporter import exit_line
+from coachman.master.status_reporter import exit_line, failure_fields
 from coachman.settings import ServerSettings
 from coachman.state.events import Events
 from coachman.state.scoreboard import SLOTS, Row, Scoreboard, Slot
 from coachman.state.states import Reason, State, words
 
-MOST_CHARACTERS = 160  # of a reason, beside the message, in the record of an event
 LAST_WORD_SECONDS = 1.0  # from SIGABRT, which writes the stacks, to SIGKILL
 
 
@@ -154,7 +153,7 @@ class WorkerPool:
             slot=slot.number,
             ended_pid=pid,
             requests_lost_at_most=most_lost,
-            **({"why": self.last_words.of(slot.number)[:MOST_CHARACTERS]} if exit_.is_failure else {}),
+            **failure_fields(exit_, self.last_words.of(slot.number)),
         )
         return exit_
 

@@ -5,16 +5,19 @@ import struct
 import sys
 import time
 from collections.abc import Callable, Iterator
+from pathlib import Path
 
 from prometheus_client.core import GaugeMetricFamily, Metric
 from prometheus_client.registry import Collector
 
+from coachman.state import history
 from coachman.state.scoreboard import Row, Scoreboard, Service
 from coachman.state.states import Phase, State, words
 from coachman.state.view import View, failures_in_a_row
 from coachman.system.process import release_name
 
 _QUEUE = struct.Struct("=II")
+_MEMORY_SECONDS = 10.0  # for which the last reading stands
 _QUEUE_AT = 24  # of tcp_info: tcpi_unacked and tcpi_sacked, which in a listening socket are these two
 
 
@@ -71,8 +74,8 @@ _SHOWN_STATES = tuple(state for state in State if state != State.EMPTY)
 class ScoreboardCollector(Collector):
     """Runs in the worker that is scraped, and reports on all workers of this generation."""
 
-    def __init__(self, scoreboard: Scoreboard, public: list[socket.socket]) -> None:
-        self._scoreboard, self._public = scoreboard, public
+    def __init__(self, scoreboard: Scoreboard, public: list[socket.socket], runtime_dir: Path) -> None:
+        self._scoreboard, self._public, self._runtime_dir = scoreboard, public, runtime_dir
 
     def collect(self) -> Iterator[Metric]:
         view = View.of(self._scoreboard)
@@ -81,6 +84,7 @@ class ScoreboardCollector(Collector):
         for name, text, of_view in _OF_VIEW:
             yield GaugeMetricFamily(f"coachman_{name}", text, value=of_view(view))
         yield _info()
+        yield _memory(self._runtime_dir)
         yield _states(view.rows)
         for name, text, value in _OF_WORKERS:
             family = GaugeMetricFamily(f"coachman_{name}", text, labels=["slot"])
@@ -95,6 +99,17 @@ def _info() -> Metric:
     info = GaugeMetricFamily("coachman_info", "Always 1.", labels=["release", "python"])
     info.add_metric([release_name(), sys.version.split()[0]], 1)
     return info
+
+
+def _memory(runtime_dir: Path) -> Metric:
+    """As the master has read it; without a value while it has not."""
+    family = GaugeMetricFamily(
+        "coachman_memory_bytes", "Memory of all processes, pages that they share counted once.", labels=[]
+    )
+    seconds = history.latest(runtime_dir, time.time() - _MEMORY_SECONDS)
+    if seconds and seconds[-1]["memory"]:
+        family.add_metric([], seconds[-1]["memory"])
+    return family
 
 
 def _states(rows: list[tuple[int, Row]]) -> Metric:

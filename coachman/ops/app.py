@@ -10,6 +10,7 @@ from pathlib import Path
 
 from coachman.asgi import Message, Receive, Send
 from coachman.metrics.store import Store
+from coachman.ops.about import About
 from coachman.ops.event_stream import Feed
 from coachman.ops.health import livez, readyz
 from coachman.ops.metrics_endpoint import Scrape
@@ -31,12 +32,15 @@ class OpsApp:
         store: Store | None,
         public: list[socket.socket],
         runtime_dir: Path,
+        about: About | None = None,
     ) -> None:
-        self._scoreboard = scoreboard
+        self._scoreboard, self._runtime_dir = scoreboard, runtime_dir
         # The loop's own executor is the application's: where it is busy, nobody could see that it is.
         self._threads = ThreadPoolExecutor(THREADS, thread_name_prefix="coachman-ops")
-        self._scrape = Scrape(scoreboard, store, public, self._threads)
-        self._snapshots = Snapshots(scoreboard, runtime_dir) if scoreboard is not None else None
+        self._scrape = Scrape(scoreboard, store, public, self._threads, runtime_dir)
+        self._snapshots = None
+        if scoreboard is not None:
+            self._snapshots = Snapshots(scoreboard, runtime_dir, store, public, about)
         self._feed = Feed(self._snapshots, self._threads) if self._snapshots is not None else None
 
     def stop(self) -> None:
@@ -59,7 +63,7 @@ class OpsApp:
             case "/livez":
                 return livez()
             case "/readyz":
-                return readyz(self._scoreboard)
+                return readyz(self._scoreboard, self._runtime_dir)
             case "/metrics":
                 return await self._scrape.answer(_header(scope, b"accept"))
             case "/status.json" if self._snapshots is not None:

@@ -13,6 +13,7 @@ from coachman.ops.snapshot import Snapshots
 
 MOST_READERS = 20  # of one worker
 SECONDS = 1.0
+RARE = ("events", "traffic")  # parts of a snapshot
 RETRY_MILLISECONDS = 300  # after which a page whose worker has gone asks again, and gets another
 
 log = logging.getLogger("coachman.serving")
@@ -46,17 +47,21 @@ class Feed:
     async def _send_until(self, over: set["asyncio.Future[Any]"], send: Send) -> None:
         headers = [(b"content-type", b"text/event-stream"), (b"cache-control", b"no-store")]
         await send({"type": "http.response.start", "status": 200, "headers": headers})
-        text, since = f"retry: {RETRY_MILLISECONDS}\n", 0.0
+        text, since, is_over = f"retry: {RETRY_MILLISECONDS}\n", 0.0, False
+        sent: dict[str, Any] = {}
         while True:
             snapshot = await self._take(since)
             if snapshot is not None:
                 since = max([since, *(second["time"] for second in snapshot["history"])])
-                text += f"data: {json.dumps(snapshot)}\n\n"
+                text += f"data: {json.dumps(without_repeats(snapshot, sent))}\n\n"
                 await send({"type": "http.response.body", "body": text.encode(), "more_body": True})
                 text = ""
-            done, _ = await asyncio.wait(over, timeout=SECONDS, return_when=asyncio.FIRST_COMPLETED)
-            if done:
+            if is_over:  # what has just been sent says whether the service stops, or this worker alone
                 break
+            done, _ = await asyncio.wait(over, timeout=SECONDS, return_when=asyncio.FIRST_COMPLETED)
+            is_over = bool(done)
+            if is_over and not self._ending.is_set():
+                return  # the reader has gone
         with contextlib.suppress(OSError):
             await send({"type": "http.response.body", "body": b""})
 
@@ -73,6 +78,13 @@ class Feed:
             return None
         self._is_failing = False
         return snapshot
+
+
+def without_repeats(snapshot: dict[str, Any], sent: dict[str, Any]) -> dict[str, Any]:
+    """Leaves out what the reader has, of the parts that change rarely and are long; notes what it gets."""
+    repeated = [name for name in RARE if name in snapshot and sent.get(name) == snapshot[name]]
+    sent.update({name: snapshot[name] for name in RARE if name in snapshot})
+    return {name: value for name, value in snapshot.items() if name not in repeated}
 
 
 async def _disconnected(receive: Receive) -> None:

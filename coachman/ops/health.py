@@ -1,8 +1,10 @@
 """`/livez` and `/readyz`, asked by people, proxies and orchestrators."""
 
 import os
+from pathlib import Path
 
 from coachman.ops.responses import Response, json_response
+from coachman.state import start_errors
 from coachman.state.readiness import readiness
 from coachman.state.scoreboard import Scoreboard
 from coachman.state.view import View
@@ -14,6 +16,10 @@ def livez() -> Response:
     return json_response({"status": "alive", "pid": os.getpid()})
 
 
-def readyz(scoreboard: Scoreboard | None) -> Response:
-    report = readiness(View.of(scoreboard) if scoreboard is not None else None)
+def readyz(scoreboard: Scoreboard | None, runtime_dir: Path) -> Response:
+    if scoreboard is None:
+        report = readiness(None)
+    else:
+        view = View.of(scoreboard)
+        report = readiness(view, start_errors.of_view(runtime_dir, view))
     return json_response(report, STATUS_CODES[report["status"]])

@@ -4,6 +4,7 @@ import asyncio
 import socket
 from collections.abc import Iterable
 from concurrent.futures import Executor
+from pathlib import Path
 
 from prometheus_client import CollectorRegistry
 from prometheus_client.core import Metric
@@ -24,13 +25,14 @@ class Scrape:
         store: Store | None,
         public: list[socket.socket],
         threads: Executor,
+        runtime_dir: Path,
     ) -> None:
         self._threads = threads
         self._collectors = None
         if scoreboard is not None and store is not None:
             self._collectors = CollectorRegistry()
             self._collectors.register(_Counts(store))
-            self._collectors.register(ScoreboardCollector(scoreboard, public))
+            self._collectors.register(ScoreboardCollector(scoreboard, public, runtime_dir))
 
     async def answer(self, accept: str) -> Response:
         if self._collectors is None:

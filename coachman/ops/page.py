@@ -9,11 +9,9 @@ _POLICY = (
     b"default-src 'none'; script-src 'self'; style-src 'self'; connect-src 'self'; img-src 'self';"
     b" base-uri 'none'; form-action 'none'; frame-ancestors 'none'"
 )
-_FILES = {
-    "/": ("page.html", "text/html; charset=utf-8"),
-    "/page.css": ("page.css", "text/css; charset=utf-8"),
-    "/page.js": ("page.js", "text/javascript; charset=utf-8"),
-    "/icon.svg": ("icon.svg", "image/svg+xml"),
+_TYPES = {".css": "text/css", ".js": "text/javascript", ".svg": "image/svg+xml"}
+_FILES = {f"/{file.name}": file.name for file in _FOLDER.iterdir() if file.suffix in _TYPES} | {
+    "/": "page.html"
 }
 
 
@@ -21,6 +19,9 @@ def page_file(path: str) -> Response | None:
     """What the page consists of, or None where the path is no part of it."""
     if path not in _FILES:
         return None
-    name, content_type = _FILES[path]
+    name = _FILES[path]
+    content_type = _TYPES.get(Path(name).suffix, "text/html")
+    if not name.endswith(".svg"):
+        content_type += "; charset=utf-8"
     headers = ((b"content-security-policy", _POLICY), (b"x-content-type-options", b"nosniff"))
     return Response((_FOLDER / name).read_bytes(), content_type=content_type, headers=headers)

@@ -17,6 +17,7 @@ from coachman.edge.limits import Limits
 from coachman.edge.rejection import RejectionCounts
 from coachman.metrics.counters import Metrics
 from coachman.metrics.store import Store
+from coachman.ops.about import About
 from coachman.ops.app import OpsApp
 from coachman.serving.balance import ConnectionShare
 from coachman.serving.drain import open_transports
@@ -99,10 +100,13 @@ async def serve(
     config.app = observer if observer.is_needed else observer.application
     config.http = functools.partial(HttpProtocol, table=table)  # type: ignore[assignment]  # a factory will do
     config.load()
-    ops_server = OpsServer(OpsApp(scoreboard, store, public, settings.runtime_dir), scoreboard)
+    about = About.of(application, public, is_tls=tls is not None)
+    ops_server = OpsServer(OpsApp(scoreboard, store, public, settings.runtime_dir, about), scoreboard)
     server = Server(config, settings, slot, ops_server, tls=tls, share=share, hold_seconds=hold_seconds)
     config.lifespan_class = functools.partial(
-        Lifespan, application=application, has_ended=server.lifespan_has_ended
+        Lifespan,
+        application=application,
+        has_ended=server.lifespan_has_ended,
     )
     tasks = SharedTasks(server.task_has_died)
     ForkedChild(

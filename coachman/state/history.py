@@ -7,6 +7,7 @@ from typing import Any
 
 from coachman.state.memory import Memory
 from coachman.state.rates import (
+    MEBIBYTE,
     Reading,
     buckets_between,
     rates,
@@ -85,10 +86,11 @@ class History:
         }
         if service.pid in pids:
             own = dict.fromkeys(own, 0)
-        slots = {
-            number: [self._seen[number].row.pid, memory.get(self._seen[number].row.pid, 0), *one]
-            for number, one in found.items()
-        }
+        slots = {}
+        for number, one in found.items():
+            row = self._seen[number].row
+            sizes = [size // MEBIBYTE for size in (memory.get(row.pid, 0), whole_mebibytes(row.rss))]
+            slots[number] = [row.pid, *sizes, *one]
         self._ring.write(
             time=moment,
             generation=self._generation,

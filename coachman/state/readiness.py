@@ -2,6 +2,7 @@
 
 import os
 import time
+from collections.abc import Mapping
 from datetime import UTC, datetime
 from typing import Any
 
@@ -12,8 +13,11 @@ from coachman.state.view import View, failures_in_a_row
 _MOST_CAUSES = 3  # of a status line, which systemd shows in one row
 
 
-def readiness(view: View | None) -> dict[str, Any]:
-    """The statuses are those of View.status. Times are ISO 8601, spans are seconds."""
+def readiness(view: View | None, start_errors: Mapping[int, str] | None = None) -> dict[str, Any]:
+    """The statuses are those of View.status. Times are ISO 8601, spans are seconds.
+
+    `start_errors` is why workers did not start, by slot: see start_errors.py.
+    """
     if view is None:  # a worker of another master speaks for itself alone
         return {"status": "ready", "pid": os.getpid()}
     service = view.service
@@ -27,11 +31,13 @@ def readiness(view: View | None) -> dict[str, Any]:
         "imbalance": round(view.imbalance, 2),
         "requests": view.requests,
         "log_lines_dropped": view.lines_dropped,
-        "slots": [describe(view, number, row) for number, row in view.rows],
+        "slots": [describe(view, number, row, start_errors) for number, row in view.rows],
     }
 
 
-def describe(view: View, number: int, row: Row) -> dict[str, Any]:
+def describe(
+    view: View, number: int, row: Row, start_errors: Mapping[int, str] | None = None
+) -> dict[str, Any]:
     """One slot as JSON."""
     killed_in = view.killed_in_seconds(row)
     return {
@@ -47,6 +53,7 @@ def describe(view: View, number: int, row: Row) -> dict[str, Any]:
         "share": round(view.share(row), 3),
         "restarts": row.restarts,
         "failures": failures_in_a_row(row, time.time()),
+        "start_error": (start_errors or {}).get(number),
         "rss": row.rss,
         "last_exit": {
             "code": row.exit_code,

@@ -45,22 +45,12 @@ class Row(NamedTuple):
     threads_waiting: int = 0  # calls that wait for one
 
     def at_fork(self, now: float) -> "Row":
-        """For the next worker of the slot: it keeps what is known of those before.
-
-        Restarts are counted here: a worker that is not replaced, as in a stop, is none. One whose fork was
-        refused has been counted, and one that was scaled down was not wanted any more.
-        """
+        """For the next worker of the slot: it keeps what is known of those before."""
+        # Not counted at the end: a stop is no restart. A fork that was refused has been counted.
         replaces = self.exited_at and not self.forked_at and self.exit_reason != Reason.SCALED_DOWN
-        return Row(
-            state=State.STARTING,
-            since=now,
-            forked_at=now,
-            restarts=self.restarts + bool(replaces),
-            failures=self.failures,
-            exit_code=self.exit_code,
-            exit_reason=self.exit_reason,
-            exited_at=self.exited_at,
-        )
+        kept = {name: getattr(self, name) for name in ("failures", "exit_code", "exit_reason", "exited_at")}
+        restarts = self.restarts + bool(replaces)
+        return Row(state=State.STARTING, since=now, forked_at=now, restarts=restarts, **kept)
 
     def at_end(self, now: float, code: int, reason: Reason, *, failures: int, backs_off: bool) -> "Row":
         """Returns the row as it is once the worker has been reaped."""
@@ -176,9 +166,8 @@ class Scoreboard:
 
     def __init__(self, memory: mmap.mmap) -> None:
         self._memory = memory
-        # These two only for the master that made it, and its workers.
-        self.loads: LoadTable | None = None
-        self.traffic: TrafficTable | None = None
+        self.loads: LoadTable | None = None  # only for the master that made it, and its workers
+        self.traffic: TrafficTable | None = None  # the same
         self._service = _Cell(memory, 0, _SERVICE)
         self.slots = [Slot(memory, number) for number in range(SLOTS)]
 

@@ -17,6 +17,12 @@ def default_workers() -> tuple[int, str]:
     return min(bounds)
 
 
+def available_cpus() -> float:
+    """How many CPUs this process may use: by its affinity, and by the quotas of its cgroups."""
+    quota = cpu_quota()
+    return _allowed_cpus() if quota is None else min(quota, _allowed_cpus())
+
+
 def _allowed_cpus() -> int:
     if hasattr(os, "sched_getaffinity"):
         return len(os.sched_getaffinity(0))

@@ -101,6 +101,7 @@ def test_uvicorns_protocol_calls_what_the_edge_overrides() -> None:
     own = {name for name in vars(HttpProtocol) if not name.startswith("_")} - {
         "end",
         "idle_since",
+        "open_seconds",
         "check_deadlines",
     }
     source = inspect.getsource(HttpToolsProtocol)

@@ -106,7 +106,7 @@ def test_a_second_by_slot_is_the_one_that_the_whole_has(
     moment, found = history.by_slot(tmp_path, [1, 2])
     whole = {second["time"]: second for second in history.latest(tmp_path)}[moment]
     assert moment == 1002
-    assert whole["requests"] == sum(second["slots"]["0"][2] for second in found.values()) == 80
+    assert whole["requests"] == sum(second["slots"]["0"][3] for second in found.values()) == 80
     assert history.started_at(tmp_path) == 1000.0
     now[0] += 10
     assert history.by_slot(tmp_path, [1, 2]) == (0, {})

@@ -32,9 +32,9 @@ def board() -> Scoreboard:
 @pytest.mark.parametrize(
     "answer",
     [
-        readyz,
+        lambda board: readyz(board, Path("/nowhere")),
         lambda board: Snapshots(board, Path("/nowhere")).take(),
-        lambda board: list(ScoreboardCollector(board, []).collect()),
+        lambda board: list(ScoreboardCollector(board, [], Path("/nowhere")).collect()),
         lambda board: Console(file=io.StringIO()).print(_page([board])),
     ],
     ids=["readyz", "page", "metrics", "status"],
@@ -69,7 +69,7 @@ def test_a_worker_whose_loop_does_not_turn_is_not_ready_and_the_end_of_it_is_tol
     stuck, moves = readiness(view)["slots"]
     assert (round(stuck["stuck_seconds"]), round(stuck["killed_in_seconds"])) == (12, 18)
     assert (moves["stuck_seconds"], moves["killed_in_seconds"]) == (0, None)
-    assert readyz(board).status == 503
+    assert readyz(board, Path("nowhere")).status == 503
 
 
 def test_a_worker_that_is_late_by_less_than_two_seconds_is_ready(board: Scoreboard) -> None:
