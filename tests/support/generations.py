@@ -41,10 +41,25 @@ async def hold() -> int:
     while pathlib.Path(os.environ["HOLD"]).exists():
         await asyncio.sleep(0.02)
     return os.getpid()
+
+{at_end}
 """
 # Each waits at one step of a handover for as long as the file is there.
 WAITING_AT_IMPORT = 'while pathlib.Path(os.environ["GATE"]).exists(): time.sleep(0.02)'
 WAITING_AT_START = 'while pathlib.Path(os.environ["GATE"]).exists(): await asyncio.sleep(0.02)'
+
+# Reads a request's headers in the lifespan, too, whose scope has none.
+UNTYPED_MIDDLEWARE = """
+class Tenant:
+    def __init__(self, app):
+        self.app = app
+
+    async def __call__(self, scope, receive, send):
+        dict(scope["headers"])
+        await self.app(scope, receive, send)
+
+app.add_middleware(Tenant)
+"""
 
 # Each a release that does not come up, and what the operator reads of it.
 REFUSED: dict[str, tuple[dict[str, str], dict[str, str], str]] = {
@@ -56,6 +71,8 @@ REFUSED: dict[str, tuple[dict[str, str], dict[str, str], str]] = {
     "start-up raises": ({"at_start": "raise OSError('no database')"}, {}, "no database"),
     "start-up hangs": ({"at_start": "await asyncio.sleep(3600)"}, {}, "not ready after 1 s (COACHMAN_BOOT"),
     "start-up exits": ({"at_start": "os._exit(7)"}, {}, "exited with code 7"),
+    "start-up refuses": ({"at_start": "raise SystemExit('no licence file')"}, {}, "no licence file"),
+    "start-up in middleware": ({"at_end": UNTYPED_MIDDLEWARE}, {}, "The application failed: 'headers' ("),
     "crash once started": (
         {"at_start": "asyncio.get_running_loop().call_later(0.2, os._exit, 8)"},
         {},
@@ -87,8 +104,10 @@ class Generations(Service):
         self._code, self._releases = folder / "shop.py", 0
         self.release("1")
 
-    def release(self, version: str, *, at_import: str = "", at_start: str = "") -> None:
-        text = RELEASE.format(version=version, at_import=at_import, at_start=indent(at_start, "    "))
+    def release(self, version: str, *, at_import: str = "", at_start: str = "", at_end: str = "") -> None:
+        text = RELEASE.format(
+            version=version, at_import=at_import, at_start=indent(at_start, "    "), at_end=at_end
+        )
         self._code.write_text(text)
         # Python compares the second and the size of a source, and releases here follow each other fast.
         self._releases += 1
