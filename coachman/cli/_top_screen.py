@@ -30,6 +30,8 @@ CROPPED = HEADINGS.index("last exit")
 LEAST_EVENTS = 4  # lines, however many slots there are
 BAR_WIDTHS = ((120, 20), (100, 12), (76, 8), (0, 5))  # of a terminal at least so wide
 DAY_SECONDS = 20 * 3600  # after which the clock alone could be that of another day
+PERCENTILES = ("p50", "p95", "p99")
+ERRORS = (("errors", "4xx", "yellow"), ("failures", "5xx", "red"))
 SPARKS = " ▁▂▃▄▅▆▇█"
 EVENT_COLOURS = {"critical": "red", "error": "red", "warning": "yellow"}
 
@@ -40,7 +42,7 @@ class Screen(NamedTuple):
     now: Reading
     before: Reading | None  # about a second older
     events: list[dict[str, Any]]  # the newest first
-    rates: list[float]  # requests a second, the newest last
+    seconds: list[dict[str, Any]]  # of the history, the newest last
     cpus: int  # that the service may use
     bottom: str  # keys, a question, or what was done
 
@@ -71,12 +73,29 @@ class Screen(NamedTuple):
             f"{_rate(total([one.rate for one in found]))} requests/s, mean {mean},"
             f" {sum(one.in_flight for one in found)} in flight, CPU {used} of {self.cpus}"
         )
-        return [Text(text, "bold"), Text(_sparkline(self.rates, width), "green")]
+        rates = [second["requests"] for second in self.seconds]
+        return [Text(text, "bold"), *_of_last_second(self.seconds), Text(_sparkline(rates, width), "green")]
 
 
 def _title(width: int) -> Text:
     left, right = f"Coachman {coachman.__version__}", time.strftime("%H:%M:%S")
     return Text(f"{left}{right:>{max(1, width - len(left))}}")
+
+
+def _of_last_second(seconds: Sequence[dict[str, Any]]) -> list[Text]:
+    """Percentiles and errors; nothing of a service whose Coachman does not count them."""
+    newest = seconds[-1] if seconds else {}
+    line = Text(", ").join(
+        [
+            *(Text(f"{name} {_ms(1000 * newest[name])} ms") for name in PERCENTILES if newest.get(name)),
+            *(
+                Text(f"{newest[name]:,.1f} {what}/s", colour if newest[name] else "")
+                for name, what, colour in ERRORS
+                if name in newest
+            ),
+        ]
+    )
+    return [line] if line.plain else []
 
 
 def _sparkline(rates: list[float], width: int) -> str:

@@ -31,6 +31,8 @@ def check(application: str, given: Given, *, show: Annotated[bool, typer.Option(
     loop_factory(settings.loop)
     make_tls(settings.certfile, settings.keyfile)
     refuse_taken(settings)
+    if configuration.source("ops_bind") != "default":  # another one is found for that
+        refuse_taken(settings, "ops_bind")
     application = app_loader.load(settings.app, str(settings.app_dir), factory=settings.factory)
     report = compile_loaded(application, settings.compile, settings.compile_leave)
     name, made_at_import = app_loader.loaded
@@ -45,10 +47,10 @@ def check(application: str, given: Given, *, show: Annotated[bool, typer.Option(
     import_effects.leave_threads()
 
 
-def refuse_taken(settings: ServerSettings) -> None:
-    """Ends the process when the public address is taken by somebody other than the service of this folder."""
+def refuse_taken(settings: ServerSettings, name: str = "bind") -> None:
+    """Ends the process when an address is taken by somebody other than the service of this folder."""
     if not are_handed_in() and not runtime_dir.scoreboards(settings.runtime_dir):
-        require_free("COACHMAN_BIND", parse_address(settings.bind))
+        require_free(f"COACHMAN_{name.upper()}", parse_address(getattr(settings, name)))
 
 
 def _workers(settings: ServerSettings) -> str:

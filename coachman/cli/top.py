@@ -86,7 +86,7 @@ class _Top:
             self._readings[-1],
             self._readings[0] if len(self._readings) > 1 else None,
             events.latest(self._folder),
-            [second["requests"] for second in seconds],
+            seconds,
             len(os.sched_getaffinity(0)),
             ended if self._ended_at else self._dialog.line,
         )

@@ -105,6 +105,9 @@ def test_a_taken_port_is_refused_by_run_and_check(tmp_path: Path) -> None:
 
         assert sentence in refused(service)
         assert sentence in service.ask("check", "--port", str(service.port)).stderr
+        ops = ["--ops-bind", f"127.0.0.1:{service.port}"]
+        done = service.ask("check", "--port", str(service.ops_port), *ops)
+        assert f"{sentence} Set COACHMAN_OPS_BIND" in done.stderr, done.stderr
 
 
 def test_an_ops_port_that_nobody_chose_moves_on_and_says_so(tmp_path: Path) -> None:

@@ -191,13 +191,13 @@ def test_orders_go_to_the_generation_that_speaks_for_the_service() -> None:
 # The screen
 
 
-def lines(width: int, height: int = 24, *, many: int = 0) -> list[str]:
+def lines(width: int, height: int = 24, *, many: int = 0, **second: float | None) -> list[str]:
     before, after = readings()
     if many:
         after = Reading((view(11, *(row(slot, 11) for slot in range(many))),), {})
     message = "Worker in slot 2 (pid 4194102) exited with code 1 before it was ready, 7 in a row"
     events = [{"time": time.time(), "event": "boot-failed", "slot": 2, "level": "error", "message": message}]
-    screen = Screen(after, before, events, [40.0] * 90, 2, HELP)
+    screen = Screen(after, before, events, [{"requests": 40.0, **second}] * 90, 2, HELP)
     return [line.plain for line in screen.lines(width, height)]
 
 
@@ -211,6 +211,13 @@ def test_state_pid_and_bars_are_whole_at_any_width(width: int) -> None:
         assert any(map(row.match, drawn)), "\n".join(drawn)
     assert drawn[1].startswith("40 requests/s, mean 5.0 ms, 5 in flight, CPU 1.62 of 2"), drawn[1]
     assert drawn[-1].startswith(HELP)
+
+
+def test_percentiles_and_errors_are_shown_where_the_service_counts_them() -> None:
+    counted = {"p50": 0.0021, "p95": 0.0184, "p99": 0.25, "errors": 1.5, "failures": 0.0}
+    assert lines(60, **counted)[2] == "p50 2.1 ms, p95 18.4 ms, p99 250.0 ms, 1.5 4xx/s, 0.0 5xx/s"
+    assert lines(60, **(counted | {"p50": None, "p95": None, "p99": None}))[2] == "1.5 4xx/s, 0.0 5xx/s"
+    assert "40/s" in lines(60)[2]
 
 
 def test_more_slots_than_lines_leave_room_for_what_happens() -> None:
