@@ -20,6 +20,7 @@ from coachman.state import runtime_dir
 from coachman.state.scoreboard import Row, Scoreboard, Service
 from coachman.state.states import Reason, State
 from coachman.state.view import View
+from tests.support.terminal import at_terminal
 
 ROOT = Path(__file__).parents[3]
 PID = 4_194_304  # as large as Linux makes them
@@ -105,6 +106,17 @@ def test_slot_state_and_pid_are_shown_whole_at_any_width(folder: Path, columns: 
     assert heading.rstrip().endswith(last), text
     is_whole = re.search(r"crashed \(SIGKILL\) 2 min \d+ s ago", text) is not None
     assert is_whole == (columns in (120, None)), text
+
+
+def test_watching_says_on_the_screen_that_stays_that_the_service_has_ended(folder: Path) -> None:
+    environment = {"COACHMAN_RUNTIME_DIR": str(folder), "PATH": os.environ["PATH"]}
+    command = [sys.executable, "-m", "coachman", "status", "--watch"]
+    with at_terminal(command, cwd=ROOT, environment=environment) as terminal:
+        terminal.wait_for(r"1/4 workers ready")
+        runtime_dir.withdraw(folder, os.getpid())
+        assert terminal.wait_end() == 3, terminal.shown
+
+    assert terminal.shown.rpartition("\x1b[?1049l")[2].strip().endswith("The service has ended.")
 
 
 def test_states_have_colours_at_a_terminal_alone(folder: Path) -> None:
