@@ -102,7 +102,8 @@ def exit_line(
     if worker.stop_reason is not None and worker.kill_reason is None:
         has_not_begun = code == BOOT_FAILED_EXIT_CODE and row.forked_at and not row.ready_at
         level = logging.INFO if code == 0 or has_not_begun else logging.WARNING
-        return level, "%s %s after %s requests: %s", worker.name, how, row.requests, words(exit_.reason)
+        served = "1 request" if row.requests == 1 else f"{row.requests:,} requests"
+        return level, "%s %s after %s: %s", worker.name, how, served, words(exit_.reason)
     if exit_.delay and is_last:
         return logging.ERROR, "%s %s %s", worker.name, how, _moment(row, code)
     if exit_.delay:
