@@ -76,6 +76,7 @@ def _common(application: Application) -> dict[str, str]:
     environment.setdefault("COACHMAN_TRUSTED_PROXIES", "*")
     environment.setdefault("COACHMAN_DRAIN_SECONDS", str(application.drain))
     names = [application.volume_name(path) for path in application.volumes]
+    mounts = [f"- {name}:{path}" for name, path in zip(names, application.volumes, strict=True)]
     keys = ", ".join(one.key for one in application.secrets)
     return {
         "environment": "\n".join(mapping(_escaped(environment))),
@@ -85,10 +86,8 @@ def _common(application: Application) -> dict[str, str]:
         "secrets": f"secrets: [{keys}]" if keys else "",
         "health": json.dumps(HEALTH),
         "ingress_image": INGRESS_IMAGE,
-        "volumes_of_service": block(
-            "volumes:",
-            (f"- {name}:{path}" for name, path in zip(names, application.volumes, strict=True)),
-        ),
+        "mounts": "\n".join(mounts),
+        "volumes_of_service": block("volumes:", mounts),
         "volumes_of_stack": block("volumes:", (f"{name}:" for name in names)),
     }
 

@@ -142,7 +142,8 @@ def test_the_stack_of_swarm_is_read_by_docker_compose(application: Application, 
     assert web["deploy"]["update_config"]["failure_action"] == "rollback"
     if application.migrate:
         config = read_by_compose(tmp_path / "job", "migrate.yaml", swarm(application))
-        assert config["services"]["migrate"]["deploy"]["mode"] == "replicated-job"
+        deploy = config["services"]["migrate"]["deploy"]
+        assert deploy["restart_policy"]["condition"] == "on-failure"
 
 
 @APPLICATIONS
