@@ -8,7 +8,7 @@ PIP_FLAGS := --quiet --disable-pip-version-check --no-deps --require-hashes
 
 # Most of a test is waiting for what it has started.
 PARALLEL := -n 4 --dist worksteal
-BULK := --ignore=tests/vm --ignore=tests/container --ignore=tests/foreign --ignore=tests/pythons
+BULK := --ignore=tests/vm --ignore=tests/container --ignore=tests/swarm --ignore=tests/foreign --ignore=tests/pythons
 
 .DEFAULT_GOAL := help
 .PHONY: $(shell sed -n 's/^\([a-z-]*\):.*/\1/p' $(firstword $(MAKEFILE_LIST)))
@@ -80,6 +80,9 @@ test-peers: $(VENV)/development ## Run Uvicorn's and databases' own tests agains
 
 test-container: $(VENV)/development ## Build the image and run the Deployment with Podman; as root
 	@$(BIN)/python -m pytest tests/container $(ARGS)
+
+test-swarm: $(VENV)/development ## Run the stack on a Swarm of three nodes in namespaces of their own; as root
+	@$(BIN)/python -m pytest tests/swarm $(ARGS)
 
 test-vm: $(VENV)/development ## Run the tests on machines with a systemd of their own; as root
 	@$(BIN)/python -m pytest tests/vm -m "not qemu" -n 2 --dist loadfile $(ARGS)
