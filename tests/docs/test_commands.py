@@ -28,6 +28,7 @@ FOREIGN = {
         "cat",
         "cp",
         "curl",
+        "docker",
         "echo",
         "export",
         "gunicorn",
@@ -35,7 +36,7 @@ FOREIGN = {
         "journalctl",
         "kubectl",
     ),
-    *("locust", "nginx", "pip", "pip-audit", "podman", "promtool", "systemctl", "uvicorn"),
+    *("locust", "nginx", "pip", "pip-audit", "podman", "printf", "promtool", "systemctl", "uvicorn"),
 }
 IN_THE_PLACE_OF_A_NAME = re.compile(r"[A-Z]|…|\.\.\.")  # NAME, 'GET /x', ...
 
