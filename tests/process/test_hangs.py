@@ -68,8 +68,8 @@ def test_a_stopped_worker_is_told_before_it_is_killed_and_ready_once_it_goes_on(
             assert wait_until(lambda: not service.is_ready(), seconds=6), service.log()
             assert service.report()["status"] == "degraded"
             [slot] = [one for one in service.slots() if one["pid"] == victim]
-            assert 2 < slot["stuck_seconds"] < 10
-            assert 20 < slot["killed_in_seconds"] < 28
+            assert 2 <= slot["stuck_seconds"] < 10  # rounded
+            assert 20 < slot["killed_in_seconds"] <= 28
             printed = run_command(service, "status")
             assert re.search(r"stuck\s+for\s+\d+\s+s,\s+killed\s+in\s+\d+\s+s", printed.stdout), printed
             assert printed.returncode == 1
