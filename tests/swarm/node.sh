@@ -9,9 +9,12 @@ folder=$1 cgroup=$2 name=$3
 
 hostname "$name"
 mount -t tmpfs tmpfs /run
-# dockerd puts a key there: into a layer that ends with the node.
-mkdir -p "$folder/etc" "$folder/work"
-mount -t overlay -o "lowerdir=/etc,upperdir=$folder/etc,workdir=$folder/work" overlay /etc
+# dockerd puts a key into /etc/docker and files of networks into /var/lib/docker, whatever its data root is: into
+# layers that end with the node.
+for place in /etc /var/lib; do
+    mkdir -p "$folder/upper$place" "$folder/work$place"
+    mount -t overlay -o "lowerdir=$place,upperdir=$folder/upper$place,workdir=$folder/work$place" overlay "$place"
+done
 ip link set lo up
 until ip -4 addr show dev eth0 2>/dev/null | grep -q inet; do sleep 0.1; done
 
