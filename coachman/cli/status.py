@@ -4,7 +4,7 @@ import json
 import os
 import sys
 import time
-from collections.abc import Iterable
+from collections.abc import Mapping
 from typing import Annotated, Any, NoReturn
 
 import typer
@@ -14,16 +14,14 @@ from rich.text import Text
 
 from coachman.cli._service import NO_SERVICE, fail, find_service, find_services, folder_of_services
 from coachman.cli._slot_table import SlotTable
-from coachman.state import events
+from coachman.state import start_errors
 from coachman.state.readiness import readiness, status_line
 from coachman.state.runtime_dir import scoreboards
 from coachman.state.scoreboard import Scoreboard
-from coachman.state.states import State
 from coachman.state.view import View
 
 UNEVEN = 1.5  # times an even share of the connections, which is worth a word
 REFRESH_SECONDS = 0.5
-_SERVING = (State.READY, State.DRAINING)
 PIPE_WIDTH = 1000  # characters
 
 
@@ -40,7 +38,7 @@ def status(
     if watch:
         _watch(as_json)
         return
-    report = readiness(View.of(find_service()))
+    report = _report(View.of(find_service()))
     if as_json:
         print(json.dumps(report))
     else:
@@ -52,7 +50,7 @@ def _watch(as_json: bool) -> None:
     try:
         if as_json:
             while True:
-                print(json.dumps(readiness(View.of(find_service()))), flush=True)
+                print(json.dumps(_report(View.of(find_service()))), flush=True)
                 time.sleep(REFRESH_SECONDS)
         _show()
     except KeyboardInterrupt:
@@ -85,33 +83,24 @@ def _page(services: list[Scoreboard]) -> Group:
         if view.lines_dropped:
             line.append(f"; {view.lines_dropped:,} log lines dropped, nobody read them", style="yellow")
         parts += [line, SlotTable(view)]
-        happened = events.latest(folder_of_services()) if _failing(view) else []
-        parts += [Text(sentence, "red") for sentence in start_failures(view, happened)]
+        errors = start_errors.of_view(folder_of_services(), view)
+        parts += [Text(sentence, "red") for sentence in start_failures(errors)]
     return Group(*parts)
 
 
-def start_failures(view: View, happened: Iterable[dict[str, Any]]) -> list[str]:
-    """Why the slots that do not come up fail, such as "slots 0, 2: The application failed: no broker".
-
-    `happened` are the events, the newest first.
-    """
-    why: dict[int, str] = {}
-    for event in happened:
-        if event.get("generation") == view.service.generation and "why" in event:
-            why.setdefault(event["slot"], event["why"])
+def start_failures(errors: Mapping[int, str]) -> list[str]:
+    """Why slots do not come up, such as "slots 0, 2: no broker (main.py:5)", of the sentence of each slot."""
     slots: dict[str, list[int]] = {}
-    for number in _failing(view):
-        if said := why.get(number):
-            slots.setdefault(said, []).append(number)
+    for number, said in sorted(errors.items()):
+        slots.setdefault(said, []).append(number)
     return [
         f"slot{'s' if len(numbers) > 1 else ''} {', '.join(map(str, numbers))}: {said}"
         for said, numbers in slots.items()
     ]
 
 
-def _failing(view: View) -> list[int]:
-    """The slots whose last worker failed and whose next one does not serve yet."""
-    return [number for number, row in view.rows if row.failures and row.state not in _SERVING]
+def _report(view: View) -> dict[str, Any]:
+    return readiness(view, start_errors.of_view(folder_of_services(), view))
 
 
 def _console() -> Console:

@@ -9,7 +9,7 @@ SUSPEND_THRESHOLD_SECONDS = 1.0  # an iteration of the loop this late means that
 RESUME_GRACE_SECONDS = 1.0  # after a resume: ten heartbeats
 SENTENCES = {
     Reason.BOOT_TIMEOUT: "is not ready after {:g} s (COACHMAN_BOOT_SECONDS)",
-    Reason.BLOCKED_LOOP: "has an event loop that has stood still for {:g} s (COACHMAN_HANG_SECONDS)",
+    Reason.BLOCKED_LOOP: "has not run its event loop for {:g} s (COACHMAN_HANG_SECONDS)",
     Reason.STOPPED_PROCESS: "is a stopped process and has not moved for {:g} s (COACHMAN_HANG_SECONDS)",
     Reason.BLOCKED_POOL: "has a thread pool that has ended nothing for {:g} s while work waits"
     " (COACHMAN_POOL_SECONDS)",

@@ -111,7 +111,7 @@ def exit_line(
         return logging.ERROR, message, worker.name, how, _moment(row, code), exit_.failures, exit_.delay
     message = "%s %s with at most %s requests in flight"
     if code == -signal.SIGKILL and worker.kill_reason is None:
-        message += "; unless somebody did it, memory ran out"
+        message += "; if nobody sent that, memory ran out"
     return logging.ERROR, message, worker.name, how, most_lost
 
 

@@ -233,7 +233,7 @@ class WorkerPool:
 
     def _abort(self, worker: ManagedWorker, reason: Reason, limit: float) -> None:
         sentence, slot = liveness.SENTENCES[reason].format(limit), worker.slot.number
-        message = "%s %s: killed; its stacks follow where they can be had"
+        message = "%s %s: killed; its stack traces follow, if they can be read"
         self._events.emit(logging.CRITICAL, "killed", message, worker.name, sentence, slot=slot)
         worker.aborted_at, worker.kill_reason = time.monotonic(), reason
         self._kill(worker.pid, signal.SIGABRT)

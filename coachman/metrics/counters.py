@@ -45,7 +45,9 @@ class Metrics:
         self.exits = Counter("coachman_worker_exits", "Workers that have ended, by reason.", ["reason"])
         self.handovers = Counter("coachman_handovers", "Handovers that have ended, by outcome.", ["outcome"])
         # Counted by both.
-        self.lines_dropped = Counter("coachman_log_lines_dropped", "Log lines that nobody took.")
+        self.lines_dropped = Counter(
+            "coachman_log_lines_dropped", "Log lines dropped as their reader is too slow."
+        )
 
     def begin_at_zero(self) -> None:
         """Runs in the master: a rate can be told only of a series that was there before its first event."""

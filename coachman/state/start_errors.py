@@ -3,17 +3,22 @@
 from pathlib import Path
 
 from coachman.state import events
-from coachman.state.states import Reason
+from coachman.state.states import Reason, State
 from coachman.state.view import View
 
-FAILED = (Reason.BOOT_FAILED, Reason.BOOT_TIMEOUT)
+FAILED = (Reason.BOOT_FAILED, Reason.BOOT_TIMEOUT, Reason.LIFESPAN_ENDED)
+_SERVING = (State.READY, State.DRAINING)
 _PREFIX = "The application failed: "  # of the line in the log
 _APART_SECONDS = 5.0  # at most, between an end in the scoreboard and its event
 
 
 def of_view(runtime_dir: Path, view: View) -> dict[int, str]:
-    """Returns the sentences of the slots whose last worker did not start, by slot."""
-    failed = {n: row for n, row in view.rows if row.failures and row.exit_reason in FAILED}
+    """Returns by slot why its last worker did not start, of those whose next one does not serve yet."""
+    failed = {
+        number: row
+        for number, row in view.rows
+        if row.failures and row.exit_reason in FAILED and row.state not in _SERVING
+    }
     found: dict[int, str] = {}
     for event in events.latest(runtime_dir) if failed else []:
         row = failed.get(event.get("slot", -1))

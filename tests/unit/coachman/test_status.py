@@ -17,9 +17,8 @@ import pytest
 from coachman.cli._slot_table import columns_that_fit
 from coachman.cli.status import start_failures
 from coachman.state import runtime_dir
-from coachman.state.scoreboard import Row, Scoreboard, Service
+from coachman.state.scoreboard import Row, Scoreboard
 from coachman.state.states import Reason, State
-from coachman.state.view import View
 from tests.support.terminal import at_terminal
 
 ROOT = Path(__file__).parents[3]
@@ -136,20 +135,9 @@ def test_the_requests_of_the_rows_add_up_to_those_of_the_line_above(folder: Path
 
 
 def test_the_reason_of_a_failed_start_is_told_once_for_the_slots_that_have_it() -> None:
-    failing = Row(state=State.BACKING_OFF, failures=3, exit_reason=Reason.BOOT_FAILED)
-    rows = [failing, Row(state=State.READY, pid=PID, failures=1), failing, failing]
-    view = View(Service(pid=1, workers=4, generation=2), list(enumerate(rows)), True, 1.0)
-    told = {"generation": 2, "why": "The application failed: no broker (main.py:5)"}
-    happened = [
-        {"event": "ready", "slot": 0, "generation": 2},
-        told | {"slot": 0},
-        told | {"slot": 0, "why": "an older reason"},
-        told | {"slot": 1},
-        told | {"slot": 2},
-        told | {"slot": 3, "generation": 1},
-    ]
+    errors = {3: "no room", 2: "no broker (main.py:5)", 0: "no broker (main.py:5)"}
 
-    assert start_failures(view, happened) == ["slots 0, 2: The application failed: no broker (main.py:5)"]
+    assert start_failures(errors) == ["slots 0, 2: no broker (main.py:5)", "slot 3: no room"]
 
 
 @pytest.mark.parametrize(
