@@ -35,6 +35,8 @@ def test_the_stack_serves_through_the_ingress(cluster: Cluster) -> None:
 def test_each_replica_is_the_worker_of_a_vm(cluster: Cluster) -> None:
     ready = cluster.ask_each("/readyz")
     assert len(ready) == 2, ready
+    # The DNS of each node learns of a task by gossip: some seconds after the task is healthy.
+    assert wait_until(lambda: is_each_asked(cluster), seconds=60), cluster.about("web")
     before = {address: requests(text) for address, text in cluster.ask_each("/metrics").items()}
     compiled = sum(map(by_compiled_functions, cluster.ask_each("/metrics").values()))
     asked = 40
@@ -141,6 +143,12 @@ def test_a_killed_node_costs_nothing_but_time(cluster: Cluster, results: list[st
     note(results, "node killed", load, time.monotonic() - begun)
     results.append(f"| the longest wait then | {max(answer.seconds for answer in load.answers):.1f} s | | |")
     assert set(load.outcomes) == {"success"}, (load.outcomes, cluster.about("web"))
+
+
+def is_each_asked(cluster: Cluster) -> bool:
+    """Whether the ingress sends requests to each replica. Asks once."""
+    cluster.ask("GET", "/items")
+    return all(requests(text) > 0 for text in cluster.ask_each("/metrics").values())
 
 
 def requests(metrics: str) -> int:
