@@ -37,7 +37,9 @@ class Shop:
     def release(self, version: str, *, at_import: str = "", at_start: str = "") -> None:
         """`current` points to it; who runs stays."""
         folder = f"{RELEASES}/{version}"
-        text = RELEASE.format(version=version, at_import=at_import, at_start=indent(at_start, "    "))
+        text = RELEASE.format(
+            version=version, at_import=at_import, at_start=indent(at_start, "    "), at_end=""
+        )
         self.machine.run(f"rm -rf {folder} && mkdir {folder}")
         for name in (".venv", "coachman", "gunicorn.conf.py"):
             self.machine.run(f"ln -s ../{self._lender}/{name} {folder}/{name}")
