@@ -113,7 +113,10 @@ def test_killed_workers_are_seen_by_nobody_who_reads(service: Service, nginx: Ng
     with Load(nginx.port, "/pid", clients=8, pause=0.002) as load:
         for _ in range(volume(30, 8)):
             service.wait_settled()
-            os.kill(next(iter(service.worker_pids())), signal.SIGKILL)
+            victim = min(service.worker_pids())
+            os.kill(victim, signal.SIGKILL)
+            # Until the master has seen it, the service looks settled.
+            assert wait_until(lambda pid=victim: pid not in service.worker_pids()), service.log()
         service.wait_settled()
 
     assert set(load.outcomes) == {"success"}, f"{load.outcomes}\n{nginx.log()}"

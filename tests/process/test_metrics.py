@@ -73,8 +73,10 @@ def test_no_counter_goes_backwards_while_workers_are_killed(tmp_path: Path) -> N
         before = first = scrape(service)
         for _ in range(6):
             service.wait_settled()
-            seen, victims = load.served(), service.worker_pids()
-            os.kill(min(victims), signal.SIGKILL)
+            seen, victim = load.served(), min(service.worker_pids())
+            os.kill(victim, signal.SIGKILL)
+            # Until the master has seen it, the service looks settled.
+            assert wait_until(lambda: victim not in service.worker_pids()), service.log()  # noqa: B023
             assert wait_until(lambda: load.served() > seen + 50), service.log()  # noqa: B023
             after = scrape(service)
             assert not fallen(before, after), service.log()
