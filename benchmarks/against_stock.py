@@ -84,7 +84,7 @@ def measure_respawn(kills: int) -> Samples:
 def respawn_ms(side: Side) -> float:
     # A worker that ends within its first second is a crash loop to Coachman, which then waits.
     # The random part keeps the kills out of step with the masters' own timers.
-    time.sleep(random.uniform(1.3, 2.3))
+    time.sleep(random.uniform(1.3, 2.3))  # see above
     (victim,) = side.workers()
     handle = os.pidfd_open(victim)
     begun = time.monotonic()

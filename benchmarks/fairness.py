@@ -59,7 +59,7 @@ class FairSide(Running):
     def is_idle(self) -> bool:
         """Whether all of its workers have started, as far as one can see from outside."""
         before = self.cpu_seconds()
-        time.sleep(IDLE_SECONDS)
+        time.sleep(IDLE_SECONDS)  # what is measured: the CPU of that time
         return self.cpu_seconds() - before < IDLE_SECONDS / 5
 
     def counts(self) -> dict[str, Counts]:
@@ -110,7 +110,7 @@ def _wrk(side: FairSide, route: Route, clients: int, seconds: float) -> str:
     command = ["wrk", "-t1", f"-c{clients}", "-d60s", "--timeout", "30s", "--latency", *script, url]
     with subprocess.Popen(command, stdout=subprocess.PIPE, text=True, start_new_session=True) as wrk:
         try:
-            time.sleep(seconds)
+            time.sleep(seconds)  # for as long as is asked for
             wrk.send_signal(signal.SIGINT)
             return wrk.communicate(timeout=30)[0]
         finally:

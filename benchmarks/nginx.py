@@ -116,7 +116,7 @@ def ask(side: Behind, nginx: int, port: int, clients: int, seconds: int) -> Samp
 
 def _failed_in_a_kill(side: Behind, port: int, clients: int) -> int:
     wrk, victim = _wrk(port, clients, 1), random.choice(side.workers())
-    time.sleep(0.3)
+    time.sleep(0.3)  # amid the second for which wrk asks
     os.kill(victim, signal.SIGKILL)
     printed = wrk.communicate(timeout=30)[0]
     side.wait_until(lambda: victim not in side.workers() and side.is_idle(), "the next worker")

@@ -58,7 +58,7 @@ def measure(preload: str, arguments: argparse.Namespace) -> tuple[float, float]:
         side.wait_until(lambda: len(ready_workers(side)) == arguments.workers, "all ready")
         seconds = []
         for _ in range(arguments.kills):
-            time.sleep(SETTLE_SECONDS)
+            time.sleep(SETTLE_SECONDS)  # who ends sooner after its start counts as failed, and is backed off
             seconds.append(replacement_seconds(side))
         return statistics.median(seconds), memory_mib(side)
 

@@ -141,7 +141,7 @@ def leaving_is_left(replica: Replica) -> bool:
     for _ in range(2):
         [slot] = web.get(f"{replica.ops_url}/readyz").json()["slots"]
         open_now.append(slot["connections"])
-        time.sleep(0.2)
+        time.sleep(0.2)  # between two looks: one may fall between two connections
     return open_now == [0, 0]
 
 

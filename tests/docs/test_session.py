@@ -43,14 +43,7 @@ def test_the_session_of_the_readme_does_what_it_says(service: Service, tmp_path:
 
 
 def test_what_the_readme_says_of_wrong_settings_is_so(service: Service, tmp_path: Path) -> None:
-    done = subprocess.run(
-        [sys.executable, "-m", "coachman", "check", "--workers", "0"],
-        cwd=ROOT,
-        env=service.environment,
-        capture_output=True,
-        text=True,
-        timeout=60,
-    )
+    done = service.ask("check", "--workers", "0")
 
     assert done.returncode == 1
     assert done.stderr.count("\n") == 1

@@ -2,11 +2,9 @@
 
 import os
 import signal
-import subprocess
-import sys
 from pathlib import Path
 
-from tests.support.service import APPS, REPOSITORY, Service, children, running, wait_until
+from tests.support.service import APPS, Service, children, running, wait_until
 
 NAMESPACE = ["unshare", "--pid", "--fork", "--mount-proc", "--kill-child"]
 if os.geteuid():
@@ -36,14 +34,7 @@ def test_it_serves_stops_and_refuses_a_handover_that_would_end_the_container(tmp
         workers = service.worker_pids()
         os.kill(service.master, signal.SIGUSR2)
         assert wait_until(lambda: "SIGUSR2 is ignored: this master is the first" in service.log())
-        command = subprocess.run(
-            [sys.executable, "-m", "coachman", "handover"],
-            cwd=REPOSITORY,
-            env=service.environment,
-            capture_output=True,
-            text=True,
-            timeout=60,
-        )
+        command = service.ask("handover")
         assert command.returncode == 1
         assert "first process of its container" in command.stderr, command
         assert service.worker_pids() == workers, service.log()

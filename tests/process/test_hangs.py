@@ -5,7 +5,6 @@ import os
 import re
 import signal
 import subprocess
-import sys
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -14,7 +13,7 @@ import pytest
 
 from tests.support import web
 from tests.support.load import Load
-from tests.support.service import REPOSITORY, Service, is_alive, running, wait_until
+from tests.support.service import Service, is_alive, running, wait_until
 
 HANG_SECONDS = 2
 ACT_SECONDS = 2  # from the limit to the first signal
@@ -70,7 +69,7 @@ def test_a_stopped_worker_is_told_before_it_is_killed_and_ready_once_it_goes_on(
             [slot] = [one for one in service.slots() if one["pid"] == victim]
             assert 2 <= slot["stuck_seconds"] < 10  # rounded
             assert 20 < slot["killed_in_seconds"] <= 28
-            printed = run_command(service, "status")
+            printed = service.ask("status")
             assert re.search(r"stuck\s+for\s+\d+\s+s,\s+killed\s+in\s+\d+\s+s", printed.stdout), printed
             assert printed.returncode == 1
         finally:
@@ -87,7 +86,7 @@ def test_a_stopped_master_is_told_by_readyz_and_status(tmp_path: Path) -> None:
         try:
             assert wait_until(lambda: not service.is_ready(), seconds=12), service.log()
             assert service.report()["master_stuck_seconds"] >= 5  # rounded
-            printed = run_command(service, "status")
+            printed = service.ask("status")
             assert re.search(r"the master\s+is (stuck|stopped)", printed.stdout), printed
             assert printed.returncode == 1
         finally:
@@ -108,7 +107,7 @@ def test_workers_that_were_killed_under_a_stopped_master_are_not_told_as_ready(t
             told: list[subprocess.CompletedProcess[str]] = []
 
             def is_down() -> bool:
-                told.append(run_command(service, "status"))
+                told.append(service.ask("status"))
                 return "down: 0/2 workers ready" in told[-1].stdout
 
             assert wait_until(is_down, seconds=20), told
@@ -129,17 +128,6 @@ def test_the_request_that_ends_its_worker_is_one_of_those_that_are_said_to_be_lo
         with service.asked(path) as request, pytest.raises((ConnectionError, http.client.HTTPException)):
             request.getresponse()
         assert wait_until(lambda: "with at most 1 requests in flight" in service.log()), service.log()
-
-
-def run_command(service: Service, *arguments: str) -> subprocess.CompletedProcess[str]:
-    return subprocess.run(
-        [sys.executable, "-m", "coachman", *arguments],
-        cwd=REPOSITORY,
-        env=service.environment,
-        capture_output=True,
-        text=True,
-        timeout=60,
-    )
 
 
 def test_a_blocked_event_loop_is_replaced_and_its_stack_is_logged(tmp_path: Path) -> None:

@@ -4,8 +4,6 @@ import json
 import os
 import re
 import signal
-import subprocess
-import sys
 import threading
 import time
 from collections.abc import Iterator
@@ -19,7 +17,7 @@ from tests.support import web
 from tests.support.browser import Page, browser
 from tests.support.generations import Generations
 from tests.support.load import Load
-from tests.support.service import REPOSITORY, Service, running, wait_until
+from tests.support.service import Service, running, wait_until
 
 pytestmark = pytest.mark.browser
 NONE = "\u2013"  # what stands where nothing is known
@@ -198,19 +196,6 @@ def test_the_numbers_are_those_of_known_traffic(page: Page, tmp_path: Path) -> N
         page.wait("document.getElementById('now-in_flight').innerText === '0.0'")
 
 
-def asked(service: Service, *arguments: str) -> str:
-    """What the operator's command prints."""
-    return subprocess.run(
-        [sys.executable, "-m", "coachman", *arguments],
-        cwd=REPOSITORY,
-        env=service.environment,
-        stdout=subprocess.PIPE,
-        text=True,
-        timeout=60,
-        check=True,
-    ).stdout
-
-
 def test_page_terminal_readyz_and_metrics_have_the_same_numbers(page: Page, tmp_path: Path) -> None:
     service = Service(tmp_path, app="acts", COACHMAN_WORKERS="3")
     found, missing = 20, 7
@@ -246,12 +231,12 @@ def test_page_terminal_readyz_and_metrics_have_the_same_numbers(page: Page, tmp_
         assert shown["cpus"] <= (os.cpu_count() or 1)
         assert shown["about"]["module"] == "acts:app"
         assert page.text("#now-ready") == "3 of 3"
-        printed = json.loads(asked(service, "status", "--json"))
+        printed = json.loads(service.ask("status", "--json").stdout)
         same = ("requests", "ready", "workers", "generation", "status")
         assert {key: printed[key] for key in same} == {key: report[key] for key in same}
         by_slot = [(slot["slot"], slot["pid"], slot["requests"]) for slot in shown["slots"]]
         assert [(slot["slot"], slot["pid"], slot["requests"]) for slot in printed["slots"]] == by_slot
-        table = asked(service, "status")
+        table = service.ask("status").stdout
         assert f"3/3 workers ready, {found + missing} requests, generation 1" in table
         rows = re.findall(r"^ +(\d)  ready  (\d+) +\d+ \w+ +(\d+)", table, re.MULTILINE)
         assert [tuple(map(int, row)) for row in rows] == by_slot, table

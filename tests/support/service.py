@@ -188,6 +188,17 @@ class Service:
         with contextlib.closing(connection):
             yield connection
 
+    def ask(self, *arguments: str) -> subprocess.CompletedProcess[str]:
+        """What the operator's command says of it."""
+        return subprocess.run(
+            [sys.executable, "-m", "coachman", *arguments],
+            cwd=REPOSITORY,
+            env=self.environment,
+            capture_output=True,
+            text=True,
+            timeout=120,
+        )
+
     def log(self) -> str:
         return self._log.read_text()
 

@@ -1,17 +1,14 @@
 """A network of the tests' own, in a namespace that ends with them: the machine's own has nothing of it."""
 
 import contextlib
-import ctypes
 import socket
 import subprocess
-import threading
 from pathlib import Path
 
+from tests.support.network import connect_in
 from tests.support.service import wait_until
 
 SUBNET = "10.213.0"
-CLONE_NEWNET = 0x40000000
-_libc = ctypes.CDLL(None, use_errno=True)
 
 # Ends a process when its parent ends, also when that is killed.
 WITH_US = ("setpriv", "--pdeathsig", "KILL")
@@ -43,24 +40,9 @@ class Lan:
         return address
 
     def connect(self, address: tuple[str, int], timeout: float = 15, *_: object) -> socket.socket:
-        """Opens a connection from this network: a socket stays in the one where it was made."""
-        made: list[socket.socket | BaseException] = []
-
-        def make() -> None:
-            try:
-                with open(f"/proc/{self.pid}/ns/net") as namespace:
-                    if _libc.setns(namespace.fileno(), CLONE_NEWNET):
-                        raise OSError(ctypes.get_errno(), "setns")
-                made.append(socket.create_connection(address, timeout))
-            except BaseException as error:  # noqa: BLE001 - raised again by who asked
-                made.append(error)
-
-        thread = threading.Thread(target=make)  # of which the namespace ends with it
-        thread.start()
-        thread.join()
-        if isinstance(made[0], BaseException):
-            raise made[0]
-        return made[0]
+        """Opens a connection from this network."""
+        with open(f"/proc/{self.pid}/ns/net") as namespace:
+            return connect_in(namespace.fileno(), address, timeout)
 
     def _is_up(self) -> bool:
         with contextlib.suppress(OSError):

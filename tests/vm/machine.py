@@ -5,19 +5,18 @@ No limits are enforced in it (MemoryMax, TasksMax, IPAddressDeny): those need a 
 """
 
 import contextlib
-import ctypes
 import os
 import shlex
 import signal
 import socket
 import subprocess
-import threading
 import time
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Self
 
-CLONE_NEWNET = 0x40000000
+from tests.support.network import connect_in
+
 ENVIRONMENT = {
     "PATH": "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin",
     "LANG": "C.UTF-8",
@@ -25,7 +24,6 @@ ENVIRONMENT = {
     "SYSTEMD_PAGER": "",
     "SYSTEMD_COLORS": "0",
 }
-_libc = ctypes.CDLL(None, use_errno=True)
 
 
 class Machine:
@@ -171,23 +169,8 @@ class Machine:
         ).stdout
 
     def connect(self, address: tuple[str, int], timeout: float = 15, *_: object) -> socket.socket:
-        """A connection made in the machine's network: a socket stays in the one where it was made."""
-        made: list[socket.socket | BaseException] = []
-
-        def make() -> None:
-            try:
-                if _libc.setns(self._netns, CLONE_NEWNET):
-                    raise OSError(ctypes.get_errno(), "setns")
-                made.append(socket.create_connection(address, timeout))
-            except BaseException as error:  # noqa: BLE001 - raised again by who asked
-                made.append(error)
-
-        thread = threading.Thread(target=make)  # of which the namespace ends with it
-        thread.start()
-        thread.join()
-        if isinstance(made[0], BaseException):
-            raise made[0]
-        return made[0]
+        """A connection made in the machine's network."""
+        return connect_in(self._netns, address, timeout)
 
     def _command(self) -> list[str]:
         """All in a PID namespace that ends with this process, and in mounts that nobody has to undo."""
