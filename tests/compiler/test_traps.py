@@ -26,6 +26,7 @@ from pydantic import AfterValidator, BaseModel, Field
 from starlette.routing import Host, Mount, Route
 
 from coachman.compiler import COUNTS, compile_app
+from coachman.compiler.runtime import new_solved_response
 from tests.compiler.exchange import Call, Journal, asgi_scope, compare, exchange
 
 JSON = [(b"content-type", b"application/json")]
@@ -703,3 +704,29 @@ def test_a_route_whose_handler_is_replaced_later_is_left_alone() -> None:
     app.routes[-1].app = other  # type: ignore[attr-defined]
 
     assert exchange(app, Call(), []).messages[1]["body"] == b"other"
+
+
+def test_the_response_given_to_dependencies_is_as_fastapi_makes_it() -> None:
+    stock = Response()
+    del stock.headers["content-length"]
+    stock.status_code = None  # type: ignore[assignment]
+    stock.headers["x-a"] = "1"
+    made = new_solved_response()
+    made.headers["x-a"] = "1"
+    assert {**vars(made), "_headers": None} == {**vars(stock), "_headers": None}
+    assert made.headers.raw == stock.headers.raw
+
+
+def test_the_response_of_two_requests_is_not_the_same() -> None:
+    def factory(journal: Journal) -> FastAPI:
+        app = FastAPI()
+
+        @app.get("/{name}")
+        async def name(name: str, response: Response) -> str:
+            journal.append(response.headers.raw)
+            response.headers["x-name"] = name
+            return name
+
+        return app
+
+    compare(factory, Call("GET", "/a"), Call("GET", "/b"))
