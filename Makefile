@@ -125,9 +125,9 @@ bench-accept: $(VENV)/development ## Compare what accepting a connection costs, 
 drill: $(VENV)/loadtests $(VENV)/runtime ## Kill workers under load and account for every request
 	@$(BIN)/python -m loadtests drill $(ARGS)
 
-samples: $(VENV)/loadtests $(VENV)/runtime ## Make docs/samples anew; 10 minutes on a quiet machine
+samples: $(VENV)/loadtests $(VENV)/runtime ## Make the reports of docs/samples anew; 15 minutes on a quiet machine
 	@rm -rf build/samples
-	@$(BIN)/python -m loadtests compare --out build/samples/compare $(ARGS) || test $$? = 3
+	@$(BIN)/python -m loadtests compare --max-minutes 14 --out build/samples/compare $(ARGS) || test $$? = 3
 	@$(BIN)/python -m loadtests drill --out build/samples/drill
 	@mkdir -p docs/samples
 	@cp build/samples/compare/report.html docs/samples/workers.html

@@ -29,6 +29,14 @@ class Latency(BaseModel):
     max: float | None
 
 
+class Route(BaseModel):
+    """The requests of one route in a window. Counts, so that those of several windows can be added."""
+
+    requests: int
+    failed: int
+    buckets: dict[int, int]  # of answered requests, by latency: see loadtests.samples
+
+
 class Cell(BaseModel):
     """Cores: seconds of CPU a second. Latency counts from the schedule, service time from the send."""
 
@@ -56,6 +64,7 @@ class Cell(BaseModel):
     lag_p99_ms: float | None
     pss_mib: list[float]  # the master first
     shares: list[float]  # of the requests, by worker
+    routes: dict[str, Route] = {}  # none in runs of older versions
     flags: list[str]
     accepted: bool
 

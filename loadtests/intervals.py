@@ -33,21 +33,21 @@ class Interval(NamedTuple):
         return math.sqrt(self.high / self.low) - 1 if self.is_known else math.inf
 
 
-def interval(values: Sequence[float]) -> Interval:
-    """Returns the interval in which the middle of `repeats` lies."""
+def interval(values: Sequence[float], level: float = LEVEL) -> Interval:
+    """Returns the interval in which the middle of `values` lies."""
     if not values:
         return Interval(0, math.nan, math.inf, 0)
     mid = float(np.median(values))
     if len(values) < LEAST_REPEATS or min(values) <= 0:
         return Interval(0, mid, math.inf, min(len(values), LEAST_REPEATS - 1))
     logs = np.log(values)
-    return _bounds(float(logs.mean()), float(stats.sem(logs)), len(values) - 1, mid, len(values))
+    return _bounds(float(logs.mean()), float(stats.sem(logs)), len(values) - 1, mid, len(values), level)
 
 
-def paired_ratio(of: Mapping[int, float], to: Mapping[int, float]) -> Interval:
+def paired_ratio(of: Mapping[int, float], to: Mapping[int, float], level: float = LEVEL) -> Interval:
     """Returns the ratio `of` / `to`, block by block: what disturbs both of a block cancels out."""
     blocks = sorted(of.keys() & to.keys())
-    return interval([of[block] / to[block] for block in blocks])
+    return interval([of[block] / to[block] for block in blocks], level)
 
 
 def unpaired_ratio(of: Sequence[float], to: Sequence[float]) -> Interval:
@@ -73,6 +73,8 @@ def more_repeats(ratio: Interval, bound: float) -> int | None:
     return max(1, math.ceil(ratio.repeats * ((half / distance) ** 2 - 1)))
 
 
-def _bounds(centre: float, error: float, freedom: float, mid: float, repeats: int) -> Interval:
-    reach = float(stats.t.ppf((1 + LEVEL) / 2, freedom)) * error
+def _bounds(
+    centre: float, error: float, freedom: float, mid: float, repeats: int, level: float = LEVEL
+) -> Interval:
+    reach = float(stats.t.ppf((1 + level) / 2, freedom)) * error
     return Interval(math.exp(centre - reach), mid, math.exp(centre + reach), repeats)

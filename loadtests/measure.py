@@ -7,11 +7,11 @@ from typing import NamedTuple
 import numpy as np
 
 from loadtests import flags, procfs
-from loadtests.cells import Cell, Latency, Task
+from loadtests.cells import Cell, Latency, Route, Task
 from loadtests.load import Load, Outcome
 from loadtests.meter import Reading, Usage
 from loadtests.plan import PROFILES, Plan
-from loadtests.samples import Floats, Samples, percentile
+from loadtests.samples import Floats, Samples, buckets_of, percentile
 from loadtests.services import Service, Slot, Target
 
 LOOK_SECONDS = 0.1
@@ -127,9 +127,19 @@ def _cell(
         lag_p99_ms=lag,
         pss_mib=window.pss_mib,
         shares=window.shares,
+        routes=_routes(inside),
         flags=raised,
         accepted=flags.DISTURBED not in raised,
     )
+
+
+def _routes(samples: Samples) -> dict[str, Route]:
+    return {
+        name: Route(
+            requests=len(mine), failed=len(mine) - len(mine.answered), buckets=buckets_of(mine.latency_ms())
+        )
+        for name, mine in samples.by_route()
+    }
 
 
 def latency_of(values: Floats) -> Latency:

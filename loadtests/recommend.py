@@ -6,7 +6,9 @@ from enum import Enum
 
 from loadtests.intervals import LEAST_REPEATS, Interval, interval, more_repeats, paired_ratio
 
-BEATEN = 3  # times the share that is allowed to be missing
+ROOM = 3  # times the share that may be missing: what noise may hide before a figure is no answer
+# "At least 95 % of the best" is a claim to one side: its bound at 95 % is an end of the interval of 90 %.
+ONE_SIDED = 0.90
 
 
 @dataclass(frozen=True)
@@ -35,6 +37,7 @@ class Requirements:
 
 class Verdict(Enum):
     FITS = "fits"
+    LIKELY = "fits, by the middle of the repeats"
     UNSURE = "cannot tell"
     SLOWER = "slower"
     LATE = "misses the p99"
@@ -62,22 +65,28 @@ def recommend(by_workers: Mapping[int, Measured], required: Requirements) -> Ans
     if reason := _refusal(by_workers):
         return Answer(None, None, f"No answer: {reason}.")
     best = best_of(by_workers)
-    ratios = {n: paired_ratio(one.rates, by_workers[best].rates) for n, one in by_workers.items()}
+    ratios = {n: _ratio(n, best, by_workers) for n in by_workers}
     verdicts = {
         n: _verdict(n, by_workers, ratios[n], required, is_best=n == best) for n in sorted(by_workers)
     }
-    sure = [n for n, verdict in verdicts.items() if verdict is Verdict.FITS]
+    fitting = [n for n, verdict in verdicts.items() if verdict in (Verdict.FITS, Verdict.LIKELY)]
     unsure = [n for n, verdict in verdicts.items() if verdict is Verdict.UNSURE]
-    if not sure and not unsure:
+    if not fitting and not unsure:
         return Answer(None, None, _none_fits(verdicts), verdicts, best)
-    smallest = min(sure + unsure)
-    largest = min(sure) if sure else max(unsure)
-    if smallest == largest and sure:
+    smallest = min(fitting + unsure)
+    largest = min(fitting) if fitting else max(unsure)
+    if smallest in fitting:
         sentence = _sentence(smallest, by_workers, ratios[smallest], verdicts, required, best)
+    else:
+        sentence = _undecided(smallest, largest, best, ratios[smallest], required)
+    if verdicts[smallest] is Verdict.FITS:
         return Answer(smallest, largest, sentence, verdicts, best)
-    sentence = _undecided(smallest, largest, ratios[smallest], required)
     between = {n for n in by_workers if smallest <= n <= largest}
     return Answer(smallest, largest, sentence, verdicts, best, tuple(sorted(between | {best})))
+
+
+def _ratio(n: int, to: int, by_workers: Mapping[int, Measured]) -> Interval:
+    return paired_ratio(by_workers[n].rates, by_workers[to].rates, ONE_SIDED)
 
 
 def best_of(by_workers: Mapping[int, Measured]) -> int:
@@ -110,29 +119,37 @@ def _refusal(by_workers: Mapping[int, Measured]) -> str | None:
 def _verdict(
     n: int, by_workers: Mapping[int, Measured], ratio: Interval, required: Requirements, *, is_best: bool
 ) -> Verdict:
-    one, floor = by_workers[n], 1 - required.within
+    one = by_workers[n]
     if required.memory_mib is not None and one.memory_mib > required.memory_mib:
         return Verdict.HEAVY
     p99 = interval(list(one.p99_ms.values()))
     if required.p99_ms is not None and (one.behind or p99.low > required.p99_ms):
         return Verdict.LATE
-    if not is_best and ratio.high < floor:
+    if not is_best and ratio.high < 1 - required.within:
         return Verdict.SLOWER
     if required.crash_margin and not _has_margin(n, by_workers, required):
         return Verdict.NO_HEADROOM
-    if ratio.low < floor if not is_best else _may_be_beaten(n, by_workers, required):
-        return Verdict.UNSURE
     if required.p99_ms is not None and not p99.high <= required.p99_ms:
         return Verdict.UNSURE
-    return Verdict.FITS
+    if is_best:
+        return Verdict.UNSURE if _may_be_beaten(n, by_workers, required) else Verdict.FITS
+    return _closeness(ratio, required)
+
+
+def _closeness(ratio: Interval, required: Requirements) -> Verdict:
+    """Returns whether a number does about as much as the best: surely, likely, or nobody can tell."""
+    floor = 1 - required.within
+    if ratio.low >= floor:
+        return Verdict.FITS
+    if ratio.mid >= floor and ratio.low >= 1 - ROOM * required.within:
+        return Verdict.LIKELY
+    return Verdict.UNSURE
 
 
 def _may_be_beaten(best: int, by_workers: Mapping[int, Measured], required: Requirements) -> bool:
     """Whether noise leaves room for a larger number that is much better: then a best of medians is luck."""
-    room = 1 - BEATEN * required.within
-    return any(
-        paired_ratio(by_workers[best].rates, by_workers[m].rates).low < room for m in by_workers if m > best
-    )
+    room = 1 - ROOM * required.within
+    return any(_ratio(best, m, by_workers).low < room for m in by_workers if m > best)
 
 
 def _has_margin(n: int, by_workers: Mapping[int, Measured], required: Requirements) -> bool:
@@ -157,8 +174,13 @@ def _sentence(
     if n == best:
         parts = [f"Run {_workers(n)}: no other number measured does more than its {rate:,.0f} requests/s"]
     else:
-        share = f"{ratio.mid:.0%} of what {best} workers do, the most measured"
+        share = f"{_per_cent(ratio.mid)} of what {_workers(best)} {_do(best)}, the most measured"
         parts = [f"Run {_workers(n)}: {rate:,.0f} requests/s, {share}"]
+    if verdicts[n] is Verdict.LIKELY:
+        parts.append(
+            f"{_workers(best)} may do up to {_per_cent(1 / ratio.low - 1)} more, "
+            "which this run cannot exclude"
+        )
     if required.p99_ms is not None:
         p99 = interval(list(by_workers[n].p99_ms.values())).mid
         parts.append(f"p99 {p99:.0f} ms of {required.p99_ms:g} allowed")
@@ -173,12 +195,16 @@ def _sentence(
     return "; ".join(parts) + "."
 
 
-def _undecided(smallest: int, largest: int, ratio: Interval, required: Requirements) -> str:
+def _undecided(smallest: int, largest: int, best: int, ratio: Interval, required: Requirements) -> str:
     more = more_repeats(ratio, 1 - required.within)
     cure = f"about {more} more repeats would" if more and more <= 50 else "more repeats hardly will"
     if smallest == largest:
         return f"Perhaps {_workers(smallest)}: this run cannot tell yet whether it is enough; {cure}."
-    return f"{smallest} to {largest} workers: this run cannot tell them apart; {cure}. Lean to {smallest}."
+    share = f"{100 * ratio.low:.0f} to {_per_cent(ratio.high)} of what {_workers(best)} {_do(best)}"
+    why = f" ({_workers(smallest)} {_do(smallest)} {share})" if smallest != best else ""
+    return (
+        f"{smallest} to {largest} workers: this run cannot tell them apart{why}; {cure}. Lean to {smallest}."
+    )
 
 
 def _none_fits(verdicts: Mapping[int, Verdict]) -> str:
@@ -188,3 +214,11 @@ def _none_fits(verdicts: Mapping[int, Verdict]) -> str:
 
 def _workers(n: int) -> str:
     return f"{n} worker" + ("s" if n != 1 else "")
+
+
+def _per_cent(share: float) -> str:
+    return f"{100 * share:.0f} %"
+
+
+def _do(n: int) -> str:
+    return "do" if n != 1 else "does"

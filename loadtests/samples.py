@@ -1,6 +1,8 @@
 """The raw requests of one generator run, and what is read from them."""
 
+import math
 from collections import Counter
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Self
@@ -9,6 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 ROW = np.dtype([("due", "f8"), ("start", "f8"), ("end", "f8"), ("name", "u2"), ("kind", "u2")])
+BUCKET = math.log(1.01)  # a bucket's ends are 1 % apart
 LEAST_REQUESTS = {50: 1, 95: 100, 99: 1000, 99.9: 10_000}  # fewer say nothing about that percentile
 
 Floats = NDArray[np.float64]
@@ -44,6 +47,12 @@ class Samples:
         answered: NDArray[np.void] = self.rows[self.rows["kind"] == 0]
         return answered
 
+    def by_route(self) -> Iterator[tuple[str, Self]]:
+        """Yields each name of a request with its requests, those with the most first."""
+        found, counts = np.unique(self.rows["name"], return_counts=True)
+        for name in found[np.argsort(-counts, kind="stable")]:
+            yield self.names[name], type(self)(self.rows[self.rows["name"] == name], self.names, self.kinds)
+
     def latency_ms(self) -> Floats:
         """Returns the latencies of answered requests, from the moment that they fell due."""
         latency: Floats = (self.answered["end"] - self.answered["due"]) * 1000
@@ -60,6 +69,25 @@ def percentile(values: Floats, share: float) -> float | None:
     if len(values) < LEAST_REQUESTS[share]:
         return None
     return float(np.percentile(values, share))
+
+
+def buckets_of(values: Floats) -> dict[int, int]:
+    """Returns counts by bucket, which can be added to those of other windows: percentiles cannot."""
+    found, counts = np.unique(np.floor(np.log(values[values > 0]) / BUCKET), return_counts=True)
+    return {int(bucket): int(count) for bucket, count in zip(found, counts, strict=True)}
+
+
+def percentile_of(buckets: Mapping[int, int], share: float) -> float | None:
+    """Returns the percentile to half a per cent; None where there are too few values for it."""
+    total = sum(buckets.values())
+    if total < LEAST_REQUESTS[share]:
+        return None
+    rank, seen = share / 100 * total, 0
+    for bucket in sorted(buckets):
+        seen += buckets[bucket]
+        if seen >= rank:
+            break
+    return math.exp((bucket + 0.5) * BUCKET)
 
 
 def read_lag_ms(path: Path, begin: float, end: float) -> float | None:

@@ -1,6 +1,7 @@
 """On synthetic runs, where the right answer is known."""
 
 import math
+import re
 from collections.abc import Callable
 from typing import Any
 
@@ -58,6 +59,31 @@ def test_equals_end_in_the_smaller_or_in_a_range_with_the_repeats_it_takes() -> 
             assert answer.largest == 3
             assert "2 to 3 workers: this run cannot tell them apart" in answer.sentence
             assert answer.sentence.endswith("Lean to 2.")
+
+
+def test_clear_figures_end_in_a_number_that_says_what_it_cannot_exclude() -> None:
+    """Four per cent of noise is a quiet machine; 5 repeats are what `make compare` begins with."""
+    answers = [
+        recommend(run(lambda n: 700 * min(n, 2), noise=0.04, seed=seed), Requirements()) for seed in range(60)
+    ]
+
+    assert {answer.smallest for answer in answers} == {2}
+    assert sum(answer.is_sure for answer in answers) >= 54
+    likely = [answer for answer in answers if answer.verdicts[2] is Verdict.LIKELY]
+    assert likely
+    for answer in likely:
+        assert re.search(r"may do up to (\d|1[0-7]) % more, which this run cannot exclude", answer.sentence)
+        assert set(answer.undecided) == {answer.smallest, answer.best}, "more repeats go on to tell"
+
+
+def test_a_number_that_is_clearly_better_is_not_given_up_for_a_smaller_one() -> None:
+    answers = [
+        recommend(run(lambda n: {1: 500, 2: 870}.get(n, 1000), noise=0.04, seed=seed), Requirements())
+        for seed in range(60)
+    ]
+
+    assert not [answer for answer in answers if answer.is_sure and answer.smallest == 2]
+    assert sum(answer.smallest == 3 for answer in answers) >= 48
 
 
 def test_more_repeats_of_those_that_are_not_told_apart_end_in_an_answer() -> None:
