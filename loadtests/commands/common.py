@@ -9,7 +9,6 @@ import typer
 from rich.console import Console
 
 FAILURE, NO_ANSWER = 1, 3
-MOST_WORKERS = 256  # of a service
 RUNS = Path("var/loadtests")
 
 Attach = Annotated[
@@ -22,8 +21,6 @@ Coachman = Annotated[
     typer.Option(help="Its command, such as /opt/coachman/current/.venv/bin/coachman."),
 ]
 Out = Annotated[Path | None, typer.Option(help="The folder to keep everything in; by default a new one.")]
-
-URL, OPS_URL, COACHMAN = "http://127.0.0.1:8000", "http://127.0.0.1:9100", ".venv/bin/python -m coachman"
 
 
 def console() -> Console:

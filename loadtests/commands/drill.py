@@ -8,8 +8,8 @@ from typing import Annotated
 import typer
 
 from loadtests.commands import common
-from loadtests.commands.common import COACHMAN, OPS_URL, URL
 from loadtests.compare import describe
+from loadtests.config import COACHMAN, MOST_WORKERS, OPS_URL, URL
 from loadtests.drill import Drill, DrillPlan, Progress, keep, run_drill
 from loadtests.load import LoadError, Outcome
 from loadtests.own_services import FreshServices
@@ -21,7 +21,7 @@ SIGNALS = ("KILL", "STOP", "ABRT")
 
 
 def drill(
-    workers: Annotated[int, typer.Option(min=1, max=common.MOST_WORKERS, help="How many serve.")] = 2,
+    workers: Annotated[int, typer.Option(min=1, max=MOST_WORKERS, help="How many serve.")] = 2,
     rate: Annotated[float, typer.Option(min=1, help="Requests/s of the open loop.")] = 100,
     kills: Annotated[int, typer.Option(min=1, help="How many.")] = 6,
     every: Annotated[float, typer.Option(min=0, help="Seconds between them, give or take a third.")] = 2,
