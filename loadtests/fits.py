@@ -12,7 +12,7 @@ LEAST_COUNTS_FOR_USL = 6  # with four, data of min(N, 2) fits a peak at 3.1 with
 
 
 class Ceiling(NamedTuple):
-    """each * min(N, cores): the workers are worth so many cores."""
+    """each * min(N, cores): every worker adds `each` requests/s, until the machine's end is reached."""
 
     each: float
     cores: float

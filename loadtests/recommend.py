@@ -174,8 +174,11 @@ def _sentence(
     if n == best:
         parts = [f"Run {_workers(n)}: no other number measured does more than its {rate:,.0f} requests/s"]
     else:
-        share = f"{_per_cent(ratio.mid)} of what {_workers(best)} {_do(best)}, the most measured"
-        parts = [f"Run {_workers(n)}: {rate:,.0f} requests/s, {share}"]
+        share = "as much as" if ratio.mid >= 1 else f"{_per_cent(ratio.mid)} (block by block) of what"
+        parts = [
+            f"Run {_workers(n)}: {rate:,.0f} requests/s, "
+            f"{share} {_workers(best)} {_do(best)}, the most measured"
+        ]
     if verdicts[n] is Verdict.LIKELY:
         parts.append(
             f"{_workers(best)} may do up to {_per_cent(1 / ratio.low - 1)} more, "

@@ -12,7 +12,7 @@ from loadtests.compare import read_description
 from loadtests.plan import Plan
 from loadtests.report import tables
 from loadtests.report.charts import charts
-from loadtests.report.summary import Summary, summarise
+from loadtests.report.summary import Row, Summary, summarise
 
 TEMPLATES = Environment(loader=FileSystemLoader(Path(__file__).parent), autoescape=True, trim_blocks=True)
 
@@ -32,18 +32,71 @@ def write_report(folder: Path, early: str | None = None, baseline: Path | None =
         summaries=summaries,
         charts={summary.name: charts(summary) for summary in summaries},
         headings=tables.HEADINGS,
+        route_headings=tables.ROUTE_HEADINGS,
         cells_of=tables.cells_of,
+        by_route=tables.by_route,
+        repeats_of=tables.repeats_of,
         notes_of=tables.notes_of,
         raised={flag: flags.MEANING[flag] for flag in flags.MEANING if any(flag in c.flags for c in cells)},
         command=shlex.join(facts["command"]),
         compared=compared,
         baseline=baseline,
+        headline=headline(summaries),
         card=card,
+        bars=bars,
+        curve=curve,
     )
     (folder / "report.html").write_text(page)
     (folder / "summary.csv").write_text(tables.comma_separated(summaries))
     (folder / "summary.md").write_text(tables.markdown(summaries))
     return summaries
+
+
+def headline(summaries: list[Summary]) -> str:
+    """One sentence for all profiles: the largest number that one of them asks for."""
+    answers = [summary.answer for summary in summaries if summary.answer.smallest is not None]
+    if not answers:
+        return "This run has no answer."
+    needed = max(answer.smallest or 0 for answer in answers)
+    perhaps = max(answer.largest or 0 for answer in answers)
+    text = f"Run {needed} worker{'s' if needed > 1 else ''}"
+    if perhaps > needed:
+        text += f", or perhaps up to {perhaps}: this run cannot tell them apart"
+    if missing := [summary.title for summary in summaries if summary.answer.smallest is None]:
+        text += f"; no answer for {', '.join(missing)}"
+    return f"{text}."
+
+
+def bars(summary: Summary) -> list[dict[str, Any]]:
+    """Returns throughput by number of workers: the reason of the answer, beside it."""
+    most = max((row.rate.mid for row in summary.rows if row.cells), default=1)
+    return [
+        {
+            "workers": f"{row.workers} worker{'s' if row.workers > 1 else ''}",
+            "width": round(100 * row.rate.mid / most, 1) if row.cells else 0,
+            "says": f"{tables.number(row.rate.mid if row.cells else None)}/s{_verdict(summary, row)}",
+            "chosen": row.workers == summary.answer.smallest,
+        }
+        for row in summary.rows
+    ]
+
+
+def _verdict(summary: Summary, row: Row) -> str:
+    verdict = summary.answer.verdicts.get(row.workers)
+    return f": {verdict.value}" if verdict else ""
+
+
+def curve(summary: Summary) -> str:
+    """Words the fit: what each worker adds, and where it ends."""
+    ceiling, most = summary.ceiling, summary.rows[-1].workers
+    if ceiling is None:
+        return ""
+    adds = f"Each worker adds about {ceiling.each:,.0f} requests/s"
+    if ceiling.cores >= most - 0.1:
+        return f"{adds}, up to the largest number measured."
+    if ceiling.cores <= summary.rows[0].workers:
+        return "More workers add nothing."
+    return f"{adds}, up to about {ceiling.each * ceiling.cores:,.0f} for the whole machine."
 
 
 def card(summary: Summary) -> dict[str, Any]:

@@ -2,7 +2,7 @@
 
 from collections import Counter
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import numpy as np
 
@@ -12,6 +12,20 @@ from loadtests.fits import Ceiling, Scalability, fit_ceiling, fit_scalability
 from loadtests.intervals import Interval, interval, paired_ratio
 from loadtests.plan import PROFILES, Plan
 from loadtests.recommend import Answer, Measured, Requirements, recommend
+from loadtests.samples import percentile_of
+
+
+@dataclass
+class RouteRow:
+    """The requests of one route, those of all repeats together."""
+
+    name: str
+    requests: int = 0
+    failed: int = 0
+    counts: Counter[int] = field(default_factory=Counter)  # by latency
+
+    def percentile(self, share: float) -> float | None:
+        return percentile_of(self.counts, share)
 
 
 @dataclass(frozen=True)
@@ -29,6 +43,25 @@ class Row:
         cells = self.cells if phase == "capacity" else self.latency_cells
         values = [value for cell in cells if (value := figure(cell)) is not None]
         return float(np.median(values)) if values else None
+
+    def percentile(self, share: float) -> float | None:
+        """Returns the percentile in ms of all requests of the open loop, those of all repeats together."""
+        if routes := self.routes:
+            return percentile_of(sum((route.counts for route in routes), Counter()), share)
+        figure = f"p{share:g}"  # of runs of older versions, which have no counts
+        return self.median(lambda cell: getattr(cell.latency, figure), phase="latency")
+
+    @property
+    def routes(self) -> list["RouteRow"]:
+        """Returns the routes of the open loop, the busiest first."""
+        found: dict[str, RouteRow] = {}
+        for cell in self.latency_cells:
+            for name, route in cell.routes.items():
+                row = found.setdefault(name, RouteRow(name))
+                row.requests += route.requests
+                row.failed += route.failed
+                row.counts.update(route.buckets)
+        return sorted(found.values(), key=lambda row: -row.requests)
 
     @property
     def failures(self) -> Counter[str]:

@@ -10,9 +10,10 @@ from loadtests.report.summary import Row, Summary
 
 HEADINGS = (
     "workers",
+    "repeats",
     "requests/s",
     "95 %",
-    "vs. least",
+    "ratio to the first, paired",
     "p50 ms",
     "p95 ms",
     "p99 ms",
@@ -22,17 +23,37 @@ HEADINGS = (
 )
 
 
+PERCENTILES = (50, 95, 99)
+ROUTE_HEADINGS = ("workers", "requests", "failed", "p50 ms", "p95 ms", "p99 ms")
+
+
+def by_route(summary: Summary) -> dict[str, list[list[str]]]:
+    """Returns a line under ROUTE_HEADINGS for each number of workers, by route."""
+    found: dict[str, list[list[str]]] = {}
+    for row in summary.rows:
+        for route in row.routes:
+            percentiles = [number(route.percentile(share), 1) for share in PERCENTILES]
+            line = [str(row.workers), number(route.requests), number(route.failed), *percentiles]
+            found.setdefault(route.name, []).append(line)
+    return found
+
+
+def repeats_of(summary: Summary) -> list[list[str]]:
+    """Returns a line for each block: the throughput of each number of workers, "-" where it has none."""
+    rates = [{cell.task.block: cell.per_second for cell in row.cells} for row in summary.rows]
+    blocks = sorted(set().union(*rates))
+    return [[str(block + 1), *(number(found.get(block)) for found in rates)] for block in blocks]
+
+
 def cells_of(row: Row) -> list[str]:
     """One line under HEADINGS, as people read it."""
     return [
         str(row.workers),
+        str(len(row.cells)),
         number(row.rate.mid if row.cells else None),
         bounds(row.rate, "{:,.0f}"),
         "" if row.to_least is None else f"{row.to_least.mid:.2f} ({bounds(row.to_least, '{:.2f}')})",
-        *(
-            number(row.median(figure, phase="latency"), 1)
-            for figure in (lambda c: c.latency.p50, lambda c: c.latency.p95, lambda c: c.latency.p99)
-        ),
+        *(number(row.percentile(share), 1) for share in PERCENTILES),
         number(row.median(lambda cell: cell.server_us)),
         number(row.median(lambda cell: cell.generator_us)),
         number(row.memory_mib),

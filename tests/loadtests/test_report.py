@@ -7,43 +7,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from loadtests.cells import Cell, Cells, Latency, Phase, Task
+from loadtests.cells import Cells, Task
 from loadtests.compare import describe
-from loadtests.plan import Plan
 from loadtests.report.page import write_report
-
-PLAN = Plan(profiles=["labels", "reader"], workers=[1, 2, 3, 4], repeats=5, duration=3, warmup=1, seed=7)
-
-
-def cell(task: Task, per_second: float, *, accepted: bool = True, **changes: object) -> Cell:
-    latency = Latency(p50=5.0, p95=12.5, p99=31.25 / task.workers, max=50)
-    figures = {
-        "order": 0, "users": 16, "rate": 350.0 if task.phase == "latency" else None, "seconds": 3.0,
-        "requests": round(3 * per_second), "answered": round(3 * per_second), "failures": {}, "undone": 0,
-        "unfinished": 0, "per_second": per_second, "latency": latency, "service": latency,
-        "server_cores": 1.5, "generator_cores": 0.3, "generator_queued": 0.1, "other_cores": 0.05,
-        "stolen_cores": 0.0, "idle_cores": 0.2, "server_us": 1200.0, "generator_us": 250.0,
-        "lag_p99_ms": 2.0, "pss_mib": [30.0] + [31.0] * task.workers,
-        "shares": [1 / task.workers] * task.workers,
-        "flags": [] if accepted else ["disturbed by other processes"], "accepted": accepted,
-    }  # fmt: skip
-    return Cell.model_validate({"task": task, **figures, **changes})
-
-
-def run(folder: Path, speedup: float = 1.0) -> Path:
-    folder.mkdir()
-    describe(folder, PLAN, None)
-    random, store = np.random.default_rng(1), Cells(folder)
-    phases: tuple[Phase, Phase] = ("capacity", "latency")
-    for profile in PLAN.profiles:
-        for block in range(PLAN.repeats):
-            for workers in PLAN.workers:
-                for phase in phases:
-                    task = Task(block=block, phase=phase, profile=profile, workers=workers)
-                    rate = speedup * 700 * min(workers, 2) * float(np.exp(random.normal(0, 0.02)))
-                    limited = ["generator-limited"] if profile == "reader" else []
-                    store.append(cell(task, rate, flags=limited))
-    return folder
+from tests.loadtests.runs import PLAN, cell, run
 
 
 @pytest.fixture
