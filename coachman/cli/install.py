@@ -48,10 +48,10 @@ def install(
     are. Exit code: 0 it serves, 1 it does not, for the reason in the last lines.
     """
     instance = chosen(name)
-    wishes = installation.Wishes(
+    requested = installation.Requested(
         source, ref, package, app, wheels and wheels.absolute(), sealed, bind, ops_bind
     )
-    finish(lambda: installation.install(instance, wishes, Changes(is_dry=dry_run)))
+    finish(lambda: installation.install(instance, requested, Changes(is_dry=dry_run)))
     if not dry_run:
         _summarize(instance, source)
 

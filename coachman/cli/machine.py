@@ -12,7 +12,7 @@ from coachman.cli._instance import Name, chosen, finish
 from coachman.cli._service import fail
 from coachman.cli.install import Bind, OpsBind, Sealed
 from coachman.machine import units
-from coachman.machine.install import Wishes, wanted_units
+from coachman.machine.install import Requested, wanted_units
 from coachman.releases.command import RefusedError
 from coachman.releases.instance import Instance
 from coachman.releases.layout import Layout
@@ -67,8 +67,8 @@ def print_units(
     With --print: what it would install, with these options.
     """
     instance = chosen(name)
-    wishes = Wishes(sealed=sealed, bind=bind, ops_bind=ops_bind)
-    finish(lambda: _print_files(instance, wishes) if as_text else _print_states(instance))
+    requested = Requested(sealed=sealed, bind=bind, ops_bind=ops_bind)
+    finish(lambda: _print_files(instance, requested) if as_text else _print_states(instance))
 
 
 def print_nginx(
@@ -83,8 +83,8 @@ def print_nginx(
     typer.echo(units.nginx(chosen(name), host), nl=False)
 
 
-def _print_files(instance: Instance, wishes: Wishes) -> None:
-    for path, text in (units.account(instance), *wanted_units(instance, wishes).items()):
+def _print_files(instance: Instance, requested: Requested) -> None:
+    for path, text in (units.account(instance), *wanted_units(instance, requested).items()):
         typer.echo(f"# {path}\n{text}")
 
 

@@ -19,7 +19,7 @@ from coachman.system.sockets import is_free
 
 
 @dataclass(frozen=True)
-class Wishes:
+class Requested:
     """What the operator has asked for. None: as it is installed, or by default."""
 
     source: str = "."
@@ -32,26 +32,26 @@ class Wishes:
     ops_bind: str | None = None
 
 
-def install(instance: Instance, wishes: Wishes, changes: Changes) -> None:
+def install(instance: Instance, requested: Requested, changes: Changes) -> None:
     """Installs, or brings up to date what is installed. Raises RefusedError; what stands by then is whole.
 
     Nothing listens, and nothing is started at a boot, before the first release serves.
     """
     os.umask(0o022)  # the service's user reads what root writes
-    _require(wishes, changes)
-    addresses, before = choose_addresses(instance, wishes), units.addresses_of(instance)
+    _require(requested, changes)
+    addresses, before = choose_addresses(instance, requested), units.addresses_of(instance)
     _require_free(addresses, before)
     was_active = Service(instance).is_active()
     changes.say("Installing the command coachman")
     wheels = Layout.of(instance).wheels
     own_package.put_wheel(wheels, changes)
-    own_package.put_command(wheels, wishes.wheels, changes)
+    own_package.put_command(wheels, requested.wheels, changes)
     _make_user_and_folders(instance, changes)
-    with changed_settings(instance, wishes.app, changes):
-        is_changed = _install_units(instance, wishes, changes)
+    with changed_settings(instance, requested.app, changes):
+        is_changed = _install_units(instance, requested, changes)
         if was_active and addresses != before:
             _move_sockets(instance, changes)
-        _release(instance, wishes, changes)
+        _release(instance, requested, changes)
     changes.run("systemctl", "--quiet", "enable", *instance.sockets, instance.service)
     changes.sync()
     if is_changed and was_active and addresses == before:  # else it has been restarted
@@ -60,14 +60,14 @@ def install(instance: Instance, wishes: Wishes, changes: Changes) -> None:
         )
 
 
-def choose_addresses(instance: Instance, wishes: Wishes) -> Addresses:
+def choose_addresses(instance: Instance, requested: Requested) -> Addresses:
     """Returns those that are asked for, else those of the installed units, else the first that nobody has."""
     default = units.addresses_of(instance) or _unused(instance)
     public, ops = (
         units.as_systemd_has_it(key, value) if value else otherwise
         for key, value, otherwise in (
-            ("--bind", wishes.bind, default.public),
-            ("--ops-bind", wishes.ops_bind, default.ops),
+            ("--bind", requested.bind, default.public),
+            ("--ops-bind", requested.ops_bind, default.ops),
         )
     )
     if public == ops:
@@ -90,16 +90,16 @@ def _unused(instance: Instance) -> Addresses:
     )
 
 
-def _require(wishes: Wishes, changes: Changes) -> None:
+def _require(requested: Requested, changes: Changes) -> None:
     if os.geteuid() and not changes.is_dry:
         raise RefusedError("Installing belongs to root: run this with sudo.")
     if not Path("/run/systemd/system").is_dir():
         raise RefusedError("systemd does not run on this machine.")
-    origin = Origin.of(wishes.source, ref=wishes.ref, package=wishes.package)
+    origin = Origin.of(requested.source, ref=requested.ref, package=requested.package)
     if not origin.is_url and not Path(origin.place).exists():
         raise RefusedError(f"{origin.place} is not there: name the folder or tarball of a project.")
-    if wishes.wheels is not None and not any(wishes.wheels.glob("*.whl")):
-        raise RefusedError(f"--wheels {wishes.wheels}: there is no wheel in it.")
+    if requested.wheels is not None and not any(requested.wheels.glob("*.whl")):
+        raise RefusedError(f"--wheels {requested.wheels}: there is no wheel in it.")
 
 
 def _require_free(addresses: Addresses, before: Addresses | None) -> None:
@@ -128,19 +128,19 @@ def _make_user_and_folders(instance: Instance, changes: Changes) -> None:
     changes.folder(instance.configuration / "credentials", 0o700)
 
 
-def wanted_units(instance: Instance, wishes: Wishes) -> dict[Path, str]:
-    """Returns the text of each unit and drop-in that those wishes lead to, by its path."""
-    is_sealed = units.is_sealed(instance) if wishes.sealed is None else wishes.sealed
-    addresses = choose_addresses(instance, wishes)
+def wanted_units(instance: Instance, requested: Requested) -> dict[Path, str]:
+    """Returns the text of each unit and drop-in that is requested, by its path."""
+    is_sealed = units.is_sealed(instance) if requested.sealed is None else requested.sealed
+    addresses = choose_addresses(instance, requested)
     return units.render(instance, addresses, is_sealed=is_sealed, systemd=units.systemd_version())
 
 
-def _install_units(instance: Instance, wishes: Wishes, changes: Changes) -> bool:
+def _install_units(instance: Instance, requested: Requested, changes: Changes) -> bool:
     """Returns whether what was installed before is changed by it."""
     changes.say("Installing the units")
-    files = wanted_units(instance, wishes)
+    files = wanted_units(instance, requested)
     is_sealed = units.sealing(instance) in files
-    if is_sealed and wishes.sealed is None:
+    if is_sealed and requested.sealed is None:
         changes.say("The service stays sealed, as it was: --open lets it reach a network")
     old = {path: path.read_text(encoding="utf-8") for path in files if path.exists()}
     for path, text in files.items():
@@ -161,14 +161,20 @@ def _move_sockets(instance: Instance, changes: Changes) -> None:
     changes.run("systemctl", "start", instance.service)
 
 
-def _release(instance: Instance, wishes: Wishes, changes: Changes) -> None:
+def _release(instance: Instance, requested: Requested, changes: Changes) -> None:
     """Runs the operator's command, which may be of another Python than this process."""
     changes.say("Making a release")
     command = [str(own_package.COMMAND), *(("--name", instance.name) if instance.name else ())]
-    command += ["release", wishes.source]
-    for option, value in (("--ref", wishes.ref), ("--package", wishes.package), ("--wheels", wishes.wheels)):
+    command += ["release", requested.source]
+    for option, value in (
+        ("--ref", requested.ref),
+        ("--package", requested.package),
+        ("--wheels", requested.wheels),
+    ):
         command += [option, str(value)] if value else []
     if changes.is_dry:
         print(f"    {shlex.join(command)}")
     elif subprocess.run(command).returncode:
-        raise RefusedError(f"{wishes.source} is not released; the lines above say why. Then run this again.")
+        raise RefusedError(
+            f"{requested.source} is not released; the lines above say why. Then run this again."
+        )

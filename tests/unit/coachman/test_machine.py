@@ -13,7 +13,7 @@ import pytest
 
 from coachman.machine import own_package, units
 from coachman.machine.changes import Changes
-from coachman.machine.install import Wishes, choose_addresses
+from coachman.machine.install import Requested, choose_addresses
 from coachman.machine.settings_file import changed_settings, with_app
 from coachman.machine.units import Addresses
 from coachman.releases.command import RefusedError
@@ -79,10 +79,10 @@ def test_addresses_are_those_asked_for_else_the_installed_else_the_next() -> Non
     put_units(UNNAMED, Addresses("[::]:80", "127.0.0.1:9100"))
     put_units(SHOP, Addresses.after(1))
 
-    assert choose_addresses(UNNAMED, Wishes()) == Addresses("[::]:80", "127.0.0.1:9100")
-    assert choose_addresses(SHOP, Wishes(bind="0.0.0.0:81")).public == "0.0.0.0:81"
+    assert choose_addresses(UNNAMED, Requested()) == Addresses("[::]:80", "127.0.0.1:9100")
+    assert choose_addresses(SHOP, Requested(bind="0.0.0.0:81")).public == "0.0.0.0:81"
     # Which port is free is this machine's affair; that it is not the shop's is ours.
-    assert not set(choose_addresses(Instance("bakery"), Wishes()).both()) & set(Addresses.after(1).both())
+    assert not set(choose_addresses(Instance("bakery"), Requested()).both()) & set(Addresses.after(1).both())
 
 
 @pytest.mark.parametrize(
@@ -98,11 +98,11 @@ def test_addresses_are_those_asked_for_else_the_installed_else_the_next() -> Non
 @pytest.mark.usefixtures("etc")
 def test_what_cannot_be_an_address_is_refused(bind: str, sentence: str) -> None:
     with pytest.raises(RefusedError, match=sentence):
-        choose_addresses(UNNAMED, Wishes(bind=bind))
+        choose_addresses(UNNAMED, Requested(bind=bind))
 
 
 def test_a_unix_socket_is_for_nginx_alone(etc: Path) -> None:
-    addresses = choose_addresses(SHOP, Wishes(bind="unix:/run/coachman-shop.sock"))
+    addresses = choose_addresses(SHOP, Requested(bind="unix:/run/coachman-shop.sock"))
     put_units(SHOP, addresses)
 
     socket = (etc / "coachman-shop.socket").read_text()
