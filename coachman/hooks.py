@@ -133,7 +133,7 @@ class Hooks:
         formatters.identify(slot=slot.number)
         last_words.attend(server.pool.last_words, slot.number, is_first_start=server.pool.is_first_start)
         if self._store is not None:
-            self._store.become_worker(slot.number, server.scoreboard.service.generation)
+            self._store.use_slot_files(slot.number, server.scoreboard.service.generation)
 
     def pre_exec(self, server: Supervisor) -> None:
         """Runs in the master's fork that becomes the next master."""
@@ -199,7 +199,7 @@ def _add_ops_address(server: Any, ops_bind: str) -> None:
 def _make_metrics(counts_in: Store | None, generation: int) -> Metrics | None:
     if counts_in is None:
         return None
-    counts_in.become_master(generation)
+    counts_in.use_master_files(generation)
     metrics = Metrics()
     metrics.begin_at_zero()
     return metrics

@@ -136,8 +136,8 @@ def _make_context(settings: ServerSettings, counts_in: Store | None) -> ProcessC
     formatters.identify(generation=1, slot=0)
     metrics = None
     if counts_in is not None:
-        counts_in.become_master(1)
+        counts_in.use_master_files(1)
         metrics = Metrics()
         metrics.begin_at_zero()
-        counts_in.become_worker(0, 1)
+        counts_in.use_slot_files(0, 1)
     return ProcessContext(scoreboard, slot, metrics, master_pid=None, store=counts_in)

@@ -55,13 +55,13 @@ class Store:
             return self._name
         return FORK  # that the application made: it must not write ours, nor leave files of its own behind
 
-    def become_master(self, generation: int) -> None:
+    def use_master_files(self, generation: int) -> None:
         """Runs in the master. The first generation begins with no counts."""
         self.remove("*" if generation == 1 else f"*_{self._name}")
         # Not from the beginning on: `gunicorn --daemon` forks after it has read the configuration.
         self._pid, self._name = os.getpid(), f"master-{parity(generation)}"
 
-    def become_worker(self, slot: int, generation: int) -> None:
+    def use_slot_files(self, slot: int, generation: int) -> None:
         """Runs in the worker, right after the fork."""
         self._pid, self._name = os.getpid(), slot_name(slot, generation)
 

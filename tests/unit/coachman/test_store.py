@@ -27,10 +27,10 @@ from prometheus_client import Counter, Gauge
 hits = Counter("hits", "Hits.", ["of"])
 once = Counter("once", "Without labels: there from the start.")
 busy = Gauge("busy", "Busy.", multiprocess_mode="livesum")
-kept.become_master(1)
+kept.use_master_files(1)
 for slot, generation in ((0, 1), (1, 1), (0, 2), (0, 3)):
     if (child := os.fork()) == 0:
-        kept.become_worker(slot, generation)
+        kept.use_slot_files(slot, generation)
         hits.labels("a").inc()
         once.inc()
         busy.set(1)
@@ -124,10 +124,10 @@ def test_coachmans_metrics_are_not_among_those_that_an_application_publishes(tmp
         from prometheus_client import CollectorRegistry, Counter, generate_latest
         from prometheus_client.multiprocess import MultiProcessCollector
         ours, theirs = Counter("coachman_things", "Ours.", ["of"]), Counter("things", "Theirs.", ["of"])
-        kept.become_master(1)
+        kept.use_master_files(1)
         for slot in (0, 1):
             if (child := os.fork()) == 0:
-                kept.become_worker(slot, 1)
+                kept.use_slot_files(slot, 1)
                 ours.labels("a").inc()
                 theirs.labels("a").inc()
                 os._exit(0)
