@@ -175,7 +175,7 @@ class ServerSettings(BaseSettings):
     def worker_count(self) -> tuple[int, str]:
         """How many workers to start, and what decided it, such as (2, "CPU affinity")."""
         if self.workers:
-            return self.workers, "as told"
+            return self.workers, "COACHMAN_WORKERS"
         count, bound = default_workers()
         return min(count, MOST_WORKERS), bound
 

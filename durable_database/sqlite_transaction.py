@@ -211,6 +211,6 @@ class SQLiteSession:
     @property
     def raw_connection(self) -> NoReturn:
         raise RuntimeError(
-            "raw_connection is not to be had on SQLite: what is sent past the database would not wait for "
-            "its turn, and a transaction has not begun before its first statement"
+            "raw_connection is not available on SQLite: its statements would bypass the write queue, "
+            "and a transaction begins with its first statement only"
         )

@@ -55,7 +55,7 @@ def refuse_taken(settings: ServerSettings, name: str = "bind") -> None:
 
 def _workers(settings: ServerSettings) -> str:
     count, decided_by = settings.worker_count()
-    return f"{count} workers, as told" if settings.workers else f"{count} workers ({decided_by})"
+    return f"{count} workers ({decided_by})"
 
 
 def _print_made_at_import(found: list[str], *, is_shared: bool) -> None:

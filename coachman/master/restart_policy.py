@@ -20,7 +20,7 @@ class Exit(NamedTuple):
 
     reason: Reason
     is_failure: bool  # it never served, or hardly
-    failures: int  # in a row, this one included
+    failures: int  # of the slot since a worker of it last served for long, this one included
     delay: float  # seconds until the slot's next worker may be forked
 
 

@@ -102,17 +102,20 @@ def exit_line(
     if worker.stop_reason is not None and worker.kill_reason is None:
         has_not_begun = code == BOOT_FAILED_EXIT_CODE and row.forked_at and not row.ready_at
         level = logging.INFO if code == 0 or has_not_begun else logging.WARNING
-        served = "1 request" if row.requests == 1 else f"{row.requests:,} requests"
-        return level, "%s %s after %s: %s", worker.name, how, served, words(exit_.reason)
+        return level, "%s %s after %s: %s", worker.name, how, _requests(row.requests), words(exit_.reason)
     if exit_.delay and is_last:
         return logging.ERROR, "%s %s %s", worker.name, how, _moment(row, code)
     if exit_.delay:
-        message = "%s %s %s, %s in a row; the next one starts in %.2f s"
+        message = "%s %s %s (failed start %s of this slot); the next one starts in %.2f s"
         return logging.ERROR, message, worker.name, how, _moment(row, code), exit_.failures, exit_.delay
-    message = "%s %s with at most %s requests in flight"
+    message = "%s %s with at most %s in flight"
     if code == -signal.SIGKILL and worker.kill_reason is None:
-        message += "; if nobody sent that, memory ran out"
-    return logging.ERROR, message, worker.name, how, most_lost
+        message = "%s %s (by an operator, or by the kernel because memory ran out) with at most %s in flight"
+    return logging.ERROR, message, worker.name, how, _requests(most_lost)
+
+
+def _requests(number: int) -> str:
+    return "1 request" if number == 1 else f"{number:,} requests"
 
 
 def _moment(row: Row, code: int) -> str:

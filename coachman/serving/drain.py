@@ -61,7 +61,10 @@ class Drain:
         await self._abort_remaining()
 
     async def _abort_remaining(self) -> None:
-        """Aborts what is left. The application receives http.disconnect; Uvicorn then finds no connection."""
+        """Aborts the requests that are still open: the application receives http.disconnect.
+
+        Uvicorn then finds no connection.
+        """
         remaining = list(self._state.connections)
         self.requests_cut = len(self._state.tasks)
         for connection in remaining:

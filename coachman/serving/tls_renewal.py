@@ -23,4 +23,4 @@ def renew(tls: Tls) -> None:
         if tls.renew():
             log.info("The certificate has been renewed: new connections get it")
     except TlsError as error:
-        log.error("The certificate has changed and is not taken; the one before it serves on. %s", error)
+        log.error("The new certificate cannot be used, so the old one stays in use: %s", error)

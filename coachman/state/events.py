@@ -71,7 +71,7 @@ class Events:
             self._whole_at = now
             if self._is_degraded:
                 self._is_degraded = False
-                self.record("restored", f"All serve again: {status_line(view)}")
+                self.record("restored", f"All workers serve again: {status_line(view)}")
         elif not self._is_degraded and now - self._whole_at > DEGRADED_SECONDS:
             self._is_degraded = True
             self.record("degraded", status_line(view).capitalize(), logging.WARNING)

@@ -245,7 +245,7 @@ async def test_tasks_share_a_transaction_that_is_the_databases_own(file: Path) -
 
 async def test_a_connection_past_the_database_is_refused(database: Database) -> None:
     async with database.connection() as connection:
-        with pytest.raises(RuntimeError, match="raw_connection is not to be had on SQLite"):
+        with pytest.raises(RuntimeError, match="raw_connection is not available on SQLite"):
             _ = connection.raw_connection
 
 

@@ -127,7 +127,7 @@ def test_the_request_that_ends_its_worker_is_one_of_those_that_are_said_to_be_lo
         service.wait_settled()
         with service.asked(path) as request, pytest.raises((ConnectionError, http.client.HTTPException)):
             request.getresponse()
-        assert wait_until(lambda: "with at most 1 requests in flight" in service.log()), service.log()
+        assert wait_until(lambda: "with at most 1 request in flight" in service.log()), service.log()
 
 
 def test_a_blocked_event_loop_is_replaced_and_its_stack_is_logged(tmp_path: Path) -> None:

@@ -43,7 +43,7 @@ def test_a_lifespan_that_dies_again_after_each_start_makes_its_slot_wait_ever_lo
 
 def delays(service: Service) -> list[float]:
     """For how long the slot has waited after each death of a lifespan."""
-    line = r"after its application's lifespan had ended, \d+ in a row; the next one starts in ([\d.]+) s"
+    line = r"lifespan had ended \(failed start \d+ of this slot\); the next one starts in ([\d.]+) s"
     return [float(seconds) for seconds in re.findall(line, service.log())]
 
 

@@ -26,7 +26,7 @@ def test_a_folder_with_nothing_but_a_main_py_is_served_with_all_that_follows(tmp
         assert f"application       {service.url}\n" in log
         assert f"interactive docs  {service.url}/docs\n" in log
         assert f"status page       {service.ops_url}/" in log
-        assert "2 workers (as told)" in log
+        assert "2 workers (COACHMAN_WORKERS)" in log
 
         service.wait_settled()
         killed = min(service.worker_pids())

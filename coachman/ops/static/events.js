@@ -45,7 +45,7 @@ function fill(item, line, snapshot) {
   const isNewest = snapshot.events.find((event) => event.slot === line.slot && event.next_start_in !== undefined);
   const next = isNewest && isNewest.n === line.n && isNewest.time === line.time ? nextStart(line.slot, snapshot) : null;
   // The log's line, without what stands beside it here.
-  let text = line.message.replace(/(, \d+ in a row)?; the next one starts in [\d.]+ s$/, "").replace(`: ${line.event}`, "");
+  let text = line.message.replace(/( \(failed start \d+ of this slot\))?; the next one starts in [\d.]+ s$/, "").replace(`: ${line.event}`, "");
   text = text.replace(/\b\d{4,}(?= requests)/, (digits) => number(Number(digits)));
   if (line.count > 1) text += ` × ${line.count} in ${age(line.time - line.first)}`;
   if (next !== null) text += `, next in ${age(next)}`;

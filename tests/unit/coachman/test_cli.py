@@ -27,7 +27,7 @@ def test_check_says_what_a_master_would_do(monkeypatch: pytest.MonkeyPatch) -> N
     result = CliRunner().invoke(cli, ["check"])
 
     assert result.exit_code == 0
-    assert "app.main:app loads; 3 workers, as told" in result.stdout
+    assert "app.main:app loads; 3 workers (COACHMAN_WORKERS)" in result.stdout
     assert "WEB_CONCURRENCY is not used" in result.stdout
 
 

@@ -195,7 +195,9 @@ def lines(width: int, height: int = 24, *, many: int = 0, **second: float | None
     before, after = readings()
     if many:
         after = Reading((view(11, *(row(slot, 11) for slot in range(many))),), {})
-    message = "Worker in slot 2 (pid 4194102) exited with code 1 before it was ready, 7 in a row"
+    message = (
+        "Worker in slot 2 (pid 4194102) exited with code 1 before it was ready (failed start 7 of this slot)"
+    )
     events = [{"time": time.time(), "event": "boot-failed", "slot": 2, "level": "error", "message": message}]
     screen = Screen(after, before, events, [{"requests": 40.0, **second}] * 90, 2, HELP)
     return [line.plain for line in screen.lines(width, height)]

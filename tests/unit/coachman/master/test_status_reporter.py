@@ -57,7 +57,7 @@ def test_a_failed_start_says_when_the_next_one_comes() -> None:
     failed = Exit(Reason.BOOT_FAILED, True, 3, 0.4)
 
     assert line(Row(), 1, failed)[1].endswith(
-        "exited with code 1 before it was ready, 3 in a row; the next one starts in 0.40 s"
+        "exited with code 1 before it was ready (failed start 3 of this slot); the next one starts in 0.40 s"
     )
     assert "right after it was ready" in line(Row(ready_at=1), 1, failed)[1]
 
@@ -74,8 +74,11 @@ def test_a_failed_start_that_ends_the_service_promises_no_next_one() -> None:
 @pytest.mark.parametrize(
     ("code", "moment"),
     [
-        (LIFESPAN_ENDED_EXIT_CODE, "after its application's lifespan had ended, 1 in a row"),
-        (TASK_DIED_EXIT_CODE, "after a task of its own had died, 1 in a row"),
+        (
+            LIFESPAN_ENDED_EXIT_CODE,
+            "after its application's lifespan had ended (failed start 1 of this slot)",
+        ),
+        (TASK_DIED_EXIT_CODE, "after a task of its own had died (failed start 1 of this slot)"),
     ],
 )
 def test_a_worker_that_has_ended_itself_is_not_said_never_to_have_served(code: int, moment: str) -> None:

@@ -166,7 +166,7 @@ def test_what_is_said_to_be_lost_is_a_bound(
     master.board.loads.write(0, connections + 0.4)
     master.pool.has_ended(101, -9)
 
-    assert f"with at most {lost} requests in flight" in caplog.text
+    assert f"with at most {lost} request{'' if lost == 1 else 's'} in flight" in caplog.text
 
 
 def test_the_counts_of_those_that_have_ended_are_kept(master: Master) -> None:
