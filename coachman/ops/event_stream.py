@@ -10,6 +10,7 @@ from typing import Any
 from coachman.asgi import Receive, Send
 from coachman.ops.responses import json_response
 from coachman.ops.snapshot import Snapshots
+from coachman.state.ring_file import AHEAD_SECONDS
 
 MOST_READERS = 20  # of one worker
 SECONDS = 1.0
@@ -52,7 +53,7 @@ class Feed:
         while True:
             snapshot = await self._take(since)
             if snapshot is not None:
-                since = max([since, *(second["time"] for second in snapshot["history"])])
+                since = sent_until(since, snapshot)
                 text += f"data: {json.dumps(without_repeats(snapshot, sent))}\n\n"
                 await send({"type": "http.response.body", "body": text.encode(), "more_body": True})
                 text = ""
@@ -78,6 +79,15 @@ class Feed:
             return None
         self._is_failing = False
         return snapshot
+
+
+def sent_until(since: float, snapshot: dict[str, Any]) -> float:
+    """Returns the last second that the reader has now; 0 where the clock was set back, so that it gets all.
+
+    Else an open page would draw nothing new until the clock is again where it was.
+    """
+    newest: float = max([since, *(second["time"] for second in snapshot["history"])])
+    return newest if newest <= snapshot["time"] + AHEAD_SECONDS else 0.0
 
 
 def without_repeats(snapshot: dict[str, Any], sent: dict[str, Any]) -> dict[str, Any]:

@@ -61,7 +61,7 @@ class Snapshots:
             "about": self._describe_service(view),
             "answered_by": os.getpid(),
             "line": status_line(view),
-            "stopping": _is_stopping(happened),
+            "stopping": _is_stopping(happened, view.service.generation),
             "handover": words(Phase(views[0].service.handover)),
             "progress": progress(views),
             **readiness(view),
@@ -135,6 +135,11 @@ def _details(view: View, row: Row, second: list[Any] | None) -> dict[str, Any]:
     }
 
 
-def _is_stopping(happened: list[dict[str, Any]]) -> bool:
-    newest = next((one["event"] for one in happened if one["event"] in ("started", "stopping")), "")
-    return bool(newest == "stopping")
+def _is_stopping(happened: list[dict[str, Any]], generation: int) -> bool:
+    """Whether the master of the generation stops, by the events' numbers: the clock may have been set."""
+    told = [
+        (one["n"], one["event"])
+        for one in happened
+        if one["event"] in ("started", "stopping") and one["generation"] == generation
+    ]
+    return max(told, default=(0, ""))[1] == "stopping"

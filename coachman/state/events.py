@@ -7,7 +7,7 @@ from typing import Any
 
 from coachman.logs.formatters import FIELDS
 from coachman.state.readiness import status_line
-from coachman.state.ring_file import Ring, read
+from coachman.state.ring_file import AHEAD_SECONDS, Ring, read
 from coachman.state.runtime_dir import PARITIES, ops_folder, parity
 from coachman.state.scoreboard import Row, Scoreboard
 from coachman.state.states import State
@@ -78,9 +78,13 @@ class Events:
 
 
 def latest(runtime_dir: Path, most: int = SHOWN) -> list[dict[str, Any]]:
-    """Runs in a worker: the newest events of the generations, the newest first."""
+    """Runs in a worker: the newest events of the generations, the newest first.
+
+    An event of the future is from before the clock was set back: it is older than all others.
+    """
+    ahead = time.time() + AHEAD_SECONDS
     found = [record for one in PARITIES for record in read(_path(runtime_dir, one))]
-    found.sort(key=lambda record: (record["time"], record["n"]), reverse=True)
+    found.sort(key=lambda record: (record["time"] <= ahead, record["time"], record["n"]), reverse=True)
     return found[:most]
 
 

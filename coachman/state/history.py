@@ -15,7 +15,7 @@ from coachman.state.rates import (
     totals,
     whole_mebibytes,
 )
-from coachman.state.ring_file import Ring, read
+from coachman.state.ring_file import AHEAD_SECONDS, Ring, read
 from coachman.state.runtime_dir import PARITIES, ops_folder, parity
 from coachman.state.scoreboard import Row, Scoreboard
 from coachman.state.states import Phase, State
@@ -115,14 +115,18 @@ def _percentiles(of_workers: list[tuple[float, ...]]) -> dict[str, float | None]
 
 
 def latest(runtime_dir: Path, since: float = 0.0) -> list[dict[str, Any]]:
-    """Runs in a worker: the seconds after `since`, the oldest first; those of two generations added up."""
-    oldest = max(since, time.time() - RECORDS)
-    seconds: dict[int, list[dict[str, Any]]] = {}
+    """Runs in a worker: the seconds after `since`, the oldest first; those of two generations added up.
+
+    After the clock was set back those of before it are left out, and of one that there was twice the later.
+    """
+    now = time.time()
+    oldest, newest = max(since, now - RECORDS), now + AHEAD_SECONDS
+    seconds: dict[int, dict[int, dict[str, Any]]] = {}  # by time, by generation
     for one in PARITIES:
-        for record in read(_path(runtime_dir, one)):
-            if record["time"] > oldest and "speaks" in record:  # else of a Coachman before
-                seconds.setdefault(record["time"], []).append(record)
-    return [merged(seconds[moment]) for moment in sorted(seconds)]
+        for record in sorted(read(_path(runtime_dir, one)), key=lambda record: int(record["n"])):
+            if oldest < record["time"] <= newest and "speaks" in record:  # else of a Coachman before
+                seconds.setdefault(record["time"], {})[record["generation"]] = record
+    return [merged(list(seconds[moment].values())) for moment in sorted(seconds)]
 
 
 def merged(records: list[dict[str, Any]]) -> dict[str, Any]:
@@ -143,11 +147,15 @@ def by_slot(runtime_dir: Path, generations: list[int]) -> tuple[int, dict[int, d
 
     Without those whose masters write none any more; 0 and nothing where none does.
     """
-    found = {}
+    now, found = time.time(), {}
     for one in generations:
-        records = [r for r in read(_slots_path(runtime_dir, one)) if r.get("generation") == one]
+        records = [
+            record
+            for record in read(_slots_path(runtime_dir, one))
+            if record.get("generation") == one and record["time"] <= now + AHEAD_SECONDS
+        ]
         newest = max((record["time"] for record in records), default=0)
-        if time.time() - newest < FRESH_SECONDS:
+        if now - newest < FRESH_SECONDS:
             found[one] = {record["time"]: record for record in records}
     if not found:
         return 0, {}

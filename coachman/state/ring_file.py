@@ -7,6 +7,7 @@ import os
 from pathlib import Path
 from typing import Any
 
+AHEAD_SECONDS = 1.0  # what lies further ahead was recorded before the clock was set back
 _CUT = "..."
 _LONGEST_KEPT = 512  # bytes of a line that is kept decoded
 

@@ -36,7 +36,7 @@ let isHeld = false; // while paused the graphs stand
 
 export function showGraphs(newest, { isPaused, history: seconds }) {
   for (const second of seconds) history.set(second.time, second);
-  for (const moment of history.keys()) if (moment < newest.time - SECONDS - 2) history.delete(moment);
+  for (const moment of history.keys()) if (moment < newest.time - SECONDS - 2 || moment > newest.time + 2) history.delete(moment); // the clock may have been set back
   if (isPaused && isHeld) return;
   isHeld = isPaused;
   snapshot = newest;

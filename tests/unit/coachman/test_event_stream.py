@@ -20,7 +20,7 @@ class Snapshots:
         self._calls += 1
         if self._calls in self._failing:
             raise OSError("the file has gone")
-        return {"history": [{"time": 1.0}]}
+        return {"time": 1.0, "history": [{"time": 1.0}]}
 
 
 class Reader:
@@ -84,3 +84,22 @@ def test_a_snapshot_that_fails_is_left_out_and_said_once(caplog: pytest.LogCaptu
     assert ends == [None, None]
     assert len(caplog.records) == 1
     assert b"retry: 300\ndata: " in readers[0].messages[1]["body"]
+
+
+@pytest.mark.parametrize(
+    ("since", "seconds", "now", "sent"),
+    [
+        (0.0, [], 100.2, 0.0),
+        (0.0, [98, 99], 100.2, 99),
+        (99.0, [], 100.2, 99.0),
+        (99.0, [100], 100.2, 100),
+        (101.0, [], 100.2, 101.0),  # the second that a master has begun a moment before
+        (3700.0, [], 100.2, 0.0),
+    ],
+)
+def test_a_page_that_is_open_is_sent_all_seconds_anew_when_the_clock_was_set_back(
+    since: float, seconds: list[int], now: float, sent: float
+) -> None:
+    snapshot = {"time": now, "history": [{"time": second} for second in seconds]}
+
+    assert event_stream.sent_until(since, snapshot) == sent

@@ -160,3 +160,41 @@ def test_seconds_of_two_generations_are_added_up_but_not_what_a_handover_would_d
     assert [(second["ready"], second["wanted"]) for second in told] == [(2, 2), (2, 2)]
     assert history.latest(tmp_path, since=told[0]["time"]) == told[1:]
     assert ops_folder(tmp_path).is_dir()
+
+
+def test_after_the_clock_was_set_back_the_seconds_of_before_are_gone_and_none_counts_twice(
+    tmp_path: Path, scoreboard: Scoreboard, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    now, kept = clock(monkeypatch), History(tmp_path, 1)
+    began, served = now[0], 0
+
+    def seconds(number: int, requests: int) -> None:
+        nonlocal served
+        for _ in range(number):
+            served += requests
+            scoreboard.slots[0].write(Row(state=State.READY, pid=11, requests=served))
+            kept.poll(scoreboard)
+            now[0] += 1
+
+    seconds(10, requests=100)
+    now[0] = began + 3
+    seconds(4, requests=7)
+
+    told = history.latest(tmp_path)
+    assert [second["time"] - began for second in told] == [1, 2, 3, 4, 5, 6, 7, 8]
+    assert [second["requests"] for second in told] == [100, 100, 100, 7, 7, 7, 100, 100]
+    moment, by_slot = history.by_slot(tmp_path, [1])
+    assert (moment - began, by_slot[1]["time"]) == (6, moment)
+
+
+def test_events_from_before_the_clock_was_set_back_are_the_oldest(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    now, kept = clock(monkeypatch), Events(tmp_path, 1)
+    kept.record("started", "-")
+    kept.record("stopping", "-")
+    now[0] -= 3600
+    kept.record("started", "again")
+    kept.record("crashed", "-")
+
+    assert [event["event"] for event in events.latest(tmp_path)][:2] == ["crashed", "started"]

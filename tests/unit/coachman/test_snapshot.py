@@ -76,6 +76,22 @@ def test_an_orderly_stop_is_told_until_the_next_start(tmp_path: Path) -> None:
         assert snapshots.take()["stopping"] is is_stopping
 
 
+def test_a_stop_of_before_is_not_told_when_the_clock_was_set_back(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    now = 10_000.0
+    monkeypatch.setattr("coachman.state.events.time.time", lambda: now)
+    events, snapshots = Events(tmp_path, 1), Snapshots(board(10, 1, Phase.NONE), tmp_path)
+    Events(tmp_path, 2).record("stopping", "the generation that was stopped before")
+    events.record("stopping", "-")
+    now -= 3600
+    events.record("started", "-")
+
+    assert not snapshots.take()["stopping"]
+    now += 7200
+    assert not snapshots.take()["stopping"]
+
+
 def test_why_a_worker_did_not_start_is_told_of_that_failure_alone(tmp_path: Path) -> None:
     made = board(10, 1, Phase.NONE)
     failed = Row().at_fork(1.0).at_end(time.time(), 1, Reason.BOOT_FAILED, failures=2, backs_off=True)
