@@ -3,6 +3,7 @@
 The rows are read once for each answer, so that no two parts of it disagree.
 """
 
+import os
 import time
 from typing import NamedTuple, Self
 
@@ -24,16 +25,19 @@ class View(NamedTuple):
     now: float
     master_beat: float = 0.0  # monotonic; 0 where the master does not write it
     hang_seconds: float = 0.0  # COACHMAN_HANG_SECONDS of the master; 0 where it is not known
+    reader_beat: float = 0.0  # monotonic; of the worker that reads, 0 where it is another process
 
     @classmethod
     def of(cls, scoreboard: Scoreboard) -> Self:
         service = scoreboard.service
+        rows = scoreboard.rows(service)
         return cls(
             service,
-            scoreboard.rows(service),
+            rows,
             scoreboard.was_ready,
             time.monotonic(),
             *scoreboard.master_heartbeat(),
+            reader_beat=next((row.beat for _, row in rows if row.pid == os.getpid()), 0.0),
         )
 
     @property
@@ -85,9 +89,13 @@ class View(NamedTuple):
         return max(connections) * len(connections) / sum(connections) if sum(connections) else 0.0
 
     def stuck_seconds(self, row: Row) -> float:
-        """For how long the worker's event loop has not moved; 0 while it does."""
-        age = self.now - row.beat
-        return age if row.beat and row.state in _HAS_HEARTBEAT and age > STUCK_SECONDS else 0.0
+        """For how long the worker's event loop has not moved; 0 while it does.
+
+        A worker that reads measures from its own last heartbeat. On a machine without CPU time for anybody
+        that is old too, and says nothing of the others; of itself the reading proves that it moves.
+        """
+        is_late = (self.reader_beat or self.now) - row.beat > STUCK_SECONDS
+        return self.now - row.beat if row.beat and row.state in _HAS_HEARTBEAT and is_late else 0.0
 
     def killed_in_seconds(self, row: Row) -> float | None:
         """When the master will kill a stuck worker; None where it will not, or the limit is not known."""

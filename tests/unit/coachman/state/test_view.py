@@ -1,4 +1,5 @@
 import io
+import os
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -76,6 +77,26 @@ def test_a_worker_that_is_late_by_less_than_two_seconds_is_ready(board: Scoreboa
     board.slots[0].update(beat=time.monotonic() - STUCK_SECONDS + 0.5)
 
     assert View.of(board).status == "ready"
+
+
+@pytest.mark.parametrize(
+    ("own", "other", "stuck"),
+    [
+        (0.05, 12, True),
+        (12, 12.05, False),  # nobody had CPU time: the worker that reads proves that it is back
+        (12, 15, True),
+        (12, 0.05, False),  # its own loop was blocked
+    ],
+)
+def test_a_worker_that_was_late_itself_tells_of_nobody_who_was_no_later(
+    board: Scoreboard, own: float, other: float, stuck: bool
+) -> None:
+    now = time.monotonic()
+    board.slots[0].update(beat=now - own, pid=os.getpid())
+    board.slots[1].update(beat=now - other)
+
+    assert View.of(board).status == ("degraded" if stuck else "ready")
+    assert readyz(board, Path("/nowhere")).status == (503 if stuck else 200)
 
 
 def test_without_any_worker_whose_loop_turns_the_service_is_down(board: Scoreboard) -> None:
