@@ -12,6 +12,7 @@ from datetime import UTC, datetime
 from typing import Any, Literal
 
 from coachman.logs import request_id
+from coachman.system import root_logger
 from coachman.system.process import release_name
 
 Format = Literal["auto", "json", "text"]
@@ -43,11 +44,11 @@ def write_to_stderr(wanted: Format, level: str) -> None:
     handler = logging.StreamHandler(sys.stderr)
     handler.setFormatter(formatter(wanted))
     lowest = logging.getLevelNamesMapping()[level.upper()]
-    root = logging.getLogger()
-    root.handlers = [handler]
-    root.setLevel(max(lowest, logging.INFO))
+    root_logger.set_up([handler])
     for name in ("coachman", "gunicorn.error", "uvicorn.error"):
-        logging.getLogger(name).setLevel(lowest)
+        logger = logging.getLogger(name)
+        logger.handlers, logger.propagate = [handler], False
+        logger.setLevel(lowest)
 
 
 class TextFormatter(logging.Formatter):

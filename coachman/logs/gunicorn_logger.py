@@ -7,6 +7,9 @@ from gunicorn.glogging import Logger as GunicornLogger
 
 from coachman.logs.formatters import Format, TextFormatter, formatter
 from coachman.logs.terminal import is_terminal, without_details
+from coachman.system import root_logger
+
+GUNICORNS_CONFIGURATION = "Current configuration:"  # the beginning of a line of it, and of a hundred more
 
 
 def attach(error_log: logging.Logger) -> None:
@@ -39,10 +42,12 @@ class Logger(GunicornLogger):
             handler.setFormatter(form)
             if is_terminal() and isinstance(form, TextFormatter):
                 handler.addFilter(without_details)
-        # The application's lines, and its libraries'. Their debug lines may hold what nobody should read.
-        root = logging.getLogger()
-        root.handlers = list(self.error_log.handlers)
-        root.setLevel(max(self.loglevel, logging.INFO))
+        root_logger.set_up(self.error_log.handlers)  # for the application's lines, and its libraries'
+
+    def debug(self, msg: str, *args: Any, **kwargs: Any) -> None:
+        """As Gunicorn's, but for its whole configuration: `coachman check --show` prints what counts."""
+        if not msg.startswith(GUNICORNS_CONFIGURATION):
+            super().debug(msg, *args, **kwargs)
 
 
 def logger_class(log_format: Format) -> type[Logger]:

@@ -10,7 +10,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any, NamedTuple
 
-from coachman.system import app_finder, import_effects
+from coachman.system import app_finder, import_effects, root_logger
 from coachman.system.app_finder import Reference
 
 _LOGGERS = ("gunicorn", "uvicorn", "coachman")
@@ -118,14 +118,15 @@ def _call(name: str, attribute: str, factory: Any) -> Any:
 
 @contextlib.contextmanager
 def logging_kept() -> Iterator[None]:
-    """Enables the loggers of the service again that the application disables meanwhile.
+    """Lets the application configure logging meanwhile, and enables the service's loggers again.
 
     logging.config.dictConfig disables every logger that exists, which most applications do not mean. A
     service whose own lines are gone tells of no crash and no refusal.
     """
     before = [one for one in _own_loggers() if not one.disabled]
     try:
-        yield
+        with root_logger.free_to_configure():
+            yield
     finally:
         for logger in before:
             logger.disabled = False

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from tests.support import web
+from tests.support.foreground import MAIN, Foreground
 from tests.support.load import Load
 from tests.support.service import Service, running, wait_until
 
@@ -146,3 +147,34 @@ def test_a_log_that_nobody_reads_holds_up_no_request_and_is_counted(tmp_path: Pa
 
     assert set(load.outcomes) == {"success"}, load.outcomes
     assert float(re.findall(r"^coachman_log_lines_dropped_total (.*)$", told, re.MULTILINE)[0]) > 0
+
+
+CONFIGURES = """
+    import logging, sys
+    logging.basicConfig(level=logging.DEBUG, format="MINE %(name)s %(message)s")
+    own = logging.getLogger("own")
+    own.addHandler(logging.StreamHandler())
+    own.handlers[0].setFormatter(logging.Formatter("OWN %(message)s"))
+"""
+
+
+def test_an_application_configures_its_logging_as_under_uvicorn_and_coachmans_level_is_its_own(
+    tmp_path: Path,
+) -> None:
+    main = CONFIGURES + MAIN.replace(
+        "def hello():",
+        "def hello():\n        logging.getLogger('shop').debug('hello')\n        own.debug('hello')",
+    )
+    arguments = ("-w", "1", "--log-level", "debug", "--access-log")
+    with running(Foreground(tmp_path, *arguments, **{"main.py": main})) as service:
+        assert web.get(service.url).status_code == 200
+        assert wait_until(lambda: "GET / 200" in service.log()), service.log()
+    log = service.log()
+
+    assert [line for line in log.splitlines() if "hello" in line] == [
+        "MINE shop hello",
+        "OWN hello",
+        "MINE own hello",
+    ]
+    assert "Worker in slot 0 is ready" in log
+    assert "Current configuration" not in log

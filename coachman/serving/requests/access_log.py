@@ -89,9 +89,19 @@ def _through_logging(method: str, route: str, status: int, seconds: float, sent:
     log.info("%s %s %d in %.3f s, %d bytes", method, route, status, seconds, sent, extra={FIELDS: fields})
 
 
+def _handlers() -> list[logging.Handler]:
+    """Returns those that an access line reaches."""
+    found: list[logging.Handler] = []
+    logger: logging.Logger | None = log
+    while logger is not None:
+        found += logger.handlers
+        logger = logger.parent if logger.propagate else None
+    return found
+
+
 def _lines() -> _Lines | None:
     """Returns what collects lines; None where the log's handlers were changed."""
-    handlers = logging.getLogger().handlers
+    handlers = _handlers()
     if log.handlers or len(handlers) != 1 or not log.isEnabledFor(logging.INFO):
         return None
     form, stream = handlers[0].formatter, getattr(handlers[0], "stream", None)
