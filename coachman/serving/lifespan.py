@@ -8,20 +8,27 @@ import copy
 import logging
 import re
 import sys
+import sysconfig
 import traceback
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
+from pathlib import Path
 from typing import Any
 
 import uvicorn
 from uvicorn.lifespan.on import LifespanOn
 
 from coachman.asgi import Application, Message, Receive, Send
-from coachman.system.app_loader import enable_own_loggers, logging_kept
+from coachman.system.app_loader import enable_own_loggers, logging_kept, text_of
 
 log = logging.getLogger("coachman.serving")
 
 _WRONG_CALL = re.compile(r"takes .* positional arguments? but 3 were given|missing \d+ required positional")
 _MOST_LEAVES = 3  # of an exception group, in the one sentence
+_PYTHONS_AND_OURS = (
+    *(f"{sysconfig.get_path(name)}/" for name in ("stdlib", "platstdlib")),
+    f"{Path(__file__).parents[1]}/",
+    "<frozen ",
+)
 _DEEPEST_WRAP = 20  # of middleware around an application
 
 
@@ -139,6 +146,17 @@ def _describe_one(error: BaseException) -> str:
     elif isinstance(error, asyncio.CancelledError):
         text = "it was cancelled"
     else:
-        text = str(error) or repr(error)
-    frames = traceback.extract_tb(error.__traceback__)
-    return f"{text} ({frames[-1].filename}:{frames[-1].lineno})" if frames else text
+        text = text_of(error) or type(error).__name__
+    place = place_of(traceback.extract_tb(error.__traceback__))
+    return f"{text} ({place.filename}:{place.lineno})" if place else text
+
+
+def place_of(frames: Sequence[traceback.FrameSummary]) -> traceback.FrameSummary | None:
+    """The innermost frame of the application's own files; of a package's where it has none in between."""
+    own = [frame for frame in frames if not _is_of_a_package(frame.filename)]
+    return next(reversed(own or frames), None)
+
+
+def _is_of_a_package(filename: str) -> bool:
+    is_installed = "/site-packages/" in filename or "/dist-packages/" in filename
+    return is_installed or filename.startswith(_PYTHONS_AND_OURS)

@@ -163,12 +163,13 @@ def _missing(error: ModuleNotFoundError, reference: Reference) -> str:
 
 def describe(error: BaseException) -> str:
     """The error in one line: what pydantic found wrong, and the cause where one error stands for another."""
-    text = f"{type(error).__name__}: {_text(error)}".removesuffix(": ")
+    text = f"{type(error).__name__}: {text_of(error)}".removesuffix(": ")
     cause = error.__cause__
-    return text if cause is None else f"{text} (caused by {type(cause).__name__}: {_text(cause)})"
+    return text if cause is None else f"{text} (caused by {type(cause).__name__}: {text_of(cause)})"
 
 
-def _text(error: BaseException) -> str:
+def text_of(error: BaseException) -> str:
+    """What the error says, in one line: of pydantic's what is wrong with each value."""
     problems = getattr(error, "errors", None)
     if type(error).__name__ == "ValidationError" and callable(problems):
         said = "; ".join(f"{'.'.join(map(str, one['loc']))}: {one['msg']}" for one in problems())
@@ -177,7 +178,10 @@ def _text(error: BaseException) -> str:
 
 
 def _first_line(error: BaseException) -> str:
-    return next(iter(str(error).strip().splitlines()), "")
+    try:
+        return next(iter(str(error).strip().splitlines()), "")
+    except Exception:  # noqa: BLE001 - of the error's own __str__
+        return ""
 
 
 def _print_users_part(error: Exception) -> None:

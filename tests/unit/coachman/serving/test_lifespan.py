@@ -1,7 +1,9 @@
 import asyncio
 import contextlib
+import json
 import logging
 import sys
+import traceback
 from collections.abc import AsyncIterator, Awaitable, Callable
 from typing import Any
 
@@ -9,7 +11,7 @@ import pytest
 import uvicorn
 from fastapi import FastAPI
 
-from coachman.serving.lifespan import Lifespan, describe, is_starlette
+from coachman.serving.lifespan import Lifespan, describe, is_starlette, place_of
 
 
 def lived(application: Any, *, hold: float = 0.05) -> tuple[Lifespan, list[str]]:
@@ -83,6 +85,46 @@ def test_the_cause_of_a_failed_start_up_is_told_with_its_place(
     assert ends == []
     [line] = [record.getMessage() for record in caplog.records if record.name == "coachman.serving"]
     assert line.startswith(f"The application failed: {cause} ({__file__}:")
+
+
+async def fail_in_a_package() -> None:
+    json.loads("{")
+
+
+class UnspeakableError(Exception):
+    def __str__(self) -> str:
+        raise RuntimeError("no words")
+
+
+@pytest.mark.parametrize(
+    ("error", "said"),
+    [
+        (RuntimeError("no disk\n(Background on this error at: https://example.com)"), "no disk"),
+        (UnspeakableError(), "UnspeakableError"),
+        (KeyError("DATABASE_URL"), "'DATABASE_URL'"),
+        (OSError(), "OSError"),
+    ],
+)
+def test_the_cause_is_one_line_whatever_the_error_says(error: Exception, said: str) -> None:
+    assert describe(error) == said
+
+
+def test_the_place_of_a_failure_is_the_applications_own(caplog: pytest.LogCaptureFixture) -> None:
+    """Where it called the package that raised; a package's own place helps nobody."""
+    lived(with_lifespan(fail_in_a_package))
+
+    assert f"({__file__}:{fail_in_a_package.__code__.co_firstlineno + 1})" in caplog.text
+
+
+def test_a_failure_within_packages_alone_has_the_place_in_them() -> None:
+    frames = [
+        traceback.FrameSummary("/venv/lib/python3.11/site-packages/shop/main.py", 3, "f"),
+        traceback.FrameSummary("/venv/lib/python3.11/site-packages/redis/client.py", 9, "g"),
+    ]
+
+    assert place_of(frames) is frames[1]
+    assert place_of([traceback.FrameSummary("/usr/src/app/main.py", 5, "f"), *frames]).lineno == 5  # type: ignore[union-attr]
+    assert place_of([]) is None
 
 
 def test_a_lifespan_that_dies_after_the_start_up_is_told_of() -> None:
