@@ -2,6 +2,7 @@
 
 import contextlib
 import importlib
+import inspect
 import logging
 import sys
 import traceback
@@ -58,7 +59,7 @@ def _application(name: str, reference: Reference, *, is_called: bool) -> tuple[A
     if is_called or app_finder.is_factory(found):
         if not callable(found):
             raise SystemExit(f"{where} is no factory: it is of type {type(found).__name__}.")
-        found, resolved = _call(name, attribute, found), f"{resolved}()"
+        found, resolved = _call(name, attribute, found, reference), f"{resolved}()"
         where = f"COACHMAN_APP={name}: what {attribute}() returned"
     if flaw := app_finder.flaw(found):
         raise SystemExit(f"{where} {flaw}.")
@@ -70,21 +71,28 @@ def _application(name: str, reference: Reference, *, is_called: bool) -> tuple[A
 def _import(name: str, reference: Reference) -> Any:
     if reference.file is not None and not reference.file.exists():
         raise SystemExit(f"COACHMAN_APP={name}: there is no file {reference.file}.")
+    if not all(reference.module.split(".")):
+        raise SystemExit(f"COACHMAN_APP={name}: {reference.module} is no name of a module; one is shop.main.")
     if str(reference.folder) not in sys.path:
         sys.path.insert(0, str(reference.folder))
-    try:
+    with _one_sentence(name, f"importing {reference.module}", reference):
         return importlib.import_module(reference.module)
+
+
+@contextlib.contextmanager
+def _one_sentence(name: str, doing: str, reference: Reference) -> Iterator[None]:
+    """Ends the process with one sentence where the application's own code raises, whatever it raises."""
+    try:
+        yield
+    except KeyboardInterrupt:
+        raise
     except ModuleNotFoundError as error:
         raise SystemExit(f"COACHMAN_APP={name}: {_missing(error, reference)}") from None
     except SystemExit as end:
-        raise SystemExit(
-            f"COACHMAN_APP={name}: importing {reference.module} ended the program: sys.exit({end.code!r})."
-        ) from None
-    except Exception as error:  # noqa: BLE001 - whatever the user's module raises ends in one sentence
+        raise SystemExit(f"COACHMAN_APP={name}: {doing} ended the program: sys.exit({end.code!r}).") from None
+    except BaseException as error:  # noqa: BLE001 - some are no Exception, such as asyncio.CancelledError
         _print_users_part(error)
-        raise SystemExit(
-            f"COACHMAN_APP={name}: importing {reference.module} failed: {describe(error)}"
-        ) from None
+        raise SystemExit(f"COACHMAN_APP={name}: {doing} failed: {describe(error)}") from None
 
 
 def _find(name: str, module: Any, reference: Reference) -> tuple[Any, str]:
@@ -108,12 +116,14 @@ def _hint(module: Any) -> str:
     return f"; it has {there}: name {module.__name__}:{there}" if there else ""
 
 
-def _call(name: str, attribute: str, factory: Any) -> Any:
-    try:
+def _call(name: str, attribute: str, factory: Any, reference: Reference) -> Any:
+    if inspect.iscoroutinefunction(factory):
+        raise SystemExit(
+            f"COACHMAN_APP={name}: {attribute} is an async function, and a factory is a plain one: do in the"
+            " lifespan what has to be awaited."
+        )
+    with _one_sentence(name, f"calling {attribute}()", reference):
         return factory()
-    except Exception as error:  # noqa: BLE001 - as at import
-        _print_users_part(error)
-        raise SystemExit(f"COACHMAN_APP={name}: calling {attribute}() failed: {describe(error)}") from None
 
 
 @contextlib.contextmanager
@@ -184,7 +194,7 @@ def _first_line(error: BaseException) -> str:
         return ""
 
 
-def _print_users_part(error: Exception) -> None:
+def _print_users_part(error: BaseException) -> None:
     frame: TracebackType | None = error.__traceback__
     while frame is not None and (
         frame.tb_frame.f_code.co_filename == __file__

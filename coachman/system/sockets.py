@@ -141,7 +141,9 @@ def _bind_port(address: tuple[str, int]) -> socket.socket:
 
 def _bind_file(path: Path) -> socket.socket:
     with contextlib.suppress(FileNotFoundError):
-        if stat.S_ISSOCK(path.stat().st_mode) and not _is_listening(str(path)):
+        if not _is_socket(str(path)):
+            raise OSError(errno.EEXIST, "what is there is no socket, and is left as it is")
+        if not _is_listening(str(path)):
             path.unlink()  # left behind by a process that was killed
     listener = socket.socket(socket.AF_UNIX)
     previous = os.umask(UNIX_SOCKET_UMASK)
@@ -158,8 +160,14 @@ def _bind_file(path: Path) -> socket.socket:
 def _require_free_file(path: str) -> None:
     if _is_listening(path):
         raise OSError(errno.EADDRINUSE, os.strerror(errno.EADDRINUSE))
+    if os.path.exists(path) and not _is_socket(path):  # noqa: PTH110 - as below
+        raise OSError(errno.EEXIST, "what is there is no socket, and is left as it is")
     if not os.access(os.path.dirname(path), os.W_OK):  # noqa: PTH120 - an abstract "\0name" is no Path
         raise OSError(errno.EACCES, "its directory is missing or not writable")
+
+
+def _is_socket(path: str) -> bool:
+    return stat.S_ISSOCK(os.stat(path).st_mode)  # noqa: PTH116 - as above
 
 
 def _is_listening(path: str) -> bool:

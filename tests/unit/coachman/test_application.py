@@ -144,6 +144,10 @@ def test_a_factory_that_takes_arguments_is_called_when_it_is_named_one(modules: 
         ("def app(): return 3", "what app() returned is not an application: it is of type int"),
         ("def app(): raise OSError('no disk')", "calling app() failed: OSError: no disk"),
         ("async def app(): ...", "is an async function without arguments; a factory is a plain function"),
+        ("import asyncio\nraise asyncio.CancelledError", "failed: CancelledError"),
+        ("class E(Exception):\n    def __str__(self): raise OSError\nraise E", "importing shop_flawed"),
+        ("def app():\n    import nowhere_to_be_found", "needs the module nowhere_to_be_found, which is not"),
+        ("import sys\ndef app(): sys.exit(4)", "calling app() ended the program: sys.exit(4)."),
         (
             "from starlette.applications import Starlette\nfrom starlette.routing import Mount\n"
             "def wsgi(environ, start_response): ...\napp = Starlette(routes=[Mount('/', wsgi)])",
@@ -172,6 +176,19 @@ def test_what_cannot_serve_is_refused_in_one_sentence(
     write(modules, f"{name}.py", text + "\n")
 
     assert sentence in refusal(f"{name}:app")
+
+
+@pytest.mark.parametrize("name", ["shop_async:create_app()", "shop_async:create_app"])
+def test_an_async_factory_is_refused_and_not_called(modules: Path, name: str) -> None:
+    write(modules, "shop_async.py", "async def create_app(*parts): ...\n")
+
+    with pytest.raises(SystemExit, match=r"create_app is an async function, and a factory is a plain one"):
+        load(name, str(modules), factory=True)
+
+
+@pytest.mark.parametrize("name", [".main:app", "..:app", "shop..web:app", "shop.:app"])
+def test_what_is_no_name_of_a_module_is_refused(name: str) -> None:
+    assert refusal(name).endswith("is no name of a module; one is shop.main.")
 
 
 def test_what_the_import_has_made_is_named(modules: Path) -> None:

@@ -85,8 +85,13 @@ def test_a_file_that_is_no_socket_is_not_removed(tmp_path: Path) -> None:
     path = tmp_path / "data"
     path.write_text("mine")
 
-    with pytest.raises(SystemExit, match=f"Cannot listen on {path}: address already in use"):
+    sentence = f"Cannot listen on {path}: what is there is no socket, and is left as it is. Set COACHMAN_BIND"
+    with pytest.raises(SystemExit, match=sentence):
         sockets.open_socket("COACHMAN_BIND", f"unix:{path}")
+    with pytest.raises(SystemExit, match=sentence):
+        sockets.require_free("COACHMAN_BIND", str(path))
+    with pytest.raises(SystemExit, match=f"Cannot listen on {tmp_path}: what is there is no socket"):
+        sockets.require_free("COACHMAN_BIND", str(tmp_path))
     assert path.read_text() == "mine"
 
 
