@@ -23,6 +23,6 @@ def __getattr__(name: str) -> Any:
         return getattr(importlib.import_module(f"{__name__}.{_MODULES[name]}"), name)
     try:
         return importlib.import_module(f"{__name__}.application").compile_app
-    except ImportError as error:
+    except Exception as error:  # noqa: BLE001 - what a tool has put in the place of a class may raise anything
         importlib.import_module("fastapi")  # without it there is nothing to compile, and nothing to say
         return importlib.import_module(f"{__name__}.unknown").leave_all(error)

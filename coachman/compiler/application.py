@@ -4,9 +4,8 @@ from __future__ import annotations
 
 import time
 from collections.abc import Collection, Iterator
-from typing import Any, cast
+from typing import TYPE_CHECKING, Any, cast
 
-from fastapi import FastAPI
 from fastapi._body_limit import _BodyLimitExceptionMiddleware, wrap_app_with_body_limit
 from fastapi.routing import APIRoute, APIRouter
 from starlette.middleware.body_limit import RequestBodyLimitMiddleware
@@ -24,6 +23,9 @@ from coachman.compiler.stock import read_route
 from coachman.compiler.walk import Routes, walk
 from coachman.compiler.watch import Watch
 
+if TYPE_CHECKING:
+    from fastapi import FastAPI
+
 
 def compile_app(app: Any, *, leave: Collection[str] = ()) -> Report:
     """Compiles the routes of a FastAPI application, in place, and returns what has come of it.
@@ -36,17 +38,29 @@ def compile_app(app: Any, *, leave: Collection[str] = ()) -> Report:
     """
     began = time.perf_counter()
     report = Report()
-    found = list(_fastapi_apps(app))
-    if not found:
-        report.reason = f"{type(app).__module__}.{type(app).__qualname__} is not a FastAPI application"
-    for prefix, one in found:
+    for prefix, one in _found(app, report):
         try:
             _compile_one(one, prefix, report, leave)
         except Exception as error:  # noqa: BLE001 - whatever is met in an application, it must start
-            report.reason = f"it could not be compiled: {type(error).__name__}: {error}"
+            report.reason = _failure(error)
     is_field_pure.cache_clear()  # it would keep the fields, and what their defaults refer to
     report.seconds = time.perf_counter() - began
     return report
+
+
+def _found(app: Any, report: Report) -> list[tuple[str, FastAPI]]:
+    try:
+        found = list(_fastapi_apps(app))
+    except Exception as error:  # noqa: BLE001 - an attribute may be a property that raises anything
+        report.reason = _failure(error)
+        return []
+    if not found:
+        report.reason = f"{type(app).__module__}.{type(app).__qualname__} is not a FastAPI application"
+    return found
+
+
+def _failure(error: Exception) -> str:
+    return f"it could not be compiled: {type(error).__name__}: {error}"
 
 
 def _fastapi_apps(app: Any) -> Iterator[tuple[str, FastAPI]]:
@@ -58,13 +72,21 @@ def _fastapi_apps(app: Any) -> Iterator[tuple[str, FastAPI]]:
         if id(one) in seen or len(seen) > 1000:
             continue
         seen.add(id(one))
-        if isinstance(one, FastAPI):
+        if _is_fastapi(one):
             yield prefix, one
-        inner = getattr(one, "app", None)
-        if inner is not None and not isinstance(one, FastAPI):
+        elif (inner := getattr(one, "app", None)) is not None:
             waiting.append((prefix, inner))
-        routes = getattr(one, "routes", None) or ()
-        waiting += [(prefix + route.path, route.app) for route in routes if type(route) is Mount]
+        routes = getattr(one, "routes", None)
+        if isinstance(routes, list):  # other frameworks have a method of that name
+            waiting += [(prefix + route.path, route.app) for route in routes if type(route) is Mount]
+
+
+def _is_fastapi(app: Any) -> bool:
+    """Asks by name: a tool may have put a class or a function of its own in the place of FastAPI's class."""
+    return any(
+        kind.__module__ == "fastapi.applications" and kind.__qualname__ == "FastAPI"
+        for kind in type(app).__mro__
+    )
 
 
 def _compile_one(app: FastAPI, prefix: str, report: Report, leave: Collection[str]) -> None:
@@ -112,7 +134,7 @@ def _compile_entry(entry: Entry, functions: known.Functions, shapes: Shapes) -> 
     except NotCompiledError as error:
         entry.reason = str(error)
     except Exception as error:  # noqa: BLE001 - whatever is met in an application, it must start
-        entry.reason = f"it could not be compiled: {type(error).__name__}: {error}"
+        entry.reason = _failure(error)
 
 
 def _innermost(router: APIRouter) -> list[Any]:

@@ -7,7 +7,6 @@ import asyncio
 import copy
 import logging
 import re
-import sys
 import sysconfig
 import traceback
 from collections.abc import Callable, Iterator, Sequence
@@ -114,11 +113,10 @@ def _log_failure(cause: str, error: BaseException) -> None:
 
 def is_starlette(application: Any) -> bool:
     """Whether it is a Starlette or FastAPI application, or one below middleware that keeps it as `app`."""
-    starlette = sys.modules.get("starlette.applications")
     for _ in range(_DEEPEST_WRAP):
-        if starlette is None or application is None:
-            return False
-        if isinstance(application, starlette.Starlette):
+        # By name: a tool may have put a class or a function of its own in the place of Starlette's class.
+        kinds = {f"{kind.__module__}.{kind.__qualname__}" for kind in type(application).__mro__}
+        if "starlette.applications.Starlette" in kinds:
             return True
         application = getattr(application, "app", None)
     return False

@@ -238,6 +238,23 @@ def test_what_is_not_fastapi_is_left_alone() -> None:
     assert report.why_incomplete()
 
 
+class Framework:
+    """Of another kind, with names that Starlette has too."""
+
+    def routes(self) -> list[str]:
+        return []
+
+    @property
+    def app(self) -> Any:
+        raise RuntimeError("not started")
+
+
+def test_what_has_routes_or_an_app_of_another_kind_is_left_alone() -> None:
+    report = compile_app(Framework())
+
+    assert report.reason == "it could not be compiled: RuntimeError: not started"
+
+
 def test_an_application_is_compiled_once() -> None:
     app = simple_app()
     compile_app(app)

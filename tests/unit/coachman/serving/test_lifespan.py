@@ -222,3 +222,10 @@ def test_what_a_starlette_application_is() -> None:
     assert is_starlette(Tenant(Tenant(FastAPI())))
     assert not is_starlette(Tenant(object()))
     assert not is_starlette(None)
+
+
+def test_a_starlette_application_is_one_whatever_a_tool_has_replaced(monkeypatch: pytest.MonkeyPatch) -> None:
+    app = FastAPI()
+    monkeypatch.setattr("starlette.applications.Starlette", lambda: None)
+
+    assert is_starlette(app)
