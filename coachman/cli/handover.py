@@ -63,7 +63,7 @@ def handover(
     if service.handover != Phase.ACCEPTED:
         if lost := progress.most_lost():
             typer.echo(f"At most {lost:,} requests were lost by workers that ended meanwhile.", err=True)
-        fail(tail(folder) or "The handover is refused; the service's log says why.")
+        fail(_refusal(tail(folder).splitlines()))
     is_draining = _wait_until_draining(old, folder)
     progress.accepted(service)
     if not is_draining:
@@ -145,6 +145,13 @@ def _wait_for_outcome(old: Scoreboard, folder: Path, progress: Progress) -> Serv
         progress.look(_successor(folder, service))
         time.sleep(POLL_SECONDS)
     return service
+
+
+def _refusal(said: list[str]) -> str:
+    """What the new release has said, such as its traceback, and last why it is refused."""
+    if len(said) > 1 and said[-2].removesuffix(".") in said[-1]:
+        del said[-2]  # the reason, which the last line repeats
+    return "\n".join(said) or "The handover is refused; the service's log says why."
 
 
 def _successor(folder: Path, old: Service) -> Scoreboard | None:

@@ -18,7 +18,7 @@ from coachman.master.handover import Decision, Handover, Progress, Verdict
 from coachman.settings import ServerSettings
 from coachman.state import runtime_dir
 from coachman.state.events import Events
-from coachman.state.handover_files import log_path, note
+from coachman.state.handover_files import log_path, note, tail
 from coachman.state.scoreboard import Scoreboard
 from coachman.state.states import Phase, signal_name
 from coachman.system.sd_notify import Notifier
@@ -98,8 +98,7 @@ class HandoverControl:
             self._events.emit(logging.ERROR, "crashed", message, self._pid)
         elif self._handover is not None:
             if not self._sentence:
-                how = f"was killed by {signal_name(code)}" if code < 0 else f"ended with exit code {code}"
-                self._log_refusal(f"the new master {how}")
+                self._log_refusal(self._why_ended(code))
             runtime_dir.withdraw(self._folder, self._pid)  # of one that was killed
             note(self._sentence, self._folder)  # last: until now it has had its say
             self._set_phase(Phase.REFUSED)
@@ -125,6 +124,13 @@ class HandoverControl:
             if not self._sentence:
                 return handover.reject(OTHER_LAYOUT, now)
         return handover.poll(Progress.of(self._successor) if self._successor else None, now)
+
+    def _why_ended(self, code: int) -> str:
+        """The check's own sentence where the release was not accepted by it, else how the master ended."""
+        if code < 0:
+            return f"the new master was killed by {signal_name(code)}"
+        said = tail(self._folder, 1) if self._successor is None else ""
+        return said.removesuffix(".") or f"the new master ended with exit code {code}"
 
     def _accept(self) -> None:
         message = "Master %s has taken over; this one drains"

@@ -79,6 +79,14 @@ REFUSED: dict[str, tuple[dict[str, str], dict[str, str], str]] = {
         "exited with code 8",
     ),
 }
+# The reason is also in the sentence that says so, which comes last.
+REFUSED_BY_THE_CHECK = {
+    "import error",
+    "missing package",
+    "missing attribute",
+    "missing module",
+    "bad setting",
+}
 
 
 class Generations(Service):

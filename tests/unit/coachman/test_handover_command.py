@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from coachman.cli.handover import _not_ending, _wait_until_draining
+from coachman.cli.handover import _not_ending, _refusal, _wait_until_draining
 from coachman.state.scoreboard import Scoreboard
 from coachman.state.states import State
 
@@ -33,3 +33,13 @@ def test_an_old_generation_that_does_not_end_is_named_with_its_master() -> None:
     assert _not_ending(old.service) == (
         f"Generation 4 serves, but generation 3 does not end: its master {os.getpid()} does not react"
     )
+
+
+def test_a_refusal_ends_with_its_reason_which_is_said_once() -> None:
+    failed = "COACHMAN_APP=main:app: importing main failed: KeyError: 'key'."
+    traceback = ["Traceback (most recent call last):", "KeyError: 'key'"]
+    refused = f"The handover is refused: {failed} Generation 1 serves on."
+
+    assert _refusal([*traceback, failed, refused]).splitlines() == [*traceback, refused]
+    assert _refusal(["The application failed: no", refused]).splitlines()[-1] == refused
+    assert _refusal([]) == "The handover is refused; the service's log says why."
