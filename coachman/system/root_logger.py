@@ -67,8 +67,9 @@ def is_printed_below_root(record: logging.LogRecord) -> bool:
     """Whether a logger below the root has printed the record to the terminal or the journal."""
     logger: logging.Logger | None = logging.getLogger(record.name)
     while logger is not None and logger.parent is not None:
-        if any(_prints(handler) and record.levelno >= handler.level for handler in logger.handlers):
-            return True
+        for handler in logger.handlers:
+            if _prints(handler) and record.levelno >= handler.level and not handler.filters:
+                return True
         logger = logger.parent
     return False
 

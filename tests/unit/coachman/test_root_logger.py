@@ -116,7 +116,9 @@ def test_what_a_logger_prints_itself_is_not_printed_twice(monkeypatch: pytest.Mo
     own.setLevel(logging.WARNING)
     with_own, silent = logging.getLogger("with_own"), logging.getLogger("silent")
     monkeypatch.setattr(with_own, "handlers", [own])
-    silent_ones = [logging.NullHandler(), Sender(), logging.StreamHandler(io.StringIO())]
+    picky = logging.StreamHandler(sys.stderr)
+    picky.addFilter(lambda record: False)
+    silent_ones = [logging.NullHandler(), Sender(), logging.StreamHandler(io.StringIO()), picky]
     monkeypatch.setattr(silent, "handlers", silent_ones)
 
     with taken_over() as ours:
