@@ -17,6 +17,7 @@ import uvicorn
 from uvicorn.lifespan.on import LifespanOn
 
 from coachman.asgi import Application, Message, Receive, Send
+from coachman.serving.first_startup import first_alone
 from coachman.system.app_loader import enable_own_loggers, logging_kept, text_of
 
 log = logging.getLogger("coachman.serving")
@@ -35,17 +36,28 @@ class Lifespan(LifespanOn):
     """Uvicorn's lifespan, which runs the application through a guard. Nothing else goes through it."""
 
     def __init__(
-        self, config: uvicorn.Config, application: Application, has_ended: Callable[[str], None]
+        self,
+        config: uvicorn.Config,
+        application: Application,
+        has_ended: Callable[[str], None],
+        wait_seconds: float = 0,
     ) -> None:
-        """`has_ended` is called with the cause when the lifespan ends after the start-up, unasked for."""
+        """`has_ended` is called with the cause when the lifespan ends after the start-up, unasked for.
+
+        `wait_seconds`: for how long the first worker that starts up may keep the others waiting.
+        """
         super().__init__(config)
+        self._wait_seconds = wait_seconds
         self.config = copy.copy(config)
         must_work = is_starlette(application)
         self.config.loaded_app = _Guard(config.loaded_app, has_ended, must_work=must_work)
 
     async def startup(self) -> None:
-        with logging_kept():  # some set up their logging here
-            await super().startup()
+        async with first_alone(self._wait_seconds) as has_succeeded:
+            with logging_kept():  # some set up their logging here
+                await super().startup()
+            if not self.should_exit:
+                has_succeeded()
 
 
 class _Guard:

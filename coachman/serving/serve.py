@@ -21,6 +21,7 @@ from coachman.ops.about import About
 from coachman.ops.app import OpsApp
 from coachman.serving.balance import ConnectionShare
 from coachman.serving.drain import open_transports
+from coachman.serving.first_startup import LONGEST_WAIT_SECONDS
 from coachman.serving.forked_child import ForkedChild
 from coachman.serving.heartbeat import Heartbeat
 from coachman.serving.lifespan import Lifespan, describe
@@ -107,6 +108,7 @@ async def serve(
         Lifespan,
         application=application,
         has_ended=server.lifespan_has_ended,
+        wait_seconds=min(LONGEST_WAIT_SECONDS, settings.boot_seconds / 4),
     )
     tasks = SharedTasks(server.task_has_died)
     ForkedChild(
