@@ -119,13 +119,23 @@ def _of_machine(instance: Instance) -> Iterable[Finding]:
     for folder in {str(path) for path in (instance.root, instance.state) if path.exists()}:
         disk, inodes = shutil.disk_usage(folder), os.statvfs(folder)
         yield from findings.of_disk(folder, disk.free, disk.total, inodes.f_favail if inodes.f_files else 1)
-    used = _shown(instance.service, "MemoryCurrent", "MemoryMax")
+    used = _shown(instance.service, "MemoryCurrent", "MemoryMax", "ControlGroup")
     meminfo = Path("/proc/meminfo").read_text(encoding="utf-8")
-    yield from findings.of_memory(meminfo, used.get("MemoryCurrent", ""), used.get("MemoryMax", ""))
+    yield from findings.of_memory(
+        *(instance, meminfo, used.get("MemoryCurrent", ""), used.get("MemoryMax", "")),
+        _text_of(Path(f"/sys/fs/cgroup{used.get('ControlGroup', '')}/memory.events")),
+    )
     yield from findings.of_kernel(int(Path("/proc/sys/net/core/somaxconn").read_text(encoding="utf-8")))
     if run("systemd-detect-virt", "--container", "--quiet").returncode:  # a container's clock is its host's
         clock = run("timedatectl", "show", "--value", "--property=NTPSynchronized")
         yield from findings.of_clock(clock.stdout.strip())
+
+
+def _text_of(path: Path) -> str:
+    try:
+        return path.read_text(encoding="utf-8")
+    except OSError:  # a kernel, or a container, that keeps no such file
+        return ""
 
 
 def _of_certificates() -> Iterable[Finding]:

@@ -47,22 +47,33 @@ def of_units(instance: Instance, shown: Mapping[str, Mapping[str, str]]) -> Iter
 
 def of_disk(path: str, free: int, total: int, free_inodes: int) -> Iterable[Finding]:
     """`free` and `total` are bytes of the file system of `path`."""
-    cure = "coachman release --keep 2 PATH; journalctl --vacuum-size=200M"
+    cure = f"du -xhd2 {path} | sort -h | tail; journalctl --vacuum-size=200M"
     if free < min(LEAST_FREE_BYTES, LEAST_FREE_SHARE * total):
         yield Finding(f"{path} has {free // 2**20} MiB free of {total // 2**20}", cure)
     if free_inodes == 0:
         yield Finding(f"{path} has no inode left: no file can be made", cure)
 
 
-def of_memory(meminfo: str, current: str, most: str) -> Iterable[Finding]:
-    """`meminfo` is /proc/meminfo; `current` and `most` are the unit's MemoryCurrent and MemoryMax."""
+def of_memory(
+    instance: Instance, meminfo: str, current: str, most: str, events: str = ""
+) -> Iterable[Finding]:
+    """`meminfo` is /proc/meminfo; `current` and `most` are the unit's MemoryCurrent and MemoryMax.
+
+    `events` is memory.events of the unit's cgroup, empty where the kernel keeps none.
+    """
+    fewer = f"{instance.command} status; {instance.command} scale N"
     kib = {name: int(value) for name, value in re.findall(r"^(\w+):\s+(\d+) kB$", meminfo, re.MULTILINE)}
     if kib["MemAvailable"] < LEAST_AVAILABLE_SHARE * kib["MemTotal"]:
         what = f"{kib['MemAvailable'] // 1024} MiB of {kib['MemTotal'] // 1024} MiB of memory are available"
-        yield Finding(what, "coachman status; coachman scale N, or systemctl set-property with MemoryMax=")
+        yield Finding(what, f"{fewer}, or systemctl set-property {instance.id} MemoryMax=")
     if most.isdecimal() and current.isdecimal() and int(current) > FULL_SHARE * int(most):
         what = f"The service has {int(current) // 2**20} MiB of the {int(most) // 2**20} of its MemoryMax"
-        yield Finding(f"{what}: beyond it workers are killed", "coachman status; coachman scale N")
+        yield Finding(f"{what}: beyond it workers are killed", fewer)
+    if killed := int(next(iter(re.findall(r"^oom_kill (\d+)$", events, re.MULTILINE)), 0)):
+        what = f"The kernel has killed {killed} of the service's processes for lack of memory since its start"
+        yield Finding(
+            what, f"journalctl -k -g oom; {fewer}, or systemctl set-property {instance.id} MemoryMax="
+        )
 
 
 def of_settings(path: str, text: str, mode: int, instance: Instance) -> Iterable[Finding]:

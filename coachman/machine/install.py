@@ -53,6 +53,11 @@ def install(instance: Instance, requested: Requested, changes: Changes) -> None:
             _move_sockets(instance, changes)
         _release(instance, requested, changes)
     changes.run("systemctl", "--quiet", "enable", *instance.sockets, instance.service)
+    if units.is_beyond_loopback(addresses.public):
+        changes.say(
+            f"{addresses.public} can be reached from other machines, without TLS: whatever the application"
+            " does not ask a password or a key for is open to all of them"
+        )
     changes.sync()
     if is_changed and was_active and addresses == before:  # else it has been restarted
         changes.say(

@@ -2,6 +2,7 @@
 
 import contextlib
 import grp
+import ipaddress
 import re
 from dataclasses import dataclass
 from pathlib import Path
@@ -141,6 +142,12 @@ def as_systemd_has_it(key: str, value: str) -> str:
 def address(text: str) -> Address:
     """Returns what systemd writes as an address."""
     return parse_address(f"unix:{text}" if text.startswith("/") else text)
+
+
+def is_beyond_loopback(text: str) -> bool:
+    """Whether other machines can reach what systemd writes as an address."""
+    parsed = address(text)
+    return not isinstance(parsed, str) and not ipaddress.ip_address(parsed[0]).is_loopback
 
 
 def proxy_group() -> str:

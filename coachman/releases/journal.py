@@ -11,6 +11,8 @@ from typing import Any
 
 from coachman.releases.command import RefusedError
 
+_MOST_BYTES = 4096  # of what a holder writes about itself
+
 
 @contextlib.contextmanager
 def locked(path: Path, what: str) -> Iterator[None]:
@@ -18,16 +20,21 @@ def locked(path: Path, what: str) -> Iterator[None]:
 
     The kernel gives it back, however its holder ends.
     """
-    with open(os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o644), "r+", encoding="utf-8") as file:
+    file = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o644)
+    try:
         try:
             fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
-            raise RefusedError(f"{_holder(file.read())}; wait for its end, then try again.") from None
-        file.truncate(0)
-        json.dump({"who": who(), "what": what, "pid": os.getpid(), "at": now()}, file)
-        file.flush()
+            holder = _holder(os.pread(file, _MOST_BYTES, 0))
+            raise RefusedError(f"{holder}; wait for its end, then try again.") from None
+        os.truncate(file, 0)
+        text = json.dumps({"who": who(), "what": what, "pid": os.getpid(), "at": now()})
+        with contextlib.suppress(OSError):  # on a full disk: it is the lock of a nameless holder
+            os.pwrite(file, text.encode(), 0)
         yield
-        file.truncate(0)
+        os.truncate(file, 0)
+    finally:
+        os.close(file)
 
 
 def record(path: Path, **facts: Any) -> None:
@@ -52,7 +59,7 @@ def now() -> str:
     return time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime())
 
 
-def _holder(text: str) -> str:
+def _holder(text: bytes) -> str:
     try:
         holder = json.loads(text)
         return "{who} has begun a {what} at {at} (pid {pid})".format(**holder)

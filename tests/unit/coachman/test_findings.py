@@ -38,18 +38,29 @@ def test_units(changed: dict[str, str], sentence: str) -> None:
     [(100 * GIB, 200 * GIB, 1, 0), (600 * 2**20, 200 * GIB, 1, 0), (2**20, GIB, 1, 1), (GIB, GIB, 0, 1)],
 )
 def test_disk(free: int, total: int, inodes: int, count: int) -> None:
-    assert len(list(findings.of_disk("/opt", free, total, inodes))) == count
+    found = list(findings.of_disk("/opt", free, total, inodes))
+    assert len(found) == count
+    assert all(one.next.startswith("du -xhd2 /opt ") for one in found)
 
 
 def test_memory() -> None:
     meminfo = "MemTotal:        1000000 kB\nMemFree:  1 kB\nMemAvailable:    {} kB\nHugePages_Total:  0\n"
 
-    assert not list(findings.of_memory(meminfo.format(500000), "[not set]", "infinity"))
-    assert not list(findings.of_memory(meminfo.format(500000), "800", "1000"))
-    [machine] = findings.of_memory(meminfo.format(50000), "800", "1000")
+    enough, shop = meminfo.format(500000), Instance("shop")
+    assert not list(findings.of_memory(shop, enough, "[not set]", "infinity"))
+    assert not list(findings.of_memory(shop, enough, "800", "1000", "oom 0\noom_kill 0\n"))
+
+    [machine] = findings.of_memory(shop, meminfo.format(50000), "800", "1000")
     assert machine.what == "48 MiB of 976 MiB of memory are available"
-    [unit] = findings.of_memory(meminfo.format(500000), str(290 * 2**20), str(300 * 2**20))
+    assert machine.next.endswith(
+        "coachman -n shop scale N, or systemctl set-property coachman-shop MemoryMax="
+    )
+    [unit] = findings.of_memory(shop, enough, str(290 * 2**20), str(300 * 2**20))
     assert unit.what.startswith("The service has 290 MiB of the 300 of its MemoryMax")
+    assert unit.next == "coachman -n shop status; coachman -n shop scale N"
+    [killed] = findings.of_memory(shop, enough, "1", "1000", "oom 4\noom_kill 3\noom_group_kill 0\n")
+    assert killed.what.startswith("The kernel has killed 3 of the service's processes for lack of memory")
+    assert killed.next.startswith("journalctl -k -g oom; ")
 
 
 def test_settings() -> None:

@@ -111,6 +111,21 @@ def test_a_unix_socket_is_for_nginx_alone(etc: Path) -> None:
     assert units.addresses_of(SHOP) == addresses
 
 
+@pytest.mark.parametrize(
+    ("address", "is_open"),
+    [
+        ("127.0.0.1:8000", False),
+        ("[::1]:8000", False),
+        ("/run/x.sock", False),
+        ("0.0.0.0:80", True),
+        ("[::]:80", True),
+        ("192.0.2.1:80", True),
+    ],
+)
+def test_who_installs_for_other_machines_is_told_what_is_open(address: str, is_open: bool) -> None:
+    assert units.is_beyond_loopback(address) is is_open
+
+
 def test_each_application_has_zones_and_an_upstream_of_its_own_in_nginx() -> None:
     own = units.nginx(SHOP, "bakery.example")
 
