@@ -70,9 +70,9 @@ class Hooks:
         names = os.environ.get(LISTEN_FDNAMES, "") if sockets.are_inherited() else None
         _refuse_options(server, settings)
         if names is None:
-            _add_ops_address(server, settings.ops_bind)
+            gunicorn_options.add_ops_address(server, settings.ops_bind)
             self._require_free(server.cfg.address)
-        for sentence in misspelled_settings():
+        for sentence in (*misspelled_settings(), *gunicorn_options.without_effect()):
             server.log.warning("%s", sentence)
         parent = int(os.environ.get(GUNICORN_PID, "0"))
         takeover = Takeover(settings.runtime_dir, parent)
@@ -187,13 +187,6 @@ def _refuse_options(server: Any, settings: ServerSettings) -> None:
     tls_of(server.cfg)
     if sentence := gunicorn_options.refusal(server.cfg, settings):
         raise SystemExit(sentence)
-
-
-def _add_ops_address(server: Any, ops_bind: str) -> None:
-    """Gunicorn's --bind replaces both addresses of the configuration: it is meant for the public one."""
-    if sockets.parse_address(ops_bind) not in server.cfg.address:
-        server.cfg.set("bind", [*server.cfg.bind, ops_bind])
-        server.address = server.cfg.address
 
 
 def _make_metrics(counts_in: Store | None, generation: int) -> Metrics | None:

@@ -3,11 +3,14 @@
 Dropped in silence, a limit that somebody has set would not be there.
 """
 
+import os
 from typing import Any
 
 from gunicorn.config import Config
 
 from coachman.settings import MOST_WORKERS, ServerSettings
+from coachman.system.environment_names import LISTEN_PID
+from coachman.system.sockets import parse_address
 
 # What to do instead.
 WITHOUT_EFFECT = {
@@ -28,6 +31,31 @@ WITHOUT_EFFECT = {
     "access_log_format": "set COACHMAN_LOG_FORMAT",
     "statsd_host": "metrics are read from /metrics of the operations listener",
 }
+
+
+_OF_ADDRESSES = ("COACHMAN_BIND", "COACHMAN_HOST", "COACHMAN_PORT", "COACHMAN_UDS", "COACHMAN_OPS_BIND")
+
+
+def add_ops_address(server: Any, ops_bind: str) -> None:
+    """Gunicorn's --bind replaces both addresses of the configuration: it is meant for the public one."""
+    if parse_address(ops_bind) not in server.cfg.address:
+        server.cfg.set("bind", [*server.cfg.bind, ops_bind])
+        server.address = server.cfg.address
+
+
+def without_effect() -> list[str]:
+    """A sentence for each address among the variables where systemd has opened the sockets.
+
+    To be asked before Gunicorn takes them over.
+    """
+    if os.environ.get(LISTEN_PID) != str(os.getpid()):
+        return []
+    return [
+        f"{name}={os.environ[name]} has no effect: systemd opens the sockets, and `coachman install --bind`"
+        " changes where."
+        for name in _OF_ADDRESSES
+        if os.environ.get(name)
+    ]
 
 
 def refusal(cfg: Any, settings: ServerSettings) -> str:

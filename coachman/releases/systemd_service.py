@@ -43,7 +43,10 @@ class Service:
 
         Raises RefusedError with that when it fails.
         """
-        done = self._run_as_service(release, str(release.python), "-m", "coachman", *command)
+        # Not by --setenv: the unit's file of settings would win, and the sockets are systemd's all the same.
+        addresses = (f"{key}={address}" for key, address in self._addresses().items())
+        program = ("/usr/bin/env", *addresses, str(release.python))
+        done = self._run_as_service(release, *program, "-m", "coachman", *command)
         if done.returncode:
             raise RefusedError(done.stdout.strip() or f"`coachman {' '.join(command)}` ended without a word.")
         return done.stdout.strip()
@@ -154,7 +157,6 @@ class Service:
         return run(
             *("systemd-run", "--pipe", "--wait", "--collect", "--quiet", "--service-type=exec"),
             *(f"--property={property}" for property in self._shared_properties()),
-            *(f"--setenv={key}={address}" for key, address in self._addresses().items()),
             f"--property=WorkingDirectory={release.folder}",
             f"--property=RuntimeMaxSec={STEP_SECONDS}",
             *command,

@@ -1,11 +1,12 @@
 """Options of Gunicorn's command line are obeyed or refused, never dropped in silence."""
 
+import os
 from typing import Any
 
 import pytest
 from gunicorn.config import Config
 
-from coachman.master.gunicorn_options import WITHOUT_EFFECT, refusal
+from coachman.master.gunicorn_options import WITHOUT_EFFECT, refusal, without_effect
 from coachman.settings import MOST_WORKERS, ServerSettings
 
 SETTINGS = ServerSettings(hang_seconds=30, drain_seconds=20)
@@ -59,3 +60,15 @@ def test_settings_that_the_refusals_name_exist() -> None:
     keys = {f"COACHMAN_{name.upper()}" for name in ServerSettings.model_fields}
 
     assert {word for word in named if word.startswith("COACHMAN_")} <= keys
+
+
+def test_an_address_has_no_effect_where_systemd_has_opened_the_sockets(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setenv("COACHMAN_BIND", "0.0.0.0:80")
+    monkeypatch.setenv("LISTEN_PID", str(os.getpid() + 1))  # of the shell that systemd has started
+    assert not without_effect()
+
+    monkeypatch.setenv("LISTEN_PID", str(os.getpid()))
+    [sentence] = without_effect()
+    assert sentence.startswith("COACHMAN_BIND=0.0.0.0:80 has no effect: systemd opens the sockets")
