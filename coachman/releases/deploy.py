@@ -10,7 +10,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from coachman.releases import changes, environment, journal, private, source
+from coachman.releases import changes, environment, hints, journal, private, source
 from coachman.releases.command import RefusedError
 from coachman.releases.disk import commit, prune, require_space, switch, sync
 from coachman.releases.layout import Layout, Release
@@ -36,10 +36,11 @@ def release(
             report(f"Release {candidate.id} of {origin}")
             _build(layout, candidate, origin, progress, wheels)
             try:
-                _check(layout, candidate, progress)
-                with progress.step("migrations"):
-                    report(Service(layout.instance).run_as_service(candidate, "migrate"))
-                _move(layout, candidate, progress, restart=restart)
+                with _explained(layout, candidate):
+                    _check(layout, candidate, progress)
+                    with progress.step("migrations"):
+                        report(Service(layout.instance).run_as_service(candidate, "migrate"))
+                    _move(layout, candidate, progress, restart=restart)
             except BaseException:
                 candidate.record.unlink(missing_ok=True)  # nobody is to roll back to it
                 raise
@@ -58,8 +59,9 @@ def rollback(layout: Layout, name: str | None, report: Report, *, restart: bool)
         progress = Progress(report)
         with _recorded(layout, "rollback", target, progress):
             report(f"Back to release {target.id}")
-            _check(layout, target, progress)
-            _move(layout, target, progress, restart=restart)
+            with _explained(layout, target):
+                _check(layout, target, progress)
+                _move(layout, target, progress, restart=restart)
     return target
 
 
@@ -199,19 +201,34 @@ def _not_interrupted() -> Iterator[None]:
 
 
 @contextlib.contextmanager
+def _explained(layout: Layout, target: Release) -> Iterator[None]:
+    try:
+        yield
+    except RefusedError as error:
+        raise RefusedError(hints.explained(str(error), target, layout.instance)) from None
+
+
+@contextlib.contextmanager
 def _recorded(layout: Layout, what: str, target: Release, progress: Progress) -> Iterator[None]:
     before = layout.serving()
     facts: dict[str, Any] = {"did": what, "release": target.id, "before": before.id if before else None}
     facts["seconds"] = progress.seconds  # which each step adds to
+
+    def record(**outcome: str) -> None:
+        try:
+            journal.record(layout.audit, **facts, **outcome)
+        except OSError as error:  # on a full disk one can still go back
+            progress.report(f"{layout.audit} cannot be written: {(error.strerror or str(error)).lower()}")
+
     try:
         yield
     except RefusedError as error:
-        journal.record(layout.audit, **facts, outcome="refused", reason=str(error))
+        record(outcome="refused", reason=str(error))
         raise
     except BaseException as error:
-        journal.record(layout.audit, **facts, outcome="interrupted", reason=repr(error))
+        record(outcome="interrupted", reason=repr(error))
         raise
-    journal.record(layout.audit, **facts, outcome="serves")
+    record(outcome="serves")
 
 
 def _new_id(layout: Layout) -> str:

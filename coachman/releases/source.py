@@ -1,6 +1,7 @@
 """What a release is made of: a folder, a tarball of one, or a folder of wheels."""
 
 import os
+import re
 import shutil
 import stat
 import tempfile
@@ -13,6 +14,7 @@ from coachman.system import project_file
 
 CONFIGURATION = "gunicorn.conf.py"
 UNPACK_SECONDS = 600
+_IMPORTS_OURS = re.compile(r"^\s*(?:from|import)\s+coachman\b", re.MULTILINE)
 
 
 def wheels_in(source: Path) -> list[Path]:
@@ -54,6 +56,7 @@ def protect(folder: Path, owner: tuple[int, int] | None) -> None:
 def _copy_folder(source: Path, folder: Path, package: str | None) -> LeftBehind:
     requirements.require_form(source)
     place = workspace.member(source, package).relative_to(source) if package else Path()
+    _require_our_configuration(source / place)
     target = folder if place == Path() else folder / workspace.FOLDER
     left = LeftBehind(source, checkout.ignored(source), _included(source / place))
     try:
@@ -64,6 +67,20 @@ def _copy_folder(source: Path, folder: Path, package: str | None) -> LeftBehind:
     if target != folder:
         workspace.link(folder, target / place)
     return left
+
+
+def _require_our_configuration(folder: Path) -> None:
+    """Raises RefusedError for a gunicorn.conf.py of the project's own.
+
+    The unit's Gunicorn would read it in the place of Coachman's, and be a Gunicorn without Coachman.
+    """
+    path = folder / CONFIGURATION
+    if path.is_file() and not _IMPORTS_OURS.search(path.read_text(encoding="utf-8", errors="replace")):
+        raise RefusedError(
+            f"{path} would be read in the place of Coachman's: move its values to [tool.coachman] in"
+            f" {project_file.NAME} and remove it (their names: docs/migrating.md), or take out wsgi_app, bind"
+            " and worker_class and begin it with `from coachman.gunicorn_config import *`."
+        )
 
 
 def _included(source: Path) -> list[str]:
