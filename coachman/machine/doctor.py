@@ -27,12 +27,13 @@ def examine(instance: Instance) -> Iterator[Finding]:
     yield from findings.of_units(
         instance, {unit: _shown(unit) for unit in (instance.service, *instance.sockets)}
     )
-    yield from _of_ports(instance)
+    yield from of_ports(instance)
     yield from _of_readiness(instance)
-    yield from _of_releases(Layout.of(instance))
-    yield from _of_files(instance)
+    yield from of_releases(Layout.of(instance))
+    yield from of_unit_files(instance)
+    yield from _of_settings(instance)
     yield from _of_machine(instance)
-    yield from _of_certificates()
+    yield from of_certificates()
 
 
 def drop_ins(instance: Instance) -> list[Path]:
@@ -46,7 +47,8 @@ def _shown(unit: str, *names: str) -> dict[str, str]:
     return dict(line.split("=", 1) for line in lines if "=" in line)
 
 
-def _of_ports(instance: Instance) -> Iterable[Finding]:
+def of_ports(instance: Instance) -> Iterable[Finding]:
+    """Looks whether somebody else has an address whose socket is not open."""
     for unit in instance.sockets:
         address = Service(instance).listens_on(unit)
         is_port = address and not address.startswith("/")
@@ -71,7 +73,8 @@ def _of_readiness(instance: Instance) -> Iterable[Finding]:
         yield Finding(f"The service is {answer['status']}: {ready}", f"{instance.command} status")
 
 
-def _of_releases(layout: Layout) -> Iterable[Finding]:
+def of_releases(layout: Layout) -> Iterable[Finding]:
+    """Looks at what `current` names, at what runs, and at what was left half done."""
     serving, command = layout.serving(), layout.instance.command
     if serving is None:
         yield Finding(f"{layout.current} names no release", f"{command} release PATH")
@@ -96,11 +99,15 @@ def _of_releases(layout: Layout) -> Iterable[Finding]:
         yield Finding(what, f"systemctl reload {layout.instance.id}")
 
 
-def _of_files(instance: Instance) -> Iterable[Finding]:
+def of_unit_files(instance: Instance) -> Iterable[Finding]:
+    """Looks at the units and drop-ins that were installed; others belong to the machine."""
     for path, state in units.states(instance):
         if state in (units.EDITED, units.MISSING):
             cure = f"systemctl edit {instance.id} for changes; {instance.command} install PATH writes it anew"
             yield Finding(f"{path} is {state}" if state == units.EDITED else f"{path} {state}", cure)
+
+
+def _of_settings(instance: Instance) -> Iterable[Finding]:
     if instance.settings.exists():
         text, mode = instance.settings.read_text(encoding="utf-8"), instance.settings.stat().st_mode
         yield from findings.of_settings(str(instance.settings), text, mode, instance)
@@ -138,7 +145,8 @@ def _text_of(path: Path) -> str:
         return ""
 
 
-def _of_certificates() -> Iterable[Finding]:
+def of_certificates() -> Iterable[Finding]:
+    """Looks at the age of each certificate that certbot or nginx has on this machine."""
     for path in sorted(_certificates()):
         try:
             shown = run("openssl", "x509", "-noout", "-enddate", "-in", path)
