@@ -4,7 +4,7 @@
 Usage: .venv/bin/python scripts/render_exports.py
 
 Run it after a change in coachman/export/; a test compares the two. By hand are
-deploy/swarm/postgresql.yaml, for who has no database yet, and deploy/kubernetes/overlays.
+deploy/swarm/postgresql.yaml and prometheus.yaml, for who has none yet, and deploy/kubernetes/overlays.
 """
 
 import os

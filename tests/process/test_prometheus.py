@@ -18,8 +18,11 @@ from tests.support.service import REPOSITORY, running, wait_until
     "check",
     [
         ["check", "config", "prometheus.yml"],
+        ["check", "config", "prometheus-swarm.yml"],
         ["check", "rules", "coachman.rules.yml"],
         ["test", "rules", "coachman.rules.test.yml"],
+        ["check", "rules", "replicas.rules.yml"],
+        ["test", "rules", "replicas.rules.test.yml"],
     ],
 )
 def test_promtool_finds_nothing_wrong(check: list[str]) -> None:
@@ -43,10 +46,10 @@ def test_dashboard_and_alerts_ask_for_metrics_that_there_are() -> None:
     documented = set(
         re.findall(r"^\| `(coachman_\w+)`", (REPOSITORY / "docs" / "operations.md").read_text(), re.MULTILINE)
     )
-    asked = "\n".join([*dashboard_expressions(), (MONITORING / "coachman.rules.yml").read_text()])
-    names = {
-        re.sub(r"_bucket$", "", name) for name in re.findall(r"\bcoachman_\w+", asked) if name != "coachman_"
-    }
+    rules = [(MONITORING / name).read_text() for name in ("coachman.rules.yml", "replicas.rules.yml")]
+    asked = "\n".join([*dashboard_expressions(), *rules])
+    found = re.findall(r"(?<!:)\bcoachman_\w+", asked)  # after a colon: the name of a recording rule
+    names = {re.sub(r"_bucket$", "", name) for name in found if name != "coachman_"}
 
     assert names <= documented, names - documented
 

@@ -22,7 +22,7 @@ RENDERED = ("base", "migrate", "overlays/production", "overlays/local")
 VERSIONS = ("1.34", "1.35", "1.36", "1.37")
 FILES_OF_SWARM = [
     argument
-    for name in ("postgresql", "migrate", "stack")
+    for name in ("postgresql", "migrate", "stack", "prometheus")
     for argument in ("--file", DEPLOY / "swarm" / f"{name}.yaml")
 ]
 IMAGE = "registry.example/coachman:1"
