@@ -73,7 +73,10 @@ def _choices(config: Path | None, **options: Any) -> Config:
 def _run(folder: Path, plan: Plan, chosen: Config, attach: bool) -> str | None:
     console, max_minutes = common.console(), chosen.max_minutes
     minutes = min(plan.seconds / 60, max_minutes)
-    console.print(f"About {minutes:.0f} minutes; Ctrl-C keeps what is measured. Everything goes to {folder}")
+    console.print(
+        f"About {minutes:.0f} minutes, and up to {max_minutes:g} while the answer is open; "
+        f"Ctrl-C keeps what is measured. Everything goes to {folder}"
+    )
     try:
         if not attach:
             with tempfile.TemporaryDirectory(prefix="loadtests-") as name:

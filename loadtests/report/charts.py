@@ -159,7 +159,7 @@ def shares(summary: Summary) -> str | None:
     if not rows:
         return None
     with drawing(f"{summary.name}-shares") as picture:
-        axes = _by_workers(picture.axes[0], rows)
+        axes = _by_workers(picture.axes[0], summary.rows)
         marks = []
         for row in rows:
             fair = 1 / row.workers
