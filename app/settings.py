@@ -26,7 +26,7 @@ def _database(url: str) -> str:
     # `databases` logs the URL, and hides a password only where passwords usually stand.
     parts = urlsplit(url)
     if not parts.path.strip("/") or "\0" in url or "password=" in parts.query:
-        raise ValueError("no database is named, or its password stands in the query")
+        raise ValueError("no database is named, or its password is in the query")
     return url
 
 

@@ -80,7 +80,7 @@ def _reason(line: Line, *, spans_lines: bool, error: str) -> str:
     if spans_lines or "expected after" in error or "unexpected end" in error:
         return BROKEN_QUOTES
     if "new-line character" in error:
-        return "a carriage return stands inside a cell; lines end with a line feed"
+        return "a carriage return is inside a cell; lines end with a line feed"
     if "field larger" in error:
         return f"a cell is longer than {csv.field_size_limit()} characters"
     return error

@@ -45,7 +45,7 @@ class Validator:
             return Refusal(row.line, why_invalid(error))
         first = self._line_of_sku.setdefault(item.sku, row.line)
         if first != row.line:
-            return Refusal(row.line, f"sku: {item.sku} stands in line {first} already, which counts")
+            return Refusal(row.line, f"sku: {item.sku} is in line {first} already, and that line counts")
         return Entry(row.line, item)
 
 

@@ -66,5 +66,5 @@ def _without_repeats(pairs: list[tuple[str, object]]) -> dict[str, object]:
     values = dict(pairs)
     if len(values) < len(pairs):
         repeated = next(key for key, count in Counter(key for key, _ in pairs).items() if count > 1)
-        raise _UnusableJSONError(f"the field {quoted(repeated)} stands more than once in the line")
+        raise _UnusableJSONError(f"the field {quoted(repeated)} is in the line more than once")
     return values

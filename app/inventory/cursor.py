@@ -30,7 +30,7 @@ async def parse_cursor(
         return None
     last_id = decode(cursor)
     if last_id is None:
-        raise InvalidField("cursor", "it is not one that this service gave out")
+        raise InvalidField("cursor", "this service has not made it; take one from a page of the list")
     return last_id
 
 

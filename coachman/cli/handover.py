@@ -125,7 +125,7 @@ def _ask(old: Scoreboard) -> None:
             time.sleep(POLL_SECONDS)
     if is_stopped(service.pid):  # by now: it was not when it was found
         fail(
-            f"The master {service.pid} was stopped meanwhile (SIGSTOP). It begins when it goes on:"
+            f"The master {service.pid} was stopped meanwhile (SIGSTOP). It begins when it is resumed:"
             f" kill -CONT {service.pid}"
         )
     fail(f"The master {service.pid} did not begin a handover; the service's log says why.")
@@ -139,7 +139,7 @@ def _wait_for_outcome(old: Scoreboard, folder: Path, progress: Progress) -> Serv
                 f"The master {service.pid} has ended in the middle of the handover;"
                 " `coachman status` shows who serves."
             )
-        require_running(service.pid, "The handover goes on when the master does")
+        require_running(service.pid, "The handover continues when the master is resumed")
         if time.monotonic() > deadline:
             fail(f"The master {service.pid} does not answer; `coachman status` shows who serves.")
         progress.look(_successor(folder, service))

@@ -81,7 +81,10 @@ def _page(services: list[Scoreboard]) -> Group:
         if view.imbalance > UNEVEN:
             line.append(f"; one worker has {view.imbalance:.1f} times its share of the connections", "yellow")
         if view.lines_dropped:
-            line.append(f"; {view.lines_dropped:,} log lines dropped, nobody read them", style="yellow")
+            line.append(
+                f"; {view.lines_dropped:,} log lines dropped, as the log's reader was too slow",
+                style="yellow",
+            )
         parts += [line, SlotTable(view)]
         errors = start_errors.of_view(folder_of_services(), view)
         parts += [Text(sentence, "red") for sentence in start_failures(errors)]

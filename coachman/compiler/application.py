@@ -149,7 +149,7 @@ def _innermost(router: APIRouter) -> list[Any]:
     if isinstance(inner, Dispatcher):
         raise NotCompiledError("the application is compiled already")
     if inner != router.app:
-        raise NotCompiledError(f"{name_of(inner)} stands in the place of the router's own code")
+        raise NotCompiledError(f"{name_of(inner)} replaces the router's own code")
     return chain
 
 

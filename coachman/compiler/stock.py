@@ -75,7 +75,7 @@ def _closure(function: Any, code: CodeType | None) -> dict[str, Any]:
     if type(function) is not FunctionType or code is None or function.__code__ is not code:
         module = getattr(function, "__module__", type(function).__module__)
         name = getattr(function, "__qualname__", type(function).__qualname__)
-        raise NotCompiledError(f"{module}.{name} stands in the place of FastAPI's own handler")
+        raise NotCompiledError(f"{module}.{name} replaces FastAPI's own handler")
     return {
         name: cell.cell_contents
         for name, cell in zip(code.co_freevars, function.__closure__ or (), strict=True)

@@ -92,13 +92,13 @@ def runs_in_its_environment() -> bool:
 
 
 def _interpreter() -> str:
-    """Returns a Python that the service's user can run: none in somebody's home. Raises RefusedError."""
+    """Returns a Python that the service's user can run: none in a user's home. Raises RefusedError."""
     base = Path(getattr(sys, "_base_executable", sys.executable)).resolve()
     candidates = [str(base)] if not any(base.is_relative_to(home) for home in HOMES) else []
     for python in (*candidates, "/usr/bin/python3", "/usr/local/bin/python3"):
         if Path(python).exists() and run(python, "-c", _FITS).returncode == 0:
             return python
     raise RefusedError(
-        f"The service cannot run {base}, which lies in somebody's home, and there is no other Python 3.11"
+        f"The service cannot run {base}, which lies in a user's home, and there is no other Python 3.11"
         " with its venv package here: install it first (apt-get install python3-venv)."
     )

@@ -57,5 +57,5 @@ def _spawn(spawn: Callable[[], Any]) -> Any:
             raise
         if isinstance(error, SystemExit):
             leave(last_words.take(error), LINGER_SECONDS)
-        log.error("A worker ends by %r", error)
+        log.error("A worker failed right after its fork: %r", error)
         os._exit(1)

@@ -13,7 +13,7 @@ SENTENCES = {
     Reason.STOPPED_PROCESS: "is a stopped process and has not moved for {:g} s (COACHMAN_HANG_SECONDS)",
     Reason.BLOCKED_POOL: "has a thread pool that has ended nothing for {:g} s while work waits"
     " (COACHMAN_POOL_SECONDS)",
-    Reason.DRAIN_TIMEOUT: "has not ended {:g} s after it was told to (COACHMAN_DRAIN_SECONDS and 5 s)",
+    Reason.DRAIN_TIMEOUT: "has not ended {:g} s after it was asked to stop (COACHMAN_DRAIN_SECONDS and 5 s)",
 }
 
 

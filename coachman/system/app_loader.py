@@ -99,7 +99,7 @@ def _find(name: str, module: Any, reference: Reference) -> tuple[Any, str]:
     attribute = reference.attribute or app_finder.search(module)
     if attribute is None:
         raise SystemExit(
-            f"COACHMAN_APP={name}: {reference.module} has no application that can be told by its name or"
+            f"COACHMAN_APP={name}: {reference.module} has no application to be recognised by its name or"
             f" its kind. Name it: {reference.module}:ATTRIBUTE"
         )
     found = module

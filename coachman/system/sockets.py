@@ -25,7 +25,7 @@ def parse_address(value: str) -> Address:
     if not colon or not host or not (port.isascii() and port.isdecimal()) or int(port) > 65535:
         raise ValueError("neither HOST:PORT nor unix:/PATH")
     if ":" in host and not (host.startswith("[") and host.endswith("]")):
-        raise ValueError("an IPv6 host stands in brackets")
+        raise ValueError("an IPv6 host must be in brackets")
     return host.strip("[]").lower(), int(port)
 
 

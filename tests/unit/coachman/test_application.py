@@ -47,7 +47,7 @@ def test_what_is_no_application_is_refused(modules: Path) -> None:
 
     assert refusal("shop_three:app").endswith("app in shop_three is not an application: it is of type str.")
     assert refusal("shop_three:other").endswith("shop_three has no application named other.")
-    assert "has no application that can be told" in refusal("shop_three")
+    assert "has no application to be recognised" in refusal("shop_three")
 
 
 def test_an_authors_mistake_shows_the_author_the_place(

@@ -120,7 +120,7 @@ def test_the_second_row_with_a_sku_is_refused_with_the_line_of_the_first(
     result = import_csv('sku,name\nA,"An\nvil"\nB,Bolt\nA,Axe\nB,Bar\n')
 
     # The first row's name holds a line break, which no item may have: its SKU is free.
-    assert "shop.csv:6: sku: B stands in line 4 already, which counts" in result.stderr
+    assert "shop.csv:6: sku: B is in line 4 already, and that line counts" in result.stderr
     assert result.stdout == "2 created, 0 updated, 0 unchanged, 2 refused\n"
 
 

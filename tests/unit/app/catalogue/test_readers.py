@@ -90,7 +90,7 @@ def test_quoted_row_longer_than_the_limit_is_not_collected_for_ever() -> None:
         ("A", "the row has 1 cell, the header 3"),
         ("A,Anvil,1,2", "the row has 4 cells, the header 3"),
         ('A,"An"vil,1', BROKEN_QUOTES),
-        ("A,An\rvil,1", "a carriage return stands inside a cell; lines end with a line feed"),
+        ("A,An\rvil,1", "a carriage return is inside a cell; lines end with a line feed"),
         ("A,Anvil,1.5", 'quantity: "1.5" is not a whole number'),
         ("A,Anvil,\u0661", 'quantity: "\u0661" is not a whole number'),
         ("A,Anvil,\x1b[2J", 'quantity: "\\x1b[2J" is not a whole number'),
@@ -152,7 +152,7 @@ def test_unusable_header_refuses_the_whole_file(text: str | bytes, sentence: str
             'unknown field "colour"; the fields are sku, name, description, unit_price, quantity',
         ),
         ('{"\\ud800": 1}', 'unknown field "\\ud800"; the fields are sku, name, '),
-        ('{"sku": "A", "sku": "B"}', 'the field "sku" stands more than once in the line'),
+        ('{"sku": "A", "sku": "B"}', 'the field "sku" is in the line more than once'),
         ("x" * (MAX_LINE_BYTES + 1), f"the line is longer than {MAX_LINE_BYTES} bytes"),
     ],
 )
