@@ -69,7 +69,7 @@ def headline(summaries: list[Summary]) -> str:
 
 def bars(summary: Summary) -> list[dict[str, Any]]:
     """Returns throughput by number of workers: the reason of the answer, beside it."""
-    most = max((row.rate.mid for row in summary.rows if row.cells), default=1)
+    most = max((row.rate.mid for row in summary.rows if row.cells), default=0) or 1  # nothing was answered
     return [
         {
             "workers": f"{row.workers} worker{'s' if row.workers > 1 else ''}",

@@ -7,9 +7,11 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from loadtests.cells import Cells, Task
+from loadtests.cells import Cells, Phase, Task
 from loadtests.compare import describe
-from loadtests.report.page import write_report
+from loadtests.recommend import Answer
+from loadtests.report.page import headline, write_report
+from loadtests.report.summary import Summary
 from tests.loadtests.runs import PLAN, cell, run
 
 
@@ -79,6 +81,53 @@ def test_failures_are_an_end_of_all_verdicts(tmp_path: Path) -> None:
     assert labels.answer.smallest is None
     assert "3 requests failed" in labels.answer.sentence
     assert "3 reset" in (folder / "report.html").read_text()
+
+
+def test_percentiles_stand_by_route_and_those_of_all_routes_are_of_the_same_requests(report: Path) -> None:
+    labels, _ = write_report(report)
+    page = (report / "report.html").read_text()
+
+    for row in labels.rows:
+        assert row.routes[0].name == "GET /items/{item_id}"
+        assert sum(route.requests for route in row.routes) == 3000 * len(row.latency_cells)
+        for share in (50, 99):
+            known = [route.percentile(share) or 0 for route in row.routes]
+            assert min(known) <= (row.percentile(share) or 0) <= max(known)
+    assert page.count('scope="rowgroup"') == 2 * 3
+    first = labels.rows[0].routes[0]
+    assert f"<td>{first.requests:,}</td><td>0</td><td>{first.percentile(50):.1f}</td>" in page
+
+
+def test_a_run_of_an_older_version_has_its_percentiles_too(tmp_path: Path) -> None:
+    folder = tmp_path / "run"
+    folder.mkdir()
+    describe(folder, PLAN, None)
+    phases: tuple[Phase, Phase] = ("capacity", "latency")
+    for phase in phases:
+        task = Task(block=0, phase=phase, profile="labels", workers=1)
+        Cells(folder).append(cell(task, 700.0, routes={}))
+
+    (labels,) = write_report(folder)
+
+    assert (labels.rows[0].percentile(50), labels.rows[0].percentile(99)) == (5.0, 31.25)
+    assert "<td>31.2</td>" in (folder / "report.html").read_text()
+
+
+def test_the_headline_is_the_most_that_a_profile_asks_for(tmp_path: Path) -> None:
+    answers = {
+        "Run 2 workers.": [(2, 2), (1, 1)],
+        "Run 1 worker.": [(1, 1)],
+        "Run 2 workers, or perhaps up to 4: this run cannot tell them apart.": [(2, 4), (1, 1)],
+        "Run 3 workers; no answer for Two.": [(3, 3), (None, None)],
+        "This run has no answer.": [(None, None)],
+    }
+
+    for text, ranges in answers.items():
+        summaries = [
+            Summary(str(n), ("One", "Two")[n], [], None, Answer(low, high, ""), None, None)
+            for n, (low, high) in enumerate(ranges)
+        ]
+        assert headline(summaries) == text
 
 
 def test_two_runs_are_compared(tmp_path: Path) -> None:
