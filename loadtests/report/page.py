@@ -44,6 +44,7 @@ def write_report(folder: Path, early: str | None = None, baseline: Path | None =
         headline=headline(summaries),
         card=card,
         bars=bars,
+        reservation=reservation,
         curve=curve,
     )
     (folder / "report.html").write_text(page)
@@ -65,6 +66,18 @@ def headline(summaries: list[Summary]) -> str:
     if missing := [summary.title for summary in summaries if summary.answer.smallest is None]:
         text += f"; no answer for {', '.join(missing)}"
     return f"{text}."
+
+
+def reservation(summary: Summary) -> str:
+    """Words what the answer leaves open because Locust shares the cores."""
+    chosen = [row for row in summary.rows if row.workers == summary.answer.smallest]
+    share = chosen[0].generator_share if chosen else None
+    if share is None:
+        return ""
+    return (
+        f"Locust took {100 * share:.0f} % of the CPU beside it: "
+        "with load from another machine, more workers may be worth it."
+    )
 
 
 def bars(summary: Summary) -> list[dict[str, Any]]:

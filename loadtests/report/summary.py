@@ -79,6 +79,14 @@ class Row:
         )
 
     @property
+    def generator_share(self) -> float | None:
+        """Returns Locust's share of the CPU that both used, where it was large in most repeats."""
+        large = [cell for cell in self.cells if flags.GENERATOR_SHARE in cell.flags]
+        if 2 * len(large) <= len(self.cells):
+            return None
+        return float(np.median([c.generator_cores / (c.generator_cores + c.server_cores) for c in large]))
+
+    @property
     def memory_mib(self) -> float | None:
         return self.median(lambda cell: sum(cell.pss_mib))
 
@@ -145,10 +153,14 @@ def _rates(cells: Iterable[Cell]) -> dict[int, float]:
     return {cell.task.block: cell.per_second for cell in _accepted(cells, "capacity")}
 
 
+def _is_of_the_generator(cell: Cell) -> bool:
+    """Whether the throughput is Locust's: it used up its core, or the cores that both share, most of them."""
+    costs_more = cell.generator_cores > cell.server_cores
+    return flags.GENERATOR_LIMITED in cell.flags or (flags.GENERATOR_SHARE in cell.flags and costs_more)
+
+
 def _measured(row: Row) -> Measured:
-    limits = sum(
-        flags.GENERATOR_LIMITED in cell.flags or flags.GENERATOR_SHARE in cell.flags for cell in row.cells
-    )
+    limits = sum(_is_of_the_generator(cell) for cell in row.cells)
     behind = sum(flags.BEHIND in cell.flags for cell in row.latency_cells)
     repeated = {cell.task for cell in (*row.cells, *row.latency_cells)}
     return Measured(

@@ -113,6 +113,27 @@ def test_a_run_of_an_older_version_has_its_percentiles_too(tmp_path: Path) -> No
     assert "<td>31.2</td>" in (folder / "report.html").read_text()
 
 
+@pytest.mark.parametrize(("generator", "answered"), [(0.8, True), (1.6, False)])
+def test_a_generator_that_takes_a_large_share_is_a_reservation_and_one_that_costs_more_the_end(
+    tmp_path: Path, generator: float, answered: bool
+) -> None:
+    folder = tmp_path / "run"
+    folder.mkdir()
+    describe(folder, PLAN, None)
+    for block in range(5):
+        for workers in (1, 2):
+            task = Task(block=block, phase="capacity", profile="labels", workers=workers)
+            flag = ["generator takes a large share"]
+            Cells(folder).append(cell(task, 700.0 * workers, flags=flag, generator_cores=generator))
+
+    (labels,) = write_report(folder)
+
+    assert (labels.answer.smallest == 2) is answered
+    page = (folder / "report.html").read_text()
+    assert ("Locust took 35 % of the CPU beside it: with load from another machine" in page) is answered
+    assert ("with 2 workers the load generator was the limit, not the server" in page) is not answered
+
+
 def test_the_headline_is_the_most_that_a_profile_asks_for(tmp_path: Path) -> None:
     answers = {
         "Run 2 workers.": [(2, 2), (1, 1)],
