@@ -58,9 +58,10 @@ def drill(
     keep(folder, found, outcome)
     write_drill_report(folder)
     lost = sum(found.failures.values())
+    where = ", all of them in flight at a kill" if lost and not found.problems else ""
     console.print(
-        f"{lost} of {found.requests:,} requests lost in {len(found.kills)} kills; "
-        f"{found.bookings} bookings compared with the database."
+        f"{lost:,} of {found.requests:,} requests lost in {len(found.kills)} kills{where}; "
+        f"{found.bookings:,} bookings compared with the database."
     )
     for problem in found.problems:
         console.print(problem)
