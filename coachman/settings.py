@@ -26,7 +26,6 @@ BIND = "127.0.0.1:8000"
 # What is read where the setting of ours has no value of its own.
 OTHER_NAMES = {"workers": "WEB_CONCURRENCY", "port": "PORT"}
 _PARTS_OF_BIND = ("host", "port", "uds")
-
 LogLevel = Literal["debug", "info", "warning", "error", "critical"]
 
 
@@ -37,6 +36,7 @@ def _runtime_dir() -> Path:
 
 BoolOrAuto = Annotated[bool | None, BeforeValidator(setting_values.unless_auto)]
 Address = Annotated[str, AfterValidator(setting_values.address)]
+Host = Annotated[str, AfterValidator(setting_values.host)]
 
 
 class ServerSettings(BaseSettings):
@@ -70,7 +70,7 @@ class ServerSettings(BaseSettings):
     )
     probe: str = Field("", pattern=r"^(/\S*)?$", description="a path such as /health, or nothing")
     bind: Address = Field(BIND, description="HOST:PORT, [IPV6]:PORT or unix:/PATH")
-    host: str | None = Field(None, pattern=r"^[\w.:\[\]%-]+$", description="a host name or an IP address")
+    host: Host | None = Field(None, description="a host name or an IP address")
     port: int | None = Field(
         None,
         ge=0,
@@ -95,7 +95,7 @@ class ServerSettings(BaseSettings):
     loop: Annotated[str, AfterValidator(setting_values.loop)] = Field(
         "auto", description="auto, uvloop, asyncio, rloop or MODULE:FACTORY"
     )
-    log_level: Annotated[LogLevel, BeforeValidator(str.lower)] = Field(
+    log_level: Annotated[LogLevel, BeforeValidator(setting_values.lowered)] = Field(
         "info", description="debug, info, warning, error or critical"
     )
     log_format: Literal["auto", "json", "text"] = Field("auto", description="auto, json or text")

@@ -22,7 +22,10 @@ from coachman.system.app_loader import enable_own_loggers, logging_kept, text_of
 
 log = logging.getLogger("coachman.serving")
 
-_WRONG_CALL = re.compile(r"takes .* positional arguments? but 3 were given|missing \d+ required positional")
+_WRONG_CALL = re.compile(
+    r"takes .* positional arguments? but 3 were given|missing \d+ required positional"
+    r"|can't be (used in 'await' expression|awaited)"  # it is no async function
+)
 _MOST_LEAVES = 3  # of an exception group, in the one sentence
 _PYTHONS_AND_OURS = (
     *(f"{sysconfig.get_path(name)}/" for name in ("stdlib", "platstdlib")),

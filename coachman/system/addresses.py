@@ -5,10 +5,12 @@ from pathlib import Path
 from coachman.system.sockets import parse_address
 
 
-def with_parts(bind: str, host: str | None, port: object, uds: str | None) -> str:
+def with_parts(bind: str, host: object, port: object, uds: object) -> str:
     """The address, with another host or another port where one is given; or the unix socket."""
+    if not isinstance(host, str | None) or not isinstance(uds, str | None):
+        return bind  # refused by its own field
     if uds:
-        return f"unix:{Path(uds).absolute()}"
+        return f"unix:{Path(uds.removeprefix('unix:')).absolute()}"
     if (not host and port is None) or not _is_port("0" if port is None else str(port)):
         return bind  # a port that is none is refused by its own field
     try:

@@ -52,6 +52,15 @@ def default_place(folder: Path) -> str | None:
     return next((place for place in PLACES if (folder / place).is_file()), None)
 
 
+def hidden_by(module: ModuleType, reference: Reference) -> str:
+    """A sentence where another module of that name was imported than the file in the folder; or nothing."""
+    meant = reference.file or reference.folder / f"{reference.module.replace('.', '/')}.py"
+    found = getattr(module, "__file__", None) or "a part of Python"
+    if not meant.is_file() or (meant.exists() and Path(found).exists() and meant.samefile(found)):
+        return ""
+    return f"{meant} is hidden by {found}, which has the same name: rename it."
+
+
 def search(module: ModuleType) -> str | None:
     """The name of the module's application: `app` or `api`, else the first object of a known framework."""
     found = vars(module)

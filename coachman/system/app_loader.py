@@ -36,6 +36,8 @@ def load(name: str = "", app_dir: str = "", *, factory: bool = False) -> Any:
     """
     global loaded
     folder = Path(app_dir).absolute()
+    if not folder.is_dir():
+        raise SystemExit(f"COACHMAN_APP_DIR={app_dir} is refused: there is no such folder.")
     name = name or app_finder.default_place(folder) or _nothing_found(folder)
     reference = app_finder.refer(name, folder)
     with logging_kept():
@@ -76,7 +78,10 @@ def _import(name: str, reference: Reference) -> Any:
     if str(reference.folder) not in sys.path:
         sys.path.insert(0, str(reference.folder))
     with _one_sentence(name, f"importing {reference.module}", reference):
-        return importlib.import_module(reference.module)
+        module = importlib.import_module(reference.module)
+    if other := app_finder.hidden_by(module, reference):
+        raise SystemExit(f"COACHMAN_APP={name}: {other}")
+    return module
 
 
 @contextlib.contextmanager

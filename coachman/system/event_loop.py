@@ -36,4 +36,17 @@ def loop_factory(name: str) -> LoopFactory:
     factory: Any = getattr(module, attribute, None)
     if not callable(factory):
         raise SystemExit(f"COACHMAN_LOOP={name}: the module {module_name} has no factory named {attribute}.")
+    if name not in ALIASES:
+        _prove(name, factory)
     return factory  # type: ignore[no-any-return]
+
+
+def _prove(name: str, factory: Any) -> None:
+    """Ends the process with one sentence where the factory is none; a worker would end in a traceback."""
+    try:
+        made = factory()
+    except Exception as error:  # noqa: BLE001 - of somebody else's
+        raise SystemExit(f"COACHMAN_LOOP={name} cannot be called: {type(error).__name__}: {error}.") from None
+    if not isinstance(made, asyncio.AbstractEventLoop):
+        raise SystemExit(f"COACHMAN_LOOP={name} is refused: it makes no event loop, but {made!r}.")
+    made.close()

@@ -27,6 +27,7 @@ class GunicornFile(NamedTuple):
     """The settings of the file, sorted by how they are used."""
 
     settings: dict[str, str]  # of ours, which stand for one of Gunicorn's
+    names: dict[str, str]  # of Gunicorn's, by those of ours
     values: dict[str, Any]  # which Gunicorn's master takes as they are
     hooks: dict[str, Callable[..., Any]]  # which run after Coachman's
     unused: list[str]  # names that have no effect here
@@ -82,7 +83,7 @@ _UNUSED = (
 def read(folder: Path) -> GunicornFile:
     """Runs the file, as Gunicorn does. One that raises ends the process with one sentence."""
     path = folder / NAME
-    nothing = GunicornFile({}, {}, {}, [])
+    nothing = GunicornFile({}, {}, {}, {}, [])
     if not path.is_file():
         return nothing
     if OURS in path.read_text(encoding="utf-8", errors="replace"):
@@ -114,13 +115,13 @@ def _hook(name: str, value: Any) -> Callable[..., Any]:
 
 
 def _sort(found: dict[str, Any]) -> GunicornFile:
-    file = GunicornFile({}, {}, {}, [])
+    file = GunicornFile({}, {}, {}, {}, [])
     for name, value in found.items():
         if name in _SETTINGS:
             ours, convert = _SETTINGS[name]
             text = convert(value)
             if text is not None:
-                file.settings[ours] = text
+                file.settings[ours], file.names[ours] = text, name
             elif name == "bind":
                 file.values[name] = value
         elif name in HOOKS:

@@ -13,6 +13,13 @@ def address(value: str) -> str:
     return value
 
 
+def host(value: str) -> str:
+    """A name, or an IP address, which is in brackets or not when it is one of IPv6."""
+    if not re.fullmatch(r"[\w.-]+", value):
+        ipaddress.IPv6Address(value.removeprefix("[").removesuffix("]"))
+    return value
+
+
 def loop(value: str) -> str:
     if value in ALIASES or re.fullmatch(r"[\w.]+:[\w.]+", value):
         return value
@@ -42,6 +49,10 @@ def names(value: object) -> object:
     return value
 
 
+def lowered(value: Any) -> Any:
+    return value.lower() if isinstance(value, str) else value
+
+
 def unless_auto(value: Any) -> Any:
     """None, the value of a setting that decides for itself, where it says so."""
     return None if isinstance(value, str) and value.lower() == "auto" else value
@@ -49,4 +60,6 @@ def unless_auto(value: Any) -> Any:
 
 def of_toml(value: Any) -> Any:
     """As the environment would have it: TOML has numbers and truths of its own, and lists."""
-    return ",".join(map(str, value)) if isinstance(value, list) else value
+    if isinstance(value, list):
+        return ",".join(map(str, value))
+    return str(value).lower() if isinstance(value, bool) else value

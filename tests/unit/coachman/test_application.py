@@ -72,6 +72,14 @@ def test_loops_are_resolved_or_refused() -> None:
         loop_factory("nowhere:loop")
     with pytest.raises(SystemExit, match="the module asyncio has no factory named nothing"):
         loop_factory("asyncio:nothing")
+    with pytest.raises(
+        SystemExit, match=r"COACHMAN_LOOP=json:loads cannot be called: TypeError: loads\(\) miss"
+    ):
+        loop_factory("json:loads")
+    with pytest.raises(
+        SystemExit, match=r"COACHMAN_LOOP=builtins:dict is refused: it makes no event loop, but"
+    ):
+        loop_factory("builtins:dict")
 
 
 APPLICATION = "async def {0}(scope, receive, send): ...\n"
@@ -81,6 +89,8 @@ FACTORY = "def {0}:\n    async def made(scope, receive, send): ...\n    return m
 def write(folder: Path, name: str, text: str) -> str:
     """A module of a name that no other test has: modules are imported once."""
     path = folder / name
+    if path.stem.startswith("shop"):
+        sys.modules.pop(path.stem, None)  # of the same test with other parameters
     path.parent.mkdir(parents=True, exist_ok=True)
     path.write_text(text)
     return name
@@ -189,6 +199,26 @@ def test_an_async_factory_is_refused_and_not_called(modules: Path, name: str) ->
 @pytest.mark.parametrize("name", [".main:app", "..:app", "shop..web:app", "shop.:app"])
 def test_what_is_no_name_of_a_module_is_refused(name: str) -> None:
     assert refusal(name).endswith("is no name of a module; one is shop.main.")
+
+
+def test_a_file_that_another_module_of_its_name_hides_is_named(modules: Path) -> None:
+    write(modules, "shop_hidden.py", APPLICATION.format("app"))
+    write(modules, "shop_hidden/__init__.py", "")
+    write(modules, "json.py", APPLICATION.format("app"))
+
+    hidden = (
+        r"shop_hidden\.py is hidden by .*/shop_hidden/__init__\.py, which has the same name: rename it\.$"
+    )
+    for name in ("shop_hidden.py", "shop_hidden:app"):
+        with pytest.raises(SystemExit, match=hidden):
+            load(name, str(modules))
+    with pytest.raises(SystemExit, match=r"json\.py is hidden by .*/json/__init__\.py"):
+        load("json:app", str(modules))
+
+
+def test_a_folder_to_import_from_that_is_not_there_is_named() -> None:
+    with pytest.raises(SystemExit, match=r"^COACHMAN_APP_DIR=nowhere is refused: there is no such folder\.$"):
+        load("main:app", "nowhere")
 
 
 def test_what_the_import_has_made_is_named(modules: Path) -> None:

@@ -86,6 +86,11 @@ def test_flags_for_the_address_win_whatever_its_form(
         ({"port": "http"}, "--port http is refused: it must be a whole number from 0 to 65535."),
         ({"uds": "/a", "port": "1"}, "--uds is refused beside --host, --port or --bind"),
         ({"env_file": "none"}, "--env-file none cannot be read: no such file or directory."),
+        ({"host": "http://localhost"}, "--host http://localhost is refused: it must be a host name or an IP"),
+        (
+            {"host": "127.0.0.1:8000"},
+            "--host 127.0.0.1:8000 is refused: it must be a host name or an IP address.",
+        ),
     ],
 )
 def test_a_bad_flag_is_named_as_it_was_written(flags: dict[str, str], sentence: str) -> None:
@@ -93,6 +98,56 @@ def test_a_bad_flag_is_named_as_it_was_written(flags: dict[str, str], sentence: 
         configure("", flags)
 
     assert str(end.value).startswith(sentence)
+
+
+@pytest.mark.parametrize(
+    ("content", "sentence"),
+    [
+        (b"A=1\0", "--env-file .env cannot be read: embedded null byte."),
+        (b"\xff", "--env-file .env cannot be read"),
+    ],
+)
+def test_an_env_file_that_nobody_can_use_ends_in_one_sentence(
+    environment: Path, content: bytes, sentence: str
+) -> None:
+    (environment / ".env").write_bytes(content)
+
+    with pytest.raises(SystemExit) as end:
+        configure("", {"env_file": ".env"})
+    assert str(end.value).startswith(sentence)
+
+
+def test_a_line_of_the_env_file_that_is_skipped_is_named(
+    environment: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    (environment / ".env").write_text("COACHMAN_WORKERS=3\nno name and no value\n")
+
+    assert configure("", {"env_file": ".env"}).settings.workers == 3
+    [line] = caplog.messages
+    assert line.startswith("--env-file .env: ")
+    assert line.endswith("line 2")
+
+
+def test_the_env_file_may_be_named_in_pyproject(environment: Path) -> None:
+    (environment / "pyproject.toml").write_text("[tool.coachman]\nenv-file = 'shop.env'\n")
+    with pytest.raises(SystemExit, match=r"^--env-file shop\.env cannot be read: no such file"):
+        configure("", {})
+    (environment / "shop.env").write_text("COACHMAN_WORKERS=3\n")
+    del os.environ["COACHMAN_ENV_FILE"]
+
+    found = configure("", {})
+
+    assert (found.settings.workers, found.source("workers")) == (3, "shop.env: COACHMAN_WORKERS")
+    assert found.source("env_file") == "pyproject.toml: tool.coachman.env_file"
+
+
+def test_a_value_of_a_gunicorn_file_is_refused_by_the_name_that_it_has_there(environment: Path) -> None:
+    (environment / "gunicorn.conf.py").write_text("timeout = -5\n")
+
+    with pytest.raises(
+        SystemExit, match=r"^gunicorn\.conf\.py: timeout=-5 is refused: it must be whole seconds"
+    ):
+        configure("", {})
 
 
 def test_a_gunicorn_file_is_sorted_by_what_becomes_of_each_name(environment: Path) -> None:

@@ -49,6 +49,7 @@ def test_web_concurrency_counts_where_coachman_workers_is_not_set(monkeypatch: p
             "COACHMAN_APP=main:app main is refused: it must be MODULE:ATTRIBUTE",
         ),
         ("COACHMAN_ROOT_PATH", "api/", "COACHMAN_ROOT_PATH=api/ is refused: it must be a path such as"),
+        ("COACHMAN_HOST", "http://shop", "COACHMAN_HOST=http://shop is refused: it must be a host name or"),
         ("COACHMAN_PORT", "high", "COACHMAN_PORT=high is refused: it must be a whole number from 0"),
         ("PORT", "65536", "PORT=65536 is refused: it must be a whole number from 0 to 65535."),
     ],
@@ -80,6 +81,8 @@ def test_an_empty_value_is_no_value(monkeypatch: pytest.MonkeyPatch) -> None:
         ({"COACHMAN_HOST": "::1"}, "[::1]:8000"),
         ({"COACHMAN_BIND": "0.0.0.0:80", "COACHMAN_PORT": "81"}, "0.0.0.0:81"),
         ({"COACHMAN_UDS": "/run/shop.sock"}, "unix:/run/shop.sock"),
+        ({"COACHMAN_UDS": "unix:/run/shop.sock"}, "unix:/run/shop.sock"),
+        ({"COACHMAN_HOST": "[fe80::1%eth0]"}, "[fe80::1%eth0]:8000"),
     ],
 )
 def test_host_port_and_uds_are_parts_of_the_address(
@@ -122,6 +125,14 @@ def test_pyproject_stands_between_the_environment_and_the_defaults(
         ("[tool.coachman]\nworker = 1\n", "pyproject.toml: tool.coachman has no setting worker"),
         ("[tool]\ncoachman = 1\n", "pyproject.toml: tool.coachman is refused: it must be a table"),
         ("[tool.coachman\n", "pyproject.toml cannot be read: "),
+        (
+            "[tool.coachman]\nlog-level = 5\n",
+            "pyproject.toml: tool.coachman.log_level=5 is refused: it must be",
+        ),
+        ("[tool.coachman]\nuds = 5\n", "pyproject.toml: tool.coachman.uds=5 is refused: it must be the path"),
+        ("[tool.coachman]\nhost = 5\n", "pyproject.toml: tool.coachman.host=5 is refused: it must be a host"),
+        ("[tool.coachman]\nworkers = true\n", "pyproject.toml: tool.coachman.workers=true is refused"),
+        ("[tool.coachman]\nbind = 2026-01-01\n", "pyproject.toml: tool.coachman.bind=2026-01-01 is refused"),
     ],
 )
 def test_a_bad_project_file_ends_in_one_sentence(project: Path, text: str, sentence: str) -> None:

@@ -87,6 +87,17 @@ def test_the_cause_of_a_failed_start_up_is_told_with_its_place(
     assert line.startswith(f"The application failed: {cause} ({__file__}:")
 
 
+def test_a_function_that_is_not_async_is_a_failed_start(caplog: pytest.LogCaptureFixture) -> None:
+    """It would be ready, and answer each request with 500."""
+
+    def application(scope: object, receive: object, send: object) -> None: ...
+
+    lifespan, _ = lived(application)
+
+    assert lifespan.should_exit
+    assert "The application failed: " in caplog.text
+
+
 async def fail_in_a_package() -> None:
     json.loads("{")
 
