@@ -15,6 +15,7 @@ from coachman.state.scoreboard import Row, Scoreboard, Service
 from coachman.state.states import Phase, State, words
 from coachman.state.view import View, failures_in_a_row
 from coachman.system.process import release_name
+from coachman.system.sockets import format_address
 
 _QUEUE = struct.Struct("=II")
 _MEMORY_SECONDS = 10.0  # for which the last reading stands
@@ -129,9 +130,9 @@ def _queues(listeners: list[socket.socket]) -> Iterator[Metric]:
     )
     for listener in listeners:
         if (queue := listen_queue(listener)) is not None:
-            host, port = listener.getsockname()[:2]
-            length.add_metric([f"{host}:{port}"], queue[0])
-            limit.add_metric([f"{host}:{port}"], queue[1])
+            address = format_address(listener.getsockname()[:2])
+            length.add_metric([address], queue[0])
+            limit.add_metric([address], queue[1])
     yield length
     yield limit
 

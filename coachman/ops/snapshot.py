@@ -19,6 +19,7 @@ from coachman.state.states import Phase, words
 from coachman.state.view import View
 from coachman.system.cpus import available_cpus
 from coachman.system.process import release_name
+from coachman.system.sockets import format_address
 
 _DETAILS = (
     *("forked_at", "busy_seconds", "cpu_seconds", "loop_lag"),
@@ -108,8 +109,8 @@ class Snapshots:
         found = []
         for listener in self._public:
             if (queue := listen_queue(listener)) is not None:
-                host, port = listener.getsockname()[:2]
-                found.append({"listener": f"{host}:{port}", "waiting": queue[0], "limit": queue[1]})
+                address = format_address(listener.getsockname()[:2])
+                found.append({"listener": address, "waiting": queue[0], "limit": queue[1]})
         return found
 
 
