@@ -1,5 +1,6 @@
 """Finds the application: which module, which object in it, and whether that object is one."""
 
+import ast
 import inspect
 from collections.abc import Callable
 from pathlib import Path
@@ -52,9 +53,24 @@ def default_place(folder: Path) -> str | None:
     return next((place for place in PLACES if (folder / place).is_file()), None)
 
 
+def file_of(reference: Reference) -> Path:
+    """Where the module's source is, if it is a file in the folder."""
+    return reference.file or reference.folder / f"{reference.module.replace('.', '/')}.py"
+
+
+def server_line(file: Path) -> int:
+    """The line on which the module starts a server of its own when it is imported; 0 without one."""
+    try:
+        body = ast.parse(file.read_bytes()).body
+    except (OSError, SyntaxError, ValueError):  # it is not there, or the import tells
+        return 0
+    calls = [one.value for one in body if isinstance(one, ast.Expr) and isinstance(one.value, ast.Call)]
+    return next((call.lineno for call in calls if ast.unparse(call.func) == "uvicorn.run"), 0)
+
+
 def hidden_by(module: ModuleType, reference: Reference) -> str:
     """A sentence where another module of that name was imported than the file in the folder; or nothing."""
-    meant = reference.file or reference.folder / f"{reference.module.replace('.', '/')}.py"
+    meant = file_of(reference)
     found = getattr(module, "__file__", None) or "a part of Python"
     if not meant.is_file() or (meant.exists() and Path(found).exists() and meant.samefile(found)):
         return ""

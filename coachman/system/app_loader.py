@@ -77,6 +77,12 @@ def _import(name: str, reference: Reference) -> Any:
         raise SystemExit(f"COACHMAN_APP={name}: {reference.module} is no name of a module; one is shop.main.")
     if str(reference.folder) not in sys.path:
         sys.path.insert(0, str(reference.folder))
+    file = app_finder.file_of(reference)
+    if line := app_finder.server_line(file):
+        raise SystemExit(
+            f"COACHMAN_APP={name}: {file}:{line} starts a server when it is imported (uvicorn.run), and would"
+            ' never return. Put it below: if __name__ == "__main__":'
+        )
     with _one_sentence(name, f"importing {reference.module}", reference):
         module = importlib.import_module(reference.module)
     if other := app_finder.hidden_by(module, reference):

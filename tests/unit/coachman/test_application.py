@@ -1,5 +1,6 @@
 import asyncio
 import logging
+import re
 import sys
 from pathlib import Path
 
@@ -214,6 +215,17 @@ def test_a_file_that_another_module_of_its_name_hides_is_named(modules: Path) ->
             load(name, str(modules))
     with pytest.raises(SystemExit, match=r"json\.py is hidden by .*/json/__init__\.py"):
         load("json:app", str(modules))
+
+
+def test_a_server_that_the_import_would_start_is_refused(modules: Path) -> None:
+    app = APPLICATION.format("app")
+    write(modules, "shop_server.py", f"import uvicorn\n{app}uvicorn.run(app)\n")
+    write(modules, "shop_served.py", f"{app}if __name__ == '__main__':\n    uvicorn.run(app)\n")
+
+    sentence = f"{modules}/shop_server.py:3 starts a server when it is imported (uvicorn.run)"
+    with pytest.raises(SystemExit, match=re.escape(sentence)):
+        load("shop_server:app", str(modules))
+    assert load("shop_served:app", str(modules)).__name__ == "app"
 
 
 def test_a_folder_to_import_from_that_is_not_there_is_named() -> None:
