@@ -4,10 +4,12 @@ A worker goes on with the counts of the one before it in its slot, so that they 
 kills leave no more files than there are slots. Two generations may live at once, and their slots have the
 same numbers: the name has the parity of the generation, and every other generation goes on with the same
 files. The application's own metrics, made with prometheus_client, are kept alike, in a folder below: what it
-publishes itself is then its own alone.
+publishes itself is then its own alone. A process that the application forks from a worker counts them too, in
+the files of the lowest number that no other such process has: they are as many as have counted at once.
 """
 
 import contextlib
+import fcntl
 import mmap
 import os
 import re
@@ -22,10 +24,12 @@ from coachman.state.runtime_dir import ops_folder, parity
 
 FOLDER_VARIABLE = "PROMETHEUS_MULTIPROC_DIR"
 FORK = "fork"
+CHILD = "child-"  # how the names of a worker's children begin, as far as they count
+MOST_CHILDREN = 1024  # that count at once; those of any more are not seen
 OWN_METRICS = "coachman_"  # how their names begin
 _OWN = "own."  # how the names of their files begin for prometheus_client, which knows one folder alone
 FILE_BYTES = 64 * 1024  # of a new file; prometheus_client doubles it when it is full
-_COUNTED = re.compile(r"[a-z]+(_[a-z]+)?_(\d+|master)-[01]\.db")
+_COUNTED = re.compile(r"[a-z]+(_[a-z]+)?_((\d+|master)-[01]|child-\d+)\.db")
 
 
 def keep(runtime_dir: Path) -> "Store | None":
@@ -48,12 +52,33 @@ class Store:
     def __init__(self, folder: Path) -> None:
         self.folder, self.applications = folder, folder / "application"
         self._pid, self._name = os.getpid(), f"start.{os.getpid()}"
+        self._is_worker = False
+        self._child, self._child_name = 0, FORK
 
     def identity(self) -> str:
         """Asked by prometheus_client at each change of a value: a new answer has it open other files."""
         if os.getpid() == self._pid:
             return self._name
         return FORK  # that the application made: it must not write ours, nor leave files of its own behind
+
+    def identity_of_application(self) -> str:
+        """As identity(), for the application's own metrics, which a child of a worker counts too."""
+        if os.getpid() == self._pid or not self._is_worker:
+            return self.identity()
+        if os.getpid() != self._child:
+            self._child, self._child_name = os.getpid(), self._take_child_name()
+        return self._child_name
+
+    def _take_child_name(self) -> str:
+        """Takes the first name that no other child has. The kernel gives it back when this process ends."""
+        with contextlib.suppress(OSError):
+            file = os.open(self.folder / "children.lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o644)
+            for number in range(MOST_CHILDREN):
+                with contextlib.suppress(BlockingIOError):
+                    fcntl.lockf(file, fcntl.LOCK_EX | fcntl.LOCK_NB, 1, number)
+                    return f"{CHILD}{number}"
+            os.close(file)
+        return FORK
 
     def use_master_files(self, generation: int) -> None:
         """Runs in the master. The first generation begins with no counts."""
@@ -63,7 +88,7 @@ class Store:
 
     def use_slot_files(self, slot: int, generation: int) -> None:
         """Runs in the worker, right after the fork."""
-        self._pid, self._name = os.getpid(), slot_name(slot, generation)
+        self._pid, self._name, self._is_worker = os.getpid(), slot_name(slot, generation), True
 
     def forget(self, slot: int, generation: int) -> None:
         """Runs in the master when a worker has ended: removes the gauges of that process."""
@@ -71,7 +96,6 @@ class Store:
         for folder in (self.folder, self.applications):
             with contextlib.suppress(OSError):  # costs a wrong gauge, but not the master
                 multiprocess.mark_process_dead(name, str(folder))  # type: ignore[no-untyped-call]
-        self.remove(f"*_{name}.*")
 
     def forget_generation(self, generation: int) -> None:
         """Runs in the master when the previous generation has ended: one that was killed left its gauges."""
@@ -95,7 +119,7 @@ def slot_name(slot: int, generation: int) -> str:
 def _value_maker(store: Store) -> Any:
     """What prometheus_client makes values with: Coachman's, and the application's in files of their own."""
     make: Any = prometheus_client.values.MultiProcessValue
-    ours, theirs = make(lambda: f"{_OWN}{store.identity()}"), make(store.identity)
+    ours, theirs = make(lambda: f"{_OWN}{store.identity()}"), make(store.identity_of_application)
 
     def value(kind: str, metric: str, *arguments: Any, **options: Any) -> Any:
         return (ours if metric.startswith(OWN_METRICS) else theirs)(kind, metric, *arguments, **options)
@@ -131,7 +155,7 @@ class _AllocatedDict(MmapedDict):
 
     def __init__(self, filename: str, read_mode: bool = False) -> None:
         filename = _place(filename)
-        if read_mode or (not filename.endswith(f"_{FORK}.db") and _allocate(filename)):
+        if read_mode or (not _is_private(filename) and _allocate(filename)):
             super().__init__(filename, read_mode)  # type: ignore[no-untyped-call]
             return
         private = os.memfd_create("metrics")
@@ -152,6 +176,12 @@ class _AllocatedDict(MmapedDict):
             private.flush()
             self._f.close()
             self._f, self._m = private, mmap.mmap(private.fileno(), self._capacity)
+
+
+def _is_private(filename: str) -> bool:
+    """Whether nobody else shall see it: a child's end goes unseen, and so would that of its live gauges."""
+    kind, _, identity = Path(filename).stem.rpartition("_")
+    return identity == FORK or (identity.startswith(CHILD) and kind.startswith("gauge_live"))
 
 
 def _allocate(filename: str) -> bool:

@@ -11,6 +11,7 @@ from pathlib import Path
 import httpx2
 import pytest
 
+from tests.process.scrape import scrape
 from tests.support import web
 from tests.support.service import APPS, Service, is_alive, running, wait_until
 
@@ -47,6 +48,9 @@ def test_children_of_every_kind_leave_the_worker_alone(forking: Service) -> None
     assert f"[{worker}] [INFO] Worker in slot 0 drains" not in forking.log(), forking.log()
     files = {path.name for path in Path(forking.environment["COACHMAN_RUNTIME_DIR"], "ops").rglob("*.db")}
     assert not any("fork" in name or name.count(".") > 1 for name in files), files
+    assert scrape(forking).sum("doubled_total") == 3 * (3 + 3), "what children have counted is lost"
+    counted = {name for name in files if name.startswith("counter_child-")}
+    assert len(counted) <= 3, f"each child has left a file: {counted}"  # a pool has two processes
     forking.process.send_signal(signal.SIGTERM)
     assert forking.wait_end() == 0, forking.log()
 

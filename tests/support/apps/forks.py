@@ -9,12 +9,15 @@ import time
 from concurrent.futures import ProcessPoolExecutor
 
 import fastapi
+from prometheus_client import Counter
 
 app = fastapi.FastAPI()
 CONTEXT = multiprocessing.get_context("fork")
+DOUBLED = Counter("doubled", "Numbers that children have doubled.")
 
 
 def double(number: int) -> int:
+    DOUBLED.inc()
     return 2 * number
 
 

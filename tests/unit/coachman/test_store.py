@@ -35,10 +35,12 @@ for slot, generation in ((0, 1), (1, 1), (0, 2), (0, 3)):
         once.inc()
         busy.set(1)
         if slot == 1:
-            if (grandchild := os.fork()) == 0:
-                hits.labels("not counted").inc()
-                os._exit(0)
-            os.waitpid(grandchild, 0)
+            for _ in range(3):
+                if (grandchild := os.fork()) == 0:
+                    hits.labels("child").inc()
+                    busy.set(1)
+                    os._exit(0)
+                os.waitpid(grandchild, 0)
         os._exit(0)
     os.waitpid(child, 0)
 hits.labels("master").inc()
@@ -75,13 +77,55 @@ def test_a_slots_next_worker_and_the_next_generation_but_one_go_on_with_its_coun
     assert not any("start" in name for name in files), files
 
 
-def test_a_fork_of_the_application_writes_no_file_of_its_worker_and_leaves_none(tmp_path: Path) -> None:
+def test_children_of_a_worker_count_one_after_the_other_in_the_same_file(tmp_path: Path) -> None:
     files = run(tmp_path)
 
     assert {name for name in files if name.startswith("counter")} == {
-        *("counter_0-0.db", "counter_0-1.db", "counter_1-1.db", "counter_master-1.db")
+        *("counter_0-0.db", "counter_0-1.db", "counter_1-1.db", "counter_master-1.db", "counter_child-0.db")
     }
-    assert "hits_total,not counted" not in samples(tmp_path)
+    found = samples(tmp_path)
+    assert (found["hits_total,child"], found["hits_total,a"], found["busy"]) == (3, 4, 3)
+
+
+def test_children_that_live_at_once_do_not_write_each_others_counts(tmp_path: Path) -> None:
+    program = """if True:
+        import os, sys
+        from pathlib import Path
+        from coachman.metrics import store
+        kept = store.keep(Path(sys.argv[1]))
+        from prometheus_client import Counter
+        hits = Counter("hits", "Hits.")
+        kept.become_master(1)
+        if (worker := os.fork()) == 0:
+            kept.become_worker(0, 1)
+            hits.inc()
+            for _ in range(2):  # what was taken is free again afterwards
+                go, ready = os.pipe(), os.pipe()
+                for _ in range(3):
+                    if os.fork() == 0:
+                        hits.inc()
+                        os.write(ready[1], b"x")
+                        os.read(go[0], 1)
+                        hits.inc(10)
+                        if os.fork() == 0:
+                            hits.inc(100)
+                            os._exit(0)
+                        os.wait()
+                        os._exit(0)
+                for _ in range(3):
+                    os.read(ready[0], 1)
+                os.write(go[1], b"xxx")
+                for _ in range(3):
+                    os.wait()
+            hits.inc()
+            os._exit(0)
+        os.waitpid(worker, 0)
+    """
+    subprocess.run([sys.executable, "-c", program, tmp_path], check=True, timeout=30)
+
+    assert samples(tmp_path)["hits_total"] == 2 + 2 * 3 * 111
+    names = {path.name for path in (tmp_path / "ops/application").iterdir()}
+    assert names <= {"counter_0-1.db", *(f"counter_child-{number}.db" for number in range(6))}, names
 
 
 def test_what_was_true_of_a_worker_that_has_ended_is_forgotten(tmp_path: Path) -> None:
