@@ -16,6 +16,12 @@ class Application(NamedTuple):
     contains: str  # in the answer
     arguments: Sequence[str] = ()  # of `coachman run`
     start_seconds: float = 60
+    distribution: str = ""  # whose version the table shows, where it is not called as the application is
+
+    @property
+    def label(self) -> str:
+        """Its name in the table."""
+        return f"{self.name} ({self.distribution})" if self.distribution else self.name
 
     @property
     def main(self) -> str:
@@ -26,11 +32,21 @@ class Application(NamedTuple):
 APPLICATIONS = [
     Application("starlette", ["starlette"], "/", "hello from starlette"),
     Application("litestar", ["litestar"], "/", "hello from litestar"),
-    Application("exporter", ["starlette", "starlette_exporter"], "/", "hello from exporter"),
+    Application(
+        "exporter",
+        ["fastapi", "starlette_exporter"],
+        "/",
+        "hello from exporter",
+        distribution="starlette-exporter",
+    ),
     Application("quart", ["quart"], "/", "hello from quart"),
     Application("sqladmin", ["fastapi", "sqladmin", "sqlalchemy[asyncio]"], "/admin/item/list", "Items"),
     Application(
-        "strawberry", ["fastapi", "strawberry-graphql"], "/graphql?query=%7Bhello%7D", "hello from strawberry"
+        "strawberry",
+        ["fastapi", "strawberry-graphql"],
+        "/graphql?query=%7Bhello%7D",
+        "hello from strawberry",
+        distribution="strawberry-graphql",
     ),
     Application("mcp", ["mcp<2"], "/health", "mcp is well"),
     Application("datasette", ["datasette"], "/-/versions.json", "datasette"),
@@ -44,7 +60,9 @@ APPLICATIONS = [
         ["--boot-seconds", "180"],
         180,
     ),
-    Application("litellm", ["litellm[proxy]"], "/v1/models", "mock", ["--boot-seconds", "180"], 180),
+    Application(
+        "litellm", ["litellm[proxy]"], "/health/liveliness", "I'm alive!", ["--boot-seconds", "180"], 180
+    ),
     Application(
         "typical",
         [
@@ -54,5 +72,6 @@ APPLICATIONS = [
         "/items",
         "[",
         ["main:create_app"],
+        distribution="fastapi",
     ),
 ]

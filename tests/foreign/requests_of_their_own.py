@@ -42,6 +42,7 @@ def use_mcp(url: str) -> None:
 
 
 def use_mlflow(url: str) -> None:
+    """A new experiment."""
     answer = web.post(
         f"{url}/api/2.0/mlflow/experiments/create", json={"name": str(uuid.uuid4())}, timeout=SECONDS
     )
@@ -49,8 +50,10 @@ def use_mlflow(url: str) -> None:
 
 
 def use_litellm(url: str) -> None:
+    """A chat with a model, which needs a key."""
     question = {"model": "mock", "messages": [{"role": "user", "content": "hello"}]}
-    answer = web.post(f"{url}/v1/chat/completions", json=question, timeout=SECONDS)
+    key = {"authorization": "Bearer sk-of-the-test"}
+    answer = web.post(f"{url}/v1/chat/completions", json=question, headers=key, timeout=SECONDS)
     assert answer.json()["choices"][0]["message"]["content"] == "hello from litellm", answer.text
 
 

@@ -4,7 +4,7 @@ import os
 import re
 import signal
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -26,7 +26,7 @@ def application(request: pytest.FixtureRequest) -> Application:
 
 
 @pytest.fixture
-def service(application: Application, wheel: Path, tmp_path: Path) -> Iterator[Installed]:
+def service(application: Application, wheel: Path, tmp_path: Path) -> Installed:
     """The application in an environment of its own, into which Coachman is installed afterwards."""
     python = package.environment(tmp_path / "venv", application.packages)
     before = package.installed(python)
@@ -52,6 +52,8 @@ def test_a_session_with_a_published_application(application: Application, servic
     def check() -> None:
         done = service.ask("check", *application.arguments)
         assert done.returncode == 0, done.stdout + done.stderr
+        compiled = re.search(r"(\d+ of \d+) routes of FastAPI's are compiled", done.stdout)
+        cells.append(compiled[1] if compiled else "-")
 
     def answers() -> None:
         answer = web.get(service.url + application.path, follow_redirects=True, timeout=30)
@@ -105,12 +107,7 @@ def _stop(service: Installed) -> None:
 
 def _note(application: Application, service: Installed, cells: list[str]) -> None:
     """A line of the table in docs/applications.md."""
-    package_name = application.packages[-1 if application.name != "typical" else 0].partition("[")[0]
-    if application.name not in ("typical",):
-        package_name = next(
-            (one for one in service.versions if one.startswith(application.name)), package_name
-        )
-    version = service.versions.get(package_name, "")
+    version = service.versions[application.distribution or application.name]
     TABLE.parent.mkdir(parents=True, exist_ok=True)
     with TABLE.open("a") as table:
-        table.write(f"| {application.name} | {version} | {' | '.join(cells)} |\n")
+        table.write(f"| {application.label} | {version} | {' | '.join(cells)} |\n")

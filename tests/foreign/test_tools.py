@@ -20,6 +20,11 @@ TOOLS = {
     "newrelic": ("newrelic", "fastapi.routing.run_endpoint_function is replaced by newrelic.", False),
     "logfire": ("logfire[fastapi]", "fastapi.routing.run_endpoint_function is replaced by", False),
     "opentelemetry": ("opentelemetry-instrumentation-fastapi", "BackgroundTask.__call__ is", False),
+    "opentelemetry_everywhere": (
+        "opentelemetry-instrumentation-fastapi",
+        "BackgroundTask.__call__ is",
+        False,
+    ),
     "elasticapm": ("elastic-apm", "ServerErrorMiddleware.__call__ is replaced by elasticapm.", False),
     "prometheus": ("prometheus-fastapi-instrumentator", "", True),
 }

@@ -40,6 +40,23 @@ def test_a_folder_with_nothing_but_a_main_py_is_served_with_all_that_follows(tmp
     assert (service.folder / "var/run/.gitignore").read_text() == "*\n"
 
 
+def test_an_application_of_a_class_that_a_tool_has_replaced_is_checked_compiled_and_served(
+    tmp_path: Path,
+) -> None:
+    tool = "import fastapi\noriginal = fastapi.FastAPI\nfastapi.FastAPI = lambda **given: original(**given)\n"
+    with running(
+        Foreground(
+            tmp_path, "-w", "1", **{"main.py": f"import tool\n{textwrap.dedent(MAIN)}", "tool.py": tool}
+        )
+    ) as service:
+        assert "pid" in web.get(service.url).json()
+        checked = service.ask("check")
+
+    assert checked.returncode == 0, checked.stderr
+    assert "1 of 1 routes of FastAPI's are compiled" in checked.stdout
+    assert "Traceback" not in checked.stderr + service.log()
+
+
 def test_ctrl_c_ends_it_with_exit_code_0(tmp_path: Path) -> None:
     with running(Foreground(tmp_path, "-w", "1")) as service:
         os.killpg(service.process.pid, signal.SIGINT)

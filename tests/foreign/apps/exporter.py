@@ -1,12 +1,12 @@
-from starlette.applications import Starlette
-from starlette.responses import PlainTextResponse
-from starlette.routing import Route
+from fastapi import FastAPI
+from fastapi.responses import PlainTextResponse
 from starlette_exporter import PrometheusMiddleware, handle_metrics
 
-
-async def hello(request):
-    return PlainTextResponse("hello from exporter")
-
-
-app = Starlette(routes=[Route("/", hello), Route("/metrics", handle_metrics)])
+app = FastAPI()
 app.add_middleware(PrometheusMiddleware, app_name="shop")
+app.add_route("/metrics", handle_metrics)
+
+
+@app.get("/", response_class=PlainTextResponse)
+async def hello():
+    return "hello from exporter"
