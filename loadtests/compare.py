@@ -20,6 +20,7 @@ from loadtests.measure import measure
 from loadtests.meter import wait_for_quiet
 from loadtests.plan import MOST_BLOCKS, START_SECONDS, Plan
 from loadtests.report.summary import summarise
+from loadtests.report.wording import in_unit
 from loadtests.services import Target
 
 PACKAGES = (
@@ -93,12 +94,12 @@ class Comparison:
                 return "Out of time (--max-minutes)"
             if self._cells and not self._cells[-1].accepted:
                 wait_for_quiet(self._plan.other_cores, QUIET_SECONDS)
-            name = f"{task.profile} {task.phase}, {task.workers} worker(s), block {task.block + 1}"
+            name = f"{task.profile} {task.phase}, {task.workers} {self._plan.unit}(s), block {task.block + 1}"
             bar.update(row, description=name)
             cell = self._measure(task, lambda live: bar.update(row, live=live))
             bar.update(row, advance=1, live="")
             if not self._console.is_terminal:
-                self._console.print(_line(cell, len(self._cells)))
+                self._console.print(in_unit(_line(cell, len(self._cells)), self._plan.unit))
         return None
 
     def _measure(self, task: Task, live: Any) -> Cell:

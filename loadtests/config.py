@@ -7,7 +7,8 @@ from typing import Annotated, Any, Self
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError
 
-from loadtests.plan import PROFILES, Plan
+from loadtests.plan import PROFILES, Plan, Unit
+from loadtests.replicas import with_count
 
 MOST_WORKERS = 256  # of a service
 URL, OPS_URL, COACHMAN = "http://127.0.0.1:8000", "http://127.0.0.1:9100", ".venv/bin/python -m coachman"
@@ -52,6 +53,7 @@ class Config(BaseModel):
     url: str = URL
     ops_url: str = OPS_URL
     coachman: str = COACHMAN
+    scale_command: Annotated[str, AfterValidator(with_count)] | None = None
 
     @classmethod
     def read(cls, path: Path | None, options: dict[str, Any]) -> Self:
@@ -70,6 +72,11 @@ class Config(BaseModel):
         except ValidationError as error:
             raise ConfigError(_sentence("--", error)) from None
 
+    @property
+    def unit(self) -> Unit:
+        """What the numbers in `workers` count."""
+        return "replica" if self.scale_command else "worker"
+
     def plan(self, seed: int) -> Plan:
         return Plan(
             profiles=list(dict.fromkeys(self.profiles)),
@@ -77,6 +84,7 @@ class Config(BaseModel):
             memory_mib=self.mem_budget,
             within=self.within / 100,
             seed=seed if self.seed is None else self.seed,
+            unit=self.unit,
             **self.model_dump(
                 include={
                     *("repeats", "duration", "warmup", "latency_seconds", "users", "rate", "p99_ms"),

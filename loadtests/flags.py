@@ -46,7 +46,7 @@ def flags_of(
     found = {
         GENERATOR_LIMITED: generator > 0.9
         or (generator + queued > 0.9 and usage.server < 0.8 * min(workers, CORES) and not open_loop),
-        GENERATOR_SHARE: both > 0 and generator / both > 0.3 and usage.idle < 0.15 * CORES,
+        GENERATOR_SHARE: usage.server > 0 and generator / both > 0.3 and usage.idle < 0.15 * CORES,
         DISTURBED: usage.others > other_cores or usage.stolen > 0.1,
         FAILURES: failed > 0,
         BEHIND: open_loop and due >= 100 and answered < 0.95 * due,

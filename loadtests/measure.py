@@ -53,7 +53,8 @@ def _window(load: Load, service: Service, seconds: float, progress: Progress) ->
     before, begin = service.slots(), Reading.take(master, load.pid)
     _watch(load, service, seconds, progress)
     end, after = Reading.take(master, load.pid), service.slots()
-    memory = [procfs.pss_mib(pid) for pid in (master, *procfs.children(master))]
+    processes = [master, *procfs.children(master)] if master else []
+    memory = [procfs.pss_mib(pid) for pid in processes]
     return Window(begin.at, end.at, begin.until(end), _shares(before, after), memory)
 
 
@@ -122,7 +123,7 @@ def _cell(
         other_cores=usage.others,
         stolen_cores=usage.stolen,
         idle_cores=usage.idle,
-        server_us=_each(usage.server, usage.seconds, answered),
+        server_us=_each(usage.server, usage.seconds, answered) if window.pss_mib else None,
         generator_us=_each(usage.generator, usage.seconds, answered),
         lag_p99_ms=lag,
         pss_mib=window.pss_mib,

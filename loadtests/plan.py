@@ -2,11 +2,14 @@
 
 import random
 from collections.abc import Iterator, Mapping, Sequence
+from typing import Literal
 
 from pydantic import BaseModel, ConfigDict
 
 from loadtests.cells import Phase, Task
 from loadtests.services import SHOP, WAITING
+
+Unit = Literal["worker", "replica"]
 
 
 class Profile(BaseModel):
@@ -50,6 +53,7 @@ class Plan(BaseModel):
     memory_mib: float | None = None
     crash_margin: bool = True
     other_cores: float = 0.3
+    unit: Unit = "worker"  # what the numbers in `workers` count
 
     def tasks(self) -> Iterator[Task]:
         """Block by block; each block holds everything once, capacity before latency, else shuffled."""

@@ -14,6 +14,7 @@ from loadtests.config import MOST_WORKERS, Config, ConfigError
 from loadtests.load import LoadError
 from loadtests.own_services import FreshServices
 from loadtests.plan import PROFILES, Plan
+from loadtests.replicas import ScaledReplicas
 from loadtests.report.page import write_report
 from loadtests.running_service import RunningService
 from loadtests.services import ServiceError, Target
@@ -51,7 +52,7 @@ def compare(
         config, workers=workers and _counts(workers), profiles=profiles and profiles.split(","),
         rate=rate, p99_ms=p99_ms, max_minutes=max_minutes,
     )  # fmt: skip
-    common.require_this_machine(chosen.url)
+    _check_place(chosen, attach)
     folder = common.new_folder("compare", out)
     if resume:
         plan = Plan.model_validate(read_description(folder)["plan"])
@@ -60,6 +61,10 @@ def compare(
             common.fail(f"--out {folder} holds a run: --resume goes on with it.")
         plan = chosen.plan(seed=random.randrange(10**6))  # noqa: S311
         describe(folder, plan, chosen.url if attach else None)
+    if plan.unit != chosen.unit:
+        common.fail(
+            f"{folder} counts {plan.unit}s: give the --config of that run again. Nothing was measured."
+        )
     _tell(folder, _run(folder, plan, chosen, attach))
 
 
@@ -68,6 +73,15 @@ def _choices(config: Path | None, **options: Any) -> Config:
         return Config.read(config, options)
     except ConfigError as error:
         common.fail(error)
+
+
+def _check_place(chosen: Config, attach: bool) -> None:
+    if not chosen.scale_command:
+        common.require_this_machine(chosen.url)
+    elif not attach:
+        common.fail(
+            "scale-command is refused without --attach: it is for a service that runs. Nothing was measured."
+        )
 
 
 def _run(folder: Path, plan: Plan, chosen: Config, attach: bool) -> str | None:
@@ -81,6 +95,10 @@ def _run(folder: Path, plan: Plan, chosen: Config, attach: bool) -> str | None:
         if not attach:
             with tempfile.TemporaryDirectory(prefix="loadtests-") as name:
                 return _measure(folder, plan, FreshServices(Path(name)), max_minutes)
+        if chosen.scale_command:
+            return _measure_replicas(
+                folder, plan, ScaledReplicas(chosen.url, chosen.scale_command), max_minutes
+            )
         running = RunningService(chosen.url, chosen.ops_url, chosen.coachman)
         try:
             return _measure(folder, plan, running, max_minutes)
@@ -90,6 +108,15 @@ def _run(folder: Path, plan: Plan, chosen: Config, attach: bool) -> str | None:
         return "Stopped by Ctrl-C"
     except (ServiceError, LoadError) as error:
         common.fail(f"{error}\nWhat was measured is in {folder}; --resume goes on.")
+
+
+def _measure_replicas(folder: Path, plan: Plan, target: ScaledReplicas, max_minutes: float) -> str | None:
+    """Leaves the largest number in the end: how many there were before is not known."""
+    try:
+        return _measure(folder, plan, target, max_minutes)
+    finally:
+        target.scale(max(plan.workers))
+        common.console().print(f"The service has {max(plan.workers)} replicas now.")
 
 
 def _measure(folder: Path, plan: Plan, target: Target, max_minutes: float) -> str | None:

@@ -94,7 +94,7 @@ def cpu(summary: Summary) -> str | None:
     rows = [row for row in summary.rows if row.cells]
     server = [row.median(lambda cell: cell.server_us) or 0.0 for row in rows]
     generator = [row.median(lambda cell: cell.generator_us) or 0.0 for row in rows]
-    if not rows:
+    if not any(server):  # nor where the server's processes are out of sight
         return None
     with drawing(f"{summary.name}-cpu") as picture:
         axes = _by_workers(picture.axes[0], rows)
@@ -113,7 +113,7 @@ def cpu(summary: Summary) -> str | None:
 
 def memory(summary: Summary) -> str | None:
     rows = [row for row in summary.rows if row.cells]
-    if not rows:
+    if not any(row.memory_mib for row in rows):
         return None
     with drawing(f"{summary.name}-memory") as picture:
         axes = _by_workers(picture.axes[0], rows)

@@ -13,6 +13,7 @@ from loadtests.plan import Plan
 from loadtests.report import tables
 from loadtests.report.charts import charts
 from loadtests.report.summary import Row, Summary, summarise
+from loadtests.report.wording import in_unit
 
 TEMPLATES = Environment(loader=FileSystemLoader(Path(__file__).parent), autoescape=True, trim_blocks=True)
 
@@ -47,9 +48,13 @@ def write_report(folder: Path, early: str | None = None, baseline: Path | None =
         reservation=reservation,
         curve=curve,
     )
-    (folder / "report.html").write_text(page)
-    (folder / "summary.csv").write_text(tables.comma_separated(summaries))
-    (folder / "summary.md").write_text(tables.markdown(summaries))
+    texts = {
+        "report.html": page,
+        "summary.csv": tables.comma_separated(summaries),
+        "summary.md": tables.markdown(summaries),
+    }
+    for name, text in texts.items():
+        (folder / name).write_text(in_unit(text, plan.unit))
     return summaries
 
 

@@ -2,7 +2,7 @@
 
 from collections import Counter
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 
@@ -12,6 +12,7 @@ from loadtests.fits import Ceiling, Scalability, fit_ceiling, fit_scalability
 from loadtests.intervals import Interval, interval, paired_ratio
 from loadtests.plan import PROFILES, Plan
 from loadtests.recommend import Answer, Measured, Requirements, recommend
+from loadtests.report.wording import in_unit
 from loadtests.samples import percentile_of
 
 
@@ -88,7 +89,7 @@ class Row:
 
     @property
     def memory_mib(self) -> float | None:
-        return self.median(lambda cell: sum(cell.pss_mib))
+        return self.median(lambda cell: sum(cell.pss_mib) or None)
 
 
 @dataclass(frozen=True)
@@ -111,6 +112,7 @@ def _summary(name: str, plan: Plan, cells: list[Cell]) -> Summary:
     rows = _rows(cells)
     measured = {row.workers: _measured(row) for row in rows}
     required = Requirements(plan.within, plan.p99_ms, plan.memory_mib, plan.rate, plan.crash_margin)
+    answer = recommend(measured, required)
     clean = [cell for row in rows for cell in row.cells]
     points = [cell.task.workers for cell in clean], [cell.per_second for cell in clean]
     honest = clean and not any(flags.GENERATOR_LIMITED in cell.flags for cell in clean)
@@ -119,7 +121,7 @@ def _summary(name: str, plan: Plan, cells: list[Cell]) -> Summary:
         title=PROFILES[name].title,
         rows=rows,
         rate=next((cell.rate for cell in cells if cell.rate), None),
-        answer=recommend(measured, required),
+        answer=replace(answer, sentence=in_unit(answer.sentence, plan.unit)),
         ceiling=fit_ceiling(*points) if honest else None,
         law=fit_scalability(*points) if honest else None,
     )
