@@ -4,7 +4,7 @@ import re
 from pathlib import Path
 
 SUMMARY = "summary.md"
-_ANSWER = re.compile(r"^\*\*(?:Run|Perhaps) (\d+) worker|^\*\*.* Lean to (\d+)\.", re.MULTILINE)
+_ANSWER = re.compile(r"^\*\*(?:Run|Perhaps) (\d+) (?:worker|replica)|^\*\*.* Lean to (\d+)\.", re.MULTILINE)
 
 
 def replicas(folder: Path) -> int:

@@ -211,6 +211,7 @@ def test_settings_that_the_engine_decides_are_left_out() -> None:
     ("summary", "expected"),
     [
         ("**Run 4 workers: no other number measured does more than its 900 requests/s**", 4),
+        ("**Run 3 replicas: no other number measured does more than its 90 requests/s**", 3),
         ("**Run 1 worker: 300 requests/s**\n\n**Run 3 workers: 900 requests/s**", 3),
         ("**Perhaps 2 workers: this run cannot tell yet.**", 2),
         ("**2 to 4 workers: this run cannot tell them apart; more would. Lean to 2.**", 2),
