@@ -95,9 +95,9 @@ def test_children_that_live_at_once_do_not_write_each_others_counts(tmp_path: Pa
         kept = store.keep(Path(sys.argv[1]))
         from prometheus_client import Counter
         hits = Counter("hits", "Hits.")
-        kept.become_master(1)
+        kept.use_master_files(1)
         if (worker := os.fork()) == 0:
-            kept.become_worker(0, 1)
+            kept.use_slot_files(0, 1)
             hits.inc()
             for _ in range(2):  # what was taken is free again afterwards
                 go, ready = os.pipe(), os.pipe()
