@@ -100,7 +100,8 @@ def write(folder: Path, name: str, text: str) -> str:
 @pytest.mark.parametrize("place", ["main.py", "app.py", "api.py", "app/main.py", "app/app.py", "app/api.py"])
 def test_the_usual_files_are_found(modules: Path, place: str, monkeypatch: pytest.MonkeyPatch) -> None:
     for name in ("main", "app", "api"):
-        monkeypatch.delitem(sys.modules, name, raising=False)
+        monkeypatch.setitem(sys.modules, name, sys)  # what is there afterwards goes with the test
+        del sys.modules[name]
     write(modules, place, APPLICATION.format("api"))
 
     assert load("", str(modules)).__name__ == "api"
@@ -264,6 +265,12 @@ def test_an_application_that_configures_logging_does_not_silence_ours(modules: P
         "shop_ten.py",
         "import logging.config\nlogging.config.dictConfig({'version': 1})\n" + APPLICATION.format("app"),
     )
-    load("shop_ten:app")
+    others = [one for one in logging.Logger.manager.loggerDict.values() if isinstance(one, logging.Logger)]
+    before = [(one, one.disabled) for one in others]
+    try:
+        load("shop_ten:app")
 
-    assert not ours.disabled
+        assert not ours.disabled
+    finally:
+        for one, was_disabled in before:  # other tests want to read them
+            one.disabled = was_disabled
