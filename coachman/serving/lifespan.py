@@ -27,11 +27,8 @@ _WRONG_CALL = re.compile(
     r"|can't be (used in 'await' expression|awaited)"  # it is no async function
 )
 _MOST_LEAVES = 3  # of an exception group, in the one sentence
-_PYTHONS_AND_OURS = (
-    *(f"{sysconfig.get_path(name)}/" for name in ("stdlib", "platstdlib")),
-    f"{Path(__file__).parents[1]}/",
-    "<frozen ",
-)
+_PYTHONS = (*(f"{sysconfig.get_path(name)}/" for name in ("stdlib", "platstdlib")), "<frozen ")
+_OURS = f"{Path(__file__).parents[1]}/"
 _DEEPEST_WRAP = 20  # of middleware around an application
 
 
@@ -107,6 +104,8 @@ class _Guard:
         if not self._must_work and not _cannot_be_called(error):
             log.warning("The application is served without its lifespan, which raised: %s", cause)
             return True
+        if _cannot_be_called(error):
+            cause = f"it cannot be called as ASGI has it, by an await with scope, receive and send: {cause}"
         _log_failure(cause, error)
         if not self._has_failed:
             await send({"type": "lifespan.startup.failed", "message": ""})
@@ -165,11 +164,12 @@ def _describe_one(error: BaseException) -> str:
 
 
 def place_of(frames: Sequence[traceback.FrameSummary]) -> traceback.FrameSummary | None:
-    """The innermost frame of the application's own files; of a package's where it has none in between."""
-    own = [frame for frame in frames if not _is_of_a_package(frame.filename)]
-    return next(reversed(own or frames), None)
+    """The innermost frame of the application's own files; of a package's where it has none, never of ours."""
+    others = [frame for frame in frames if not frame.filename.startswith(_OURS)]
+    own = [frame for frame in others if not _is_of_a_package(frame.filename)]
+    return next(reversed(own or others), None)
 
 
 def _is_of_a_package(filename: str) -> bool:
     is_installed = "/site-packages/" in filename or "/dist-packages/" in filename
-    return is_installed or filename.startswith(_PYTHONS_AND_OURS)
+    return is_installed or filename.startswith(_PYTHONS)

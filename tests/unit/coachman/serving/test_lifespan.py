@@ -95,7 +95,11 @@ def test_a_function_that_is_not_async_is_a_failed_start(caplog: pytest.LogCaptur
     lifespan, _ = lived(application)
 
     assert lifespan.should_exit
-    assert "The application failed: " in caplog.text
+    [line] = [record.getMessage() for record in caplog.records if record.name == "coachman.serving"]
+    assert line.startswith(
+        "The application failed: it cannot be called as ASGI has it, by an await with scope,"
+    )
+    assert "/coachman/" not in line
 
 
 async def fail_in_a_package() -> None:
