@@ -7,6 +7,7 @@ from collections.abc import Generator
 from typing import Any
 
 import uvicorn
+from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
 from coachman.ops.app import OpsApp
 from coachman.serving.drain import Drain
@@ -14,6 +15,21 @@ from coachman.serving.tasks import SharedTasks
 from coachman.state.scoreboard import Scoreboard
 
 TRIAL_POLL_SECONDS = 0.05
+
+
+class OpsProtocol(HttpToolsProtocol):
+    """Uvicorn's protocol, but for clients that end their sending side once they have asked.
+
+    Some health checkers do, and `nc -N`. Uvicorn's closes the connection before the answer is written.
+    """
+
+    def eof_received(self) -> bool:  # type: ignore[override]
+        """Returns whether to keep the connection: until the response, or the last of several, is sent."""
+        if self.cycle is None or self.cycle.response_complete:
+            return False
+        if not self.cycle.response_started:
+            self.cycle.keep_alive = False  # else it would stay open for the keep-alive time
+        return True
 
 
 class OpsServer(uvicorn.Server):
@@ -25,6 +41,7 @@ class OpsServer(uvicorn.Server):
         super().__init__(
             uvicorn.Config(
                 application,
+                http=OpsProtocol,
                 lifespan="off",
                 log_config=None,
                 access_log=False,

@@ -57,6 +57,17 @@ def test_pipelined_requests_of_a_client_that_ends_its_sending_side_are_all_answe
     assert b"connection: close" in received.rpartition(b"HTTP/1.1 200 ")[2]
 
 
+def test_the_ops_listener_answers_a_client_that_ends_its_sending_side(echo: Service) -> None:
+    for paths in ([b"/readyz"], [b"/metrics"], [b"/livez", b"/metrics", b"/status.json"]):
+        with client(echo.ops_port) as connection:
+            connection.sendall(b"".join(GET % path for path in paths))
+            connection.shutdown(socket.SHUT_WR)
+            received = read_to_end(connection)
+
+        assert received.count(b"HTTP/1.1 200 ") == len(paths), received
+    assert complaints(echo) == [], echo.log()
+
+
 def test_an_application_that_asks_is_told_that_its_client_may_have_left(echo: Service) -> None:
     with client(echo.port) as connection:
         connection.sendall(GET % b"/disconnected")

@@ -1,10 +1,14 @@
 """What coachman/serving relies on inside Uvicorn: a new version that changes it fails here first."""
 
 import inspect
+from pathlib import Path
 
 import uvicorn
 from uvicorn.lifespan.on import LifespanOn
 from uvicorn.server import ServerState
+
+from coachman.ops.app import OpsApp
+from coachman.serving.ops_server import OpsServer
 
 
 def test_a_server_makes_its_lifespan_and_its_connections_as_ours_does() -> None:
@@ -40,3 +44,10 @@ def test_open_connections_are_a_set_that_the_protocols_take_from_the_state() -> 
             if "self.connections." in line
         }
         assert changed <= {"add", "discard", "remove"}, changed
+
+
+def test_the_second_server_of_a_worker_has_its_application_before_it_serves(tmp_path: Path) -> None:
+    """NiceGUI looks for its application at every uvicorn.Server of the process, also in a handover."""
+    application = OpsApp(None, None, [], tmp_path)
+
+    assert OpsServer(application, None).config.loaded_app.app is application  # below Uvicorn's own middleware
