@@ -69,6 +69,14 @@ REFUSED: dict[str, tuple[dict[str, str], dict[str, str], str]] = {
     "missing module": ({}, {"COACHMAN_APP": "nowhere:app"}, "there is no module nowhere here"),
     "bad setting": ({}, {"COACHMAN_WORKERS": "many"}, "COACHMAN_WORKERS=many is refused: it must be a whole"),
     "start-up raises": ({"at_start": "raise OSError('no database')"}, {}, "no database"),
+    "start-up raises in silence": (
+        {
+            "at_import": "import logging.config; logging.config.dictConfig({'version': 1})",
+            "at_start": "raise OSError('no database')",
+        },
+        {},
+        "The application failed: no database",
+    ),
     "start-up hangs": ({"at_start": "await asyncio.sleep(3600)"}, {}, "not ready after 1 s (COACHMAN_BOOT"),
     "start-up exits": ({"at_start": "os._exit(7)"}, {}, "exited with code 7"),
     "start-up refuses": ({"at_start": "raise SystemExit('no licence file')"}, {}, "no licence file"),
