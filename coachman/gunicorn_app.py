@@ -10,7 +10,7 @@ from typing import Any, NoReturn
 
 from gunicorn.app.base import BaseApplication
 
-from coachman.system import app_loader, gunicorn_file
+from coachman.system import app_finder, app_loader, gunicorn_file
 from coachman.system.gunicorn_file import GunicornFile
 
 
@@ -29,7 +29,10 @@ class Master(BaseApplication):
         """Called by the constructor."""
         # Read when it is imported, as Gunicorn does with a file of this kind: not before the environment
         # is complete.
-        from coachman import gunicorn_config
+        try:
+            from coachman import gunicorn_config
+        except (ImportError, AttributeError) as error:
+            raise SystemExit(app_finder.hiding_others(error, Path.cwd()) or str(error)) from error
 
         self.cfg.env_orig = dict(self._environment)
         ours = self._values_of(vars(gunicorn_config))

@@ -9,7 +9,7 @@ import typer
 
 from coachman.cli._configuration import Configuration, configure
 from coachman.cli._options import Given
-from coachman.system import gunicorn_file
+from coachman.system import app_finder, gunicorn_file
 from coachman.system.gunicorn_file import GunicornFile
 from coachman.system.sockets import are_handed_in, is_free, parse_address
 
@@ -26,6 +26,8 @@ class Prepared(NamedTuple):
 def prepare(application: str, given: Given) -> Prepared:
     """Puts what flags and files say into the environment, from which the master reads."""
     original = dict(os.environ)
+    if sentence := app_finder.hiding_coachman(Path.cwd()):
+        raise SystemExit(sentence)
     configuration = configure(application, given)
     if "GUNICORN_PID" not in os.environ and not are_handed_in():
         _move_ops_listener(configuration)

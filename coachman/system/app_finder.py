@@ -2,6 +2,7 @@
 
 import ast
 import inspect
+import sys
 from collections.abc import Callable
 from pathlib import Path
 from types import ModuleType
@@ -75,6 +76,30 @@ def hidden_by(module: ModuleType, reference: Reference) -> str:
     if not meant.is_file() or (meant.exists() and Path(found).exists() and meant.samefile(found)):
         return ""
     return f"{meant} is hidden by {found}, which has the same name: rename it."
+
+
+def hiding_coachman(folder: Path) -> str:
+    """A sentence where a file of the folder would be imported in the place of Coachman; or nothing.
+
+    The next master of a handover begins with this folder on the path of its imports.
+    """
+    ours = Path(__file__).parents[1] / "__init__.py"
+    for meant in (folder / "coachman" / "__init__.py", folder / "coachman.py"):
+        if meant.is_file() and not meant.samefile(ours):
+            return f"{meant} hides Coachman's own package from the next master of a handover: rename it."
+    return ""
+
+
+def hiding_others(error: Exception, folder: Path) -> str:
+    """A sentence where Coachman has imported a file of the folder in the place of a package; or nothing.
+
+    To be asked before the application is loaded: until then nothing of the folder is wanted.
+    """
+    files = [getattr(module, "__file__", None) or "" for module in list(sys.modules.values())]
+    for file in map(Path, files):
+        if file.parent == folder and file.suffix == ".py":
+            return f"{file} hides the module of that name that Coachman needs ({error}): rename it."
+    return ""
 
 
 def search(module: ModuleType) -> str | None:

@@ -102,6 +102,7 @@ def refused(service: Foreground) -> str:
         (["--workers", "0"], {"main.py": MAIN}, "--workers=0 is refused: it must be a whole number from 1"),
         (["--log-level", "loud"], {"main.py": MAIN}, "--log-level=loud is refused: it must be debug,"),
         ([], {"main.py": MAIN, "gunicorn.conf.py": "workers = two"}, "gunicorn.conf.py failed: NameError"),
+        ([], {"main.py": MAIN, "resource.py": "x = 1"}, "/resource.py hides the module of that name that"),
         (
             [],
             {"main.py": MAIN, "gunicorn.conf.py": "workers = 'two'"},

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 import uvloop
 
-from coachman.system import app_loader
+from coachman.system import app_finder, app_loader
 from coachman.system.app_loader import load
 from coachman.system.event_loop import loop_factory
 
@@ -216,6 +216,17 @@ def test_a_file_that_another_module_of_its_name_hides_is_named(modules: Path) ->
             load(name, str(modules))
     with pytest.raises(SystemExit, match=r"json\.py is hidden by .*/json/__init__\.py"):
         load("json:app", str(modules))
+
+
+def test_a_file_named_like_coachman_is_refused_before_a_handover_would_run_it(modules: Path) -> None:
+    assert app_finder.hiding_coachman(modules) == ""
+    assert app_finder.hiding_coachman(Path(app_finder.__file__).parents[2]) == "", "a checkout"
+    write(modules, "coachman/notes.txt", "")
+    assert app_finder.hiding_coachman(modules) == ""
+    write(modules, "coachman.py", "")
+    assert app_finder.hiding_coachman(modules).startswith(
+        f"{modules}/coachman.py hides Coachman's own package"
+    )
 
 
 def test_a_server_that_the_import_would_start_is_refused(modules: Path) -> None:
