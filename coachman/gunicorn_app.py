@@ -12,6 +12,7 @@ from gunicorn.app.base import BaseApplication
 
 from coachman.system import app_finder, app_loader, gunicorn_file
 from coachman.system.gunicorn_file import GunicornFile
+from coachman.system.process import without_folder
 
 
 class Master(BaseApplication):
@@ -72,7 +73,7 @@ def run_master(environment: Mapping[str, str], from_project: GunicornFile) -> No
     """Runs the master until it is asked to stop. Ends the process."""
     # What Gunicorn starts the next master with. With -m it is that of the release which is there by then,
     # and the folder of this package does not come onto the path of its imports.
-    sys.argv = ["-m", "coachman", *sys.argv[1:]]
+    sys.argv = [*without_folder(), "-m", "coachman", *sys.argv[1:]]
     if (folder := os.getcwd()) not in sys.path:  # noqa: PTH109 - `current` of a release is not to be resolved
         sys.path.insert(0, folder)
     Master(environment, from_project).run()

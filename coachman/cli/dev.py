@@ -12,11 +12,10 @@ import typer
 
 from coachman.cli._options import Given
 from coachman.cli.run import prepare
-from coachman.system.process import end_with_master
+from coachman.system.process import end_with_master, without_folder
 
 STOP_SECONDS = 5.0
 LOOK_MILLISECONDS = 500
-COMMAND = (sys.executable, "-m", "coachman", "serve")
 
 
 def watch_and_serve(application: str, given: Given) -> None:
@@ -67,7 +66,8 @@ def _interrupt(*_: object) -> NoReturn:
 
 def _start() -> subprocess.Popen[bytes]:
     ours = os.getpid()
-    return subprocess.Popen(COMMAND, preexec_fn=lambda: end_with_master(ours))
+    command = [sys.executable, *without_folder(), "-m", "coachman", "serve"]
+    return subprocess.Popen(command, preexec_fn=lambda: end_with_master(ours))
 
 
 def _stop(process: subprocess.Popen[bytes]) -> None:

@@ -20,6 +20,7 @@ from coachman.cli._service import fail
 from coachman.cli._show_load import CLIENTS, Counts, Load
 from coachman.state.runtime_dir import scoreboards
 from coachman.state.scoreboard import Scoreboard
+from coachman.system.process import without_folder
 
 START_SECONDS = 120.0
 STOP_SECONDS = 40.0
@@ -29,7 +30,7 @@ MISSING = "no_such_release:app"  # a release that cannot be loaded
 KILLS = 2
 ACTS = ("load", "kill", "handover", "refused")
 _OF_OTHERS = ("COACHMAN_HOST", "COACHMAN_PORT", "COACHMAN_UDS", "PORT", "MAINPID")
-_COACHMAN = (sys.executable, "-m", "coachman")
+_COACHMAN = (sys.executable, *without_folder(), "-m", "coachman")
 
 
 class Stage(NamedTuple):

@@ -24,7 +24,7 @@ from coachman.system.environment_names import (
     RUNTIME_DIRECTORY,
     WATCHDOG_PID,
 )
-from coachman.system.process import end_with_master
+from coachman.system.process import WITHOUT_FOLDER, end_with_master, without_folder
 
 FIRST_ACTIVATED = 3  # SD_LISTEN_FDS_START
 LEAST_CHECK_SECONDS = 30.0
@@ -71,7 +71,7 @@ def prepare(context: ReexecContext) -> None:
         environment[WATCHDOG_PID] = str(os.getpid())
     os.chdir(context.cwd)
     said = _check(
-        [context.python, "-m", "coachman", "check", *_flags(context.arguments)],
+        [context.python, *without_folder(), "-m", "coachman", "check", *_flags(context.arguments)],
         environment,
         folder,
         context.check_seconds,
@@ -82,7 +82,8 @@ def prepare(context: ReexecContext) -> None:
 
 def _flags(arguments: Sequence[str]) -> Sequence[str]:
     """Those of `python -m coachman run FLAGS`, which `check` takes too; of another command none."""
-    return arguments[3:] if list(arguments[:3]) == ["-m", "coachman", "run"] else ()
+    words = [word for word in arguments if word != WITHOUT_FOLDER]
+    return words[3:] if words[:3] == ["-m", "coachman", "run"] else ()
 
 
 def _check(command: list[str], environment: dict[str, str], folder: Path, seconds: float) -> str:

@@ -92,7 +92,9 @@ def read(folder: Path) -> GunicornFile:
 
 
 def run(path: Path) -> dict[str, Any]:
-    """Returns the names that the file defines, without those of Python."""
+    """Returns the names that the file defines, without those of Python. It may import from its folder."""
+    before = list(sys.path)
+    sys.path.insert(0, str(path.absolute().parent))
     try:
         found = runpy.run_path(str(path))
     except SystemExit as end:
@@ -100,6 +102,8 @@ def run(path: Path) -> dict[str, Any]:
     except Exception as error:  # noqa: BLE001 - whatever the user's file raises ends in one sentence
         traceback.print_exception(error, limit=-1, file=sys.stderr)
         raise SystemExit(f"{path.name} failed: {type(error).__name__}: {error}") from None
+    finally:
+        sys.path[:] = before  # else its folder would hide modules of Python's that are imported later
     return {name: value for name, value in found.items() if not name.startswith("_")}
 
 

@@ -14,6 +14,7 @@ from typing import NoReturn
 STOP_SIGNALS = (signal.SIGTERM, signal.SIGQUIT, signal.SIGINT)
 START_FAILED = 3  # the exit code of a service that does not start; Gunicorn and Uvicorn end with the same
 
+WITHOUT_FOLDER = "-P"  # of Python's options
 _PR_SET_PDEATHSIG = 1
 
 log = logging.getLogger("coachman.system")
@@ -30,6 +31,15 @@ def end_with_master(master_pid: int) -> None:
         ctypes.CDLL(None, use_errno=True).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
     if os.getppid() != master_pid:
         os._exit(0)
+
+
+def without_folder() -> list[str]:
+    """The option that `python -m coachman` leaves the present folder out of its imports by.
+
+    A project's calendar.py or queue.py would else be imported in the place of Python's. The application is
+    imported from its folder all the same, later. In a checkout Coachman itself is in the present folder.
+    """
+    return [] if Path("coachman/__init__.py").is_file() else [WITHOUT_FOLDER]
 
 
 def reseed_random_numbers() -> None:

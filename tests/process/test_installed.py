@@ -61,6 +61,7 @@ def service(request: pytest.FixtureRequest, wheel: Path, tmp_path: Path) -> Iter
     python = package.environment(tmp_path / "venv", ["fastapi", str(wheel)], constraints)
     service = Installed(tmp_path, python)
     service.write("main.py", MAIN)
+    service.write("queue.py", "")  # of a project with a module named like one of Python's
     with running(service):
         yield service
     shutil.rmtree(tmp_path / "venv")

@@ -1,6 +1,7 @@
 """Which of a flag, the environment and the files decides, and that each is named as the source."""
 
 import os
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -164,6 +165,15 @@ def test_a_gunicorn_file_is_sorted_by_what_becomes_of_each_name(environment: Pat
     assert found.values["user"] == "shop"
     assert set(found.hooks) == {"post_fork"}
     assert found.unused == ["worker_class"]
+
+
+def test_a_gunicorn_file_may_import_from_its_folder(environment: Path) -> None:
+    before = list(sys.path)
+    (environment / "shop_numbers.py").write_text("WORKERS = 3\n")
+    (environment / "gunicorn.conf.py").write_text("from shop_numbers import WORKERS as workers\n")
+
+    assert gunicorn_file.read(environment).settings == {"workers": "3"}
+    assert sys.path == before
 
 
 def test_a_gunicorn_file_that_raises_ends_in_one_sentence(

@@ -38,3 +38,10 @@ def test_what_keeps_the_check_from_running_is_not_the_releases_fault(
     with pytest.raises(SystemExit) as ended:
         reexec._check([sys.executable], dict(os.environ), tmp_path, 30)
     assert ended.value.code == f"The new release cannot be checked: {os.strerror(number).lower()}."
+
+
+@pytest.mark.parametrize("python", [(), ("-P",)])
+def test_the_check_takes_the_flags_of_a_run_and_of_nothing_else(python: tuple[str, ...]) -> None:
+    assert list(reexec._flags([*python, "-m", "coachman", "run", "--port", "1"])) == ["--port", "1"]
+    assert list(reexec._flags([*python, "-m", "coachman", "serve", "--port", "1"])) == []
+    assert list(reexec._flags(["/venv/bin/gunicorn", "-P"])) == []
