@@ -20,7 +20,7 @@ from coachman.compiler.inputs import is_field_pure
 from coachman.compiler.report import ON_PURPOSE, Report, RouteReport, name_of, names_of
 from coachman.compiler.source import Shapes
 from coachman.compiler.stock import read_route
-from coachman.compiler.walk import Routes, walk
+from coachman.compiler.walk import Routes, is_own, walk
 from coachman.compiler.watch import Watch
 
 if TYPE_CHECKING:
@@ -117,7 +117,7 @@ def _compile_one(app: FastAPI, prefix: str, report: Report, leave: Collection[st
 
 
 def _compile_entry(entry: Entry, functions: known.Functions, shapes: Shapes) -> None:
-    if not isinstance(entry.route, APIRoute):
+    if not isinstance(entry.route, APIRoute) or not is_own(type(entry.route), APIRoute, "handle"):
         entry.reason = f"{type(entry.route).__module__}.{type(entry.route).__qualname__} decides by itself"
         return
     try:

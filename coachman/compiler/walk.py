@@ -42,7 +42,7 @@ class _StopError(Exception):
     """A route decides by code that is not known."""
 
 
-def _is_own(kind: type, base: type, name: str) -> bool:
+def is_own(kind: type, base: type, name: str) -> bool:
     """Whether a class has a method from its base. A tool's wrapper would be another object each time."""
     return getattr_static(kind, name) is getattr_static(base, name)
 
@@ -68,7 +68,7 @@ class _Walk:
     def _included(self, chain: tuple[_IncludedRouter, ...]) -> None:
         router = chain[-1].original_router
         for name in ("matches", "handle"):
-            if not _is_own(type(router), APIRouter, name):
+            if not is_own(type(router), APIRouter, name):
                 raise _StopError(f"{type(router).__module__}.{type(router).__qualname__}")
         first = self._position
         for candidate in chain[-1].effective_candidates():
@@ -88,11 +88,7 @@ class _Walk:
     ) -> None:
         self._position += 1
         kind = type(route)
-        if (
-            isinstance(route, APIRoute)
-            and _is_own(kind, APIRoute, "matches")
-            and _is_own(kind, APIRoute, "handle")
-        ):
+        if isinstance(route, APIRoute) and is_own(kind, APIRoute, "matches"):
             self._keep(self._routes.http, context or route, original, context, chain)
         elif kind is Route:
             self._keep(self._routes.http, route, original, context, chain)

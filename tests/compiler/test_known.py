@@ -13,6 +13,7 @@ import fastapi.routing
 import pytest
 import starlette.middleware.errors
 from fastapi import APIRouter, Depends, FastAPI
+from fastapi.routing import APIRoute
 
 from coachman.compiler import COUNTS, compile_app, known, loading, unknown
 from tests.compiler.exchange import Call, exchange
@@ -218,6 +219,27 @@ def test_middleware_that_a_tool_has_replaced_runs(monkeypatch: pytest.MonkeyPatc
 
     assert compiled_requests(app, "/plain") == 1
     assert seen == ["/plain"]
+
+
+def test_a_route_that_handles_requests_by_itself_is_left_and_those_after_it_are_compiled() -> None:
+    seen = []
+
+    class Buffering(APIRoute):
+        async def handle(self, scope: Any, receive: Any, send: Any) -> None:
+            seen.append(scope["path"])
+            await super().handle(scope, receive, send)
+
+    app, router = FastAPI(), APIRouter(route_class=Buffering)
+    router.get("/own")(lambda: 1)
+    app.include_router(router)
+    app.get("/after")(lambda: 2)
+    report = compile_app(app)
+
+    compiled = {route.path: route.is_compiled for route in report.routes if route.kind == "api"}
+    assert compiled == {"/own": False, "/after": True}
+    assert not report.reason
+    assert (compiled_requests(app, "/after"), compiled_requests(app, "/own")) == (1, 0)
+    assert seen == ["/own"]
 
 
 def test_routes_can_be_left_to_fastapi_by_name() -> None:
