@@ -44,12 +44,14 @@ class Prometheus:
 
 
 @contextlib.contextmanager
-def scraping(folder: Path, ops_port: int, interval: str = "200ms") -> Iterator[Prometheus]:
-    """With the configuration that is shipped, at another address and more often."""
+def scraping(folder: Path, *ops_ports: int, interval: str = "200ms") -> Iterator[Prometheus]:
+    """With the configuration that is shipped, at other addresses and more often, and with all rules."""
     config = (MONITORING / "prometheus.yml").read_text()
-    config = config.replace("127.0.0.1:9100", f"127.0.0.1:{ops_port}").replace("15s", interval)
-    (folder / "prometheus.yml").write_text(config)
-    shutil.copy(MONITORING / "coachman.rules.yml", folder)
+    targets = ", ".join(f'"127.0.0.1:{port}"' for port in ops_ports)
+    config = config.replace('"127.0.0.1:9100"', targets).replace("15s", interval)
+    (folder / "prometheus.yml").write_text(config.replace("  - coachman.rules.yml", "  - '*.rules.yml'"))
+    for rules in MONITORING.glob("*.rules.yml"):
+        shutil.copy(rules, folder)
     address = f"127.0.0.1:{free_port()}"
     command = [
         program("prometheus"),
