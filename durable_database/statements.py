@@ -165,8 +165,10 @@ class Compiler:
         return Batch([self.statement(*each, Want.RESULT) for each in statements])
 
     def many(self, query: Query, values: Iterable[Mapping[str, Any]]) -> Batch:
-        planned = [self.plan(query, each) for each in values]
-        return Batch([Statement(planned[0][0], [arguments for _, arguments in planned], Want.MANY)])
+        each = [self.statement(query, row, Want.RESULT) for row in values]
+        if any(one.plan is not each[0].plan for one in each):  # they set different columns
+            return Batch(each)
+        return Batch([Statement(each[0].plan, [one.arguments for one in each], Want.MANY)])
 
     def plan(self, query: Any, values: Values = None) -> tuple[Plan, tuple[Any, ...]]:
         if type(query) is str:

@@ -306,3 +306,12 @@ async def test_read_then_write_transactions_do_not_collide(database: Database) -
     await asyncio.gather(*(increment() for _ in range(16)))
 
     assert await database.fetch_val("SELECT n FROM entries") == 160
+
+
+async def test_execute_many_of_rows_with_different_columns_sets_those(database: Database) -> None:
+    entries = sa.table("entries", sa.column("id"), sa.column("name"), sa.column("n"))
+
+    await database.execute_many(entries.insert(), [{"id": 1, "n": 5}, {"id": 2, "name": "b"}])
+
+    rows = await database.fetch_all("SELECT id, name, n FROM entries ORDER BY id")
+    assert [tuple(row) for row in rows] == [(1, None, 5), (2, "b", 0)]
