@@ -1,6 +1,8 @@
 """The gunicorn.conf.py of a project that comes from Gunicorn: what of it holds for Coachman."""
 
+import functools
 import inspect
+import logging
 import runpy
 import sys
 import traceback
@@ -20,7 +22,16 @@ HOOKS = {
     "on_exit": ("server",),
 }
 
+# Gunicorn's others, which Coachman leaves alone.
+_OTHER_HOOKS = (
+    *("child_exit", "worker_exit", "worker_int", "worker_abort", "nworkers_changed"),
+    *("post_worker_init", "pre_request", "post_request"),
+)
+# Without what these do nothing should serve. An error in another one costs what that one does.
+_NEEDED = ("on_starting", "when_ready", "post_fork", "post_worker_init")
+
 Convert = Callable[[Any], str | None]
+log = logging.getLogger("gunicorn.error")
 
 
 class GunicornFile(NamedTuple):
@@ -115,7 +126,27 @@ def _hook(name: str, value: Any) -> Callable[..., Any]:
         raise SystemExit(
             f"{NAME}: {name} is refused: it must be a function of {', '.join(arguments)}."
         ) from None
-    return value  # type: ignore[no-any-return]
+    return _guarded(name, value)
+
+
+def _guarded(name: str, hook: Callable[..., Any]) -> Callable[..., Any]:
+    """Has an error in the hook end the start with one sentence, or be logged and end nothing."""
+
+    @functools.wraps(hook)  # Gunicorn counts its parameters
+    def guarded(*arguments: Any) -> Any:
+        try:
+            return hook(*arguments)
+        except Exception as error:  # noqa: BLE001 - of the user's file, as above
+            place = traceback.extract_tb(error.__traceback__)[-1]
+            sentence = (
+                f"{NAME}: {name} failed: {type(error).__name__}: {error} ({place.filename}:{place.lineno})"
+            )
+            if name in _NEEDED:
+                raise SystemExit(sentence) from None
+            log.error("%s. The service goes on.", sentence)
+            return None
+
+    return guarded
 
 
 def _sort(found: dict[str, Any]) -> GunicornFile:
@@ -130,6 +161,8 @@ def _sort(found: dict[str, Any]) -> GunicornFile:
                 file.values[name] = value
         elif name in HOOKS:
             file.hooks[name] = _hook(name, value)
+        elif name in _OTHER_HOOKS and callable(value):
+            file.values[name] = _guarded(name, value)
         elif name in _UNUSED:
             file.unused.append(name)
         else:

@@ -1,5 +1,6 @@
 """Which of a flag, the environment and the files decides, and that each is named as the source."""
 
+import inspect
 import os
 import sys
 from collections.abc import Iterator
@@ -205,6 +206,38 @@ def test_a_gunicorn_file_that_cannot_hold_is_refused(environment: Path, text: st
 
     with pytest.raises(SystemExit, match=sentence):
         gunicorn_file.read(environment)
+
+
+HOOKS = "".join(
+    f"def {name}({arguments}): raise RuntimeError('mine')\n"
+    for name, arguments in {
+        "when_ready": "server",
+        "post_fork": "server, worker",
+        "pre_fork": "server, worker",
+        "child_exit": "server, worker",
+    }.items()
+)
+
+
+def test_a_hook_that_fails_is_named_and_ends_nothing_but_a_start(
+    environment: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    path = environment / "gunicorn.conf.py"
+    path.write_text(HOOKS)
+    file = gunicorn_file.read(environment)
+
+    for name in ("when_ready", "post_fork"):
+        with pytest.raises(
+            SystemExit, match=rf"^gunicorn\.conf\.py: {name} failed: RuntimeError: mine \({path}:"
+        ):
+            file.hooks[name](*gunicorn_file.HOOKS[name])
+    for hook in (file.hooks["pre_fork"], file.values["child_exit"]):
+        hook("server", "worker")
+    assert [line.partition(" (")[0] for line in caplog.messages] == [
+        "gunicorn.conf.py: pre_fork failed: RuntimeError: mine",
+        "gunicorn.conf.py: child_exit failed: RuntimeError: mine",
+    ]
+    assert len(inspect.signature(file.values["child_exit"]).parameters) == 2, "which Gunicorn counts"
 
 
 def test_each_setting_has_a_flag() -> None:
