@@ -1,5 +1,6 @@
 """A request and its response between Uvicorn's protocol and the application."""
 
+import asyncio
 from collections.abc import Awaitable
 from typing import Any, Protocol
 
@@ -38,7 +39,10 @@ class Response(RequestResponseCycle):
         try:
             result = await app(self.scope, self.receive, self.send)
         except BaseException as error:
-            self.logger.error("Exception in ASGI application\n", exc_info=error)
+            # A client that has gone, or was cut at the end of a drain, is waited for by nobody: who cancels
+            # the request has said why.
+            if not (self.disconnected and isinstance(error, asyncio.CancelledError)):
+                self.logger.error("Exception in ASGI application\n", exc_info=error)
             await self._end_incomplete()
         else:
             if result is not None:

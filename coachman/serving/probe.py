@@ -6,9 +6,17 @@ import re
 import socket
 from collections.abc import Callable
 
+MIN_SECONDS = 0.5  # of a probe
+LEAVE_SECONDS = 1.0  # of the boot's time, for the lifespan's shutdown
 _FIRST_BYTES = 64  # the status line
 _STATUS = re.compile(rb"HTTP/1\.[01] (\d{3})")
 _FAILED_STATUS = 500
+
+
+def probe_seconds(boot_seconds: float, since_fork: float) -> float:
+    """How long the answer may take: so that its fault is told before the master kills the worker for it."""
+    left = boot_seconds - since_fork
+    return max(MIN_SECONDS, left - LEAVE_SECONDS)
 
 
 async def fault_of_probe(protocol: Callable[[], asyncio.Protocol], path: str, seconds: float) -> str:
@@ -25,7 +33,7 @@ async def fault_of_probe(protocol: Callable[[], asyncio.Protocol], path: str, se
         async with asyncio.timeout(seconds):
             answer = await _ask(ours, path)
     except TimeoutError:
-        return f"it did not answer GET {path} within {seconds:g} s"
+        return f"it did not answer GET {path} within {seconds:.3g} s"
     except OSError as error:
         return f"it did not answer GET {path}: {(error.strerror or str(error)).lower()}"
     finally:

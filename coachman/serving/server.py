@@ -18,7 +18,7 @@ from coachman.serving import accept
 from coachman.serving.balance import ConnectionShare
 from coachman.serving.drain import QUICK_STOP_SECONDS, Drain
 from coachman.serving.ops_server import OpsServer
-from coachman.serving.probe import fault_of_probe
+from coachman.serving.probe import fault_of_probe, probe_seconds
 from coachman.settings import ServerSettings
 from coachman.state.scoreboard import Row, Slot
 from coachman.state.states import LIFESPAN_ENDED_EXIT_CODE, TASK_DIED_EXIT_CODE, State
@@ -153,7 +153,9 @@ class Server(uvicorn.Server):
     async def _prove_itself(self) -> None:
         """Requires the probe to be answered, if there is one; else the start-up fails."""
         if path := self._settings.probe:
-            fault = await fault_of_probe(self._protocol, path, self._settings.boot_seconds)
+            forked = self._slot.read().forked_at if self._slot is not None else time.time()
+            seconds = probe_seconds(self._settings.boot_seconds, time.time() - forked)
+            fault = await fault_of_probe(self._protocol, path, seconds)
             if fault:
                 log.error("The application failed its probe (COACHMAN_PROBE): %s", fault)
                 await self.lifespan.shutdown()
