@@ -26,6 +26,7 @@ _WRONG_CALL = re.compile(
     r"takes .* positional arguments? but 3 were given|missing \d+ required positional"
     r"|can't be (used in 'await' expression|awaited)"  # it is no async function
 )
+_NO_LIFESPAN = re.compile(r"generator didn't yield|asynchronous context manager protocol")
 _MOST_LEAVES = 3  # of an exception group, in the one sentence
 _PYTHONS = (*(f"{sysconfig.get_path(name)}/" for name in ("stdlib", "platstdlib")), "<frozen ")
 _OURS = f"{Path(__file__).parents[1]}/"
@@ -160,6 +161,8 @@ def _describe_one(error: BaseException) -> str:
     else:
         text = text_of(error) or type(error).__name__
     place = place_of(traceback.extract_tb(error.__traceback__))
+    if place and _is_of_a_package(place.filename) and _NO_LIFESPAN.search(text):
+        text += ": a lifespan is an async function with one yield, under contextlib.asynccontextmanager"
     return f"{text} ({place.filename}:{place.lineno})" if place else text
 
 

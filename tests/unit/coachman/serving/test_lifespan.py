@@ -4,6 +4,7 @@ import json
 import logging
 import sys
 import traceback
+import warnings
 from collections.abc import AsyncIterator, Awaitable, Callable
 from typing import Any
 
@@ -85,6 +86,26 @@ def test_the_cause_of_a_failed_start_up_is_told_with_its_place(
     assert ends == []
     [line] = [record.getMessage() for record in caplog.records if record.name == "coachman.serving"]
     assert line.startswith(f"The application failed: {cause} ({__file__}:")
+
+
+async def is_no_context_manager(app: FastAPI) -> None: ...
+
+
+@contextlib.asynccontextmanager
+async def yields_never(app: FastAPI) -> AsyncIterator[None]:
+    if app is None:
+        yield
+
+
+@pytest.mark.parametrize("lifespan", [is_no_context_manager, yields_never])
+def test_a_lifespan_that_is_none_is_told_what_one_is(lifespan: Any, caplog: pytest.LogCaptureFixture) -> None:
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", RuntimeWarning)  # it was never awaited
+        assert lived(FastAPI(lifespan=lifespan))[0].should_exit
+
+    assert (
+        "a lifespan is an async function with one yield, under contextlib.asynccontextmanager" in caplog.text
+    )
 
 
 def test_a_function_that_is_not_async_is_a_failed_start(caplog: pytest.LogCaptureFixture) -> None:
