@@ -81,7 +81,7 @@ test-peers: $(VENV)/development ## Run Uvicorn's and databases' own tests agains
 test-container: $(VENV)/development ## Build the image and run the Deployment with Podman; as root
 	@$(BIN)/python -m pytest tests/container $(ARGS)
 
-test-swarm: $(VENV)/development ## Run the stack on a Swarm of three nodes in namespaces of their own; as root
+test-swarm: $(VENV)/development $(VENV)/loadtests ## Run the stack on a Swarm of three nodes in namespaces of their own; as root
 	@$(BIN)/python -m pytest tests/swarm $(ARGS)
 
 test-vm: $(VENV)/development ## Run the tests on machines with a systemd of their own; as root

@@ -1,9 +1,13 @@
 """Three nodes that are one Swarm, and the stack on it as it is shipped."""
 
+import contextlib
 import hashlib
 import http.client
 import json
+import os
 import shutil
+import subprocess
+import sys
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
@@ -23,7 +27,15 @@ SECRETS = {
     "coachman-shop-database-url": f"postgresql://shop:{PASSWORD}@database/shop?sslmode=disable",
     "coachman-keys": KEYS,
 }
-# Asked in a container, where the DNS of the stack answers: what each replica's ops listener says.
+# Run in a container, too: the value of an expression, or 0 where Prometheus has none.
+ASK_PROMETHEUS = """
+import json, sys, urllib.parse, urllib.request
+query = urllib.parse.urlencode({"query": sys.argv[1]})
+with urllib.request.urlopen(f"http://prometheus:9090/api/v1/query?{query}", timeout=20) as answer:
+    found = json.load(answer)["data"]["result"]
+print(found[0]["value"][1] if found else 0)
+"""
+# Run in a container, where the DNS of the stack answers: what each replica's ops listener says.
 ASK_EACH = """
 import json, socket, sys, urllib.request
 answers = {}
@@ -41,8 +53,9 @@ class Cluster:
         self.nodes: list[Node] = []
 
     def start(self, images: Images) -> None:
-        names = ("manager", "worker1", "worker2")
-        self.nodes = [Node(self.lan, self._folder, name, 11 + i) for i, name in enumerate(names)]
+        for number, name in enumerate(("manager", "worker1", "worker2"), start=11):
+            self.nodes.append(Node(self.lan, self._folder, name, number))
+            self.nodes[-1].plug_in()
         with ThreadPoolExecutor(len(self.nodes)) as pool:
             list(pool.map(lambda node: node.prepare(images), self.nodes))
         self.manager.docker("swarm", "init", "--advertise-addr", self.manager.address)
@@ -52,10 +65,16 @@ class Cluster:
             node.docker("swarm", "join", "--advertise-addr", node.address, "--token", token, to)
 
     def close(self) -> None:
-        for node in self.nodes:
-            node.remove()
-        self.lan.close()
-        shutil.rmtree(self._folder, ignore_errors=True)
+        with contextlib.ExitStack() as stack:  # each is tried, whatever became of the others
+            stack.callback(shutil.rmtree, self._folder, ignore_errors=True)
+            stack.callback(self.lan.close)
+            for node in self.nodes:
+                stack.callback(node.remove)
+
+    def remains(self) -> list[str]:
+        """What there is of it after `close`: nothing."""
+        found = [line for node in self.nodes for line in node.remains()]
+        return found + [str(path) for path in [self._folder] if path.exists()]
 
     @property
     def manager(self) -> Node:
@@ -119,15 +138,31 @@ class Cluster:
 
     def ask_each(self, path: str) -> dict[str, str]:
         """What each replica answers on its ops listener, by its address."""
+        answers: dict[str, str] = json.loads(self._in_a_replica(ASK_EACH, path))
+        return answers
+
+    def deploy_prometheus(self) -> None:
+        """With this machine's own in place of the image."""
+        program = shutil.which("prometheus")
+        assert program is not None
+        self.manager.build_prometheus(Path(program))
+        self._deploy("prometheus.yaml")
+        self.wait_for("prometheus", 1)
+
+    def measured(self, expression: str) -> float:
+        """What Prometheus in the stack says of it; 0 where it does not answer yet."""
+        try:
+            return float(self._in_a_replica(ASK_PROMETHEUS, expression))
+        except AssertionError:
+            return 0.0
+
+    def _in_a_replica(self, code: str, *arguments: str) -> str:
         for node in self.nodes:
             healthy = ["--filter", f"name={STACK}_web", "--filter", "health=healthy"]
             found = node.try_docker("ps", "--quiet", *healthy)
             if found.returncode == 0 and found.stdout.strip():
                 container = found.stdout.split()[0]
-                answers: dict[str, str] = json.loads(
-                    node.docker("exec", container, "python", "-c", ASK_EACH, path)
-                )
-                return answers
+                return node.docker("exec", container, "python", "-c", code, *arguments)
         raise AssertionError(self.about("web"))
 
     def ask(
@@ -149,6 +184,27 @@ class Cluster:
         given = {name.lower(): value for name, value in answer.headers.items()}
         return answer.status, given, json.loads(found) if "json" in kind else found
 
+    @property
+    def url(self) -> str:
+        """The ingress of the manager, in the network of the tests."""
+        return f"http://{self.manager.address}:{PORT}"
+
+    @property
+    def scale_command(self) -> str:
+        return f"{self.manager.command} service scale {STACK}_web={{n}}"
+
+    def run(self, *arguments: str) -> "subprocess.CompletedProcess[str]":
+        """Runs Python with these arguments in the network of the tests."""
+        return subprocess.run(
+            ["nsenter", "--target", str(self.lan.pid), "--net", sys.executable, *arguments],
+            cwd=REPOSITORY,
+            env=os.environ | {"LOADTESTS_KEY": KEY},
+            capture_output=True,
+            text=True,
+            timeout=900,
+            check=False,
+        )
+
     def load(self, clients: int = 4) -> Load:
         """The strict client, at the ingress of the manager."""
 
@@ -156,6 +212,16 @@ class Cluster:
             return self.lan.connect((self.manager.address, address[1]), *rest)
 
         return Load(PORT, "/items", clients=clients, pause=0.02, timeout=30, connect=connect)
+
+    def log(self, name: str) -> str:
+        """What the running tasks of the service have written. Asked of each node: all at once may not end."""
+        text = ""
+        for node in self.nodes:
+            named = ["--filter", f"name={STACK}_{name}."]
+            for container in node.docker("ps", "--quiet", *named).split():
+                done = node.try_docker("logs", container)
+                text += done.stdout + done.stderr  # each as the task has written it
+        return text
 
     def about(self, name: str) -> str:
         """What an assertion that fails has to show."""

@@ -96,3 +96,7 @@ def _run(*command: str) -> None:
     assert done.returncode == 0, (
         f"{command[0]}: {done.returncode}\n{done.stdout[-3000:]}{done.stderr[-3000:]}"
     )
+
+
+if __name__ == "__main__":
+    print(*prepare(), sep="\n")

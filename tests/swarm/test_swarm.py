@@ -3,6 +3,7 @@
 Each event happens under load by a client that never repeats a request and counts every failure.
 """
 
+import json
 import re
 import time
 from collections import Counter
@@ -12,9 +13,10 @@ import pytest
 from tests.support.load import Load
 from tests.support.service import wait_until
 from tests.swarm.cluster import KEY, Cluster, goes_on
-from tests.swarm.images import SHOP
+from tests.swarm.node import BROKEN, NEVER_HEALTHY, NEXT
 
 BEARER = {"Authorization": f"Bearer {KEY}"}
+ASKED = 40
 ITEM = {"sku": "SWARM", "name": "Of the tests"}
 
 
@@ -39,19 +41,12 @@ def test_each_replica_is_the_worker_of_a_vm(cluster: Cluster) -> None:
     assert wait_until(lambda: is_each_asked(cluster), seconds=60), cluster.about("web")
     before = {address: requests(text) for address, text in cluster.ask_each("/metrics").items()}
     compiled = sum(map(by_compiled_functions, cluster.ask_each("/metrics").values()))
-    asked = 40
-    assert {cluster.ask("GET", "/items")[0] for _ in range(asked)} == {200}
+    assert {cluster.ask("GET", "/items")[0] for _ in range(ASKED)} == {200}
     after = {address: requests(text) for address, text in cluster.ask_each("/metrics").items()}
     # One scrape for each replica: only together do they know of every request, and nginx uses both.
-    assert sum(after.values()) - sum(before.values()) == asked, (before, after)
+    assert sum(after.values()) - sum(before.values()) == ASKED, (before, after)
     assert all(after[address] > before[address] for address in before), (before, after)
-    assert sum(map(by_compiled_functions, cluster.ask_each("/metrics").values())) - compiled == asked
-
-
-def test_the_request_id_is_that_of_nginx(cluster: Cluster) -> None:
-    status, headers, _ = cluster.ask("GET", "/items", headers={"X-Request-ID": "chosen-by-the-client"})
-    assert status == 200
-    assert re.fullmatch(r"[0-9a-f]{32}", headers["x-request-id"]), headers
+    assert sum(map(by_compiled_functions, cluster.ask_each("/metrics").values())) - compiled == ASKED
 
 
 def test_scaling_up_and_down_fails_no_request(cluster: Cluster, results: list[str]) -> None:
@@ -75,7 +70,7 @@ def test_a_rolling_update_fails_no_request(cluster: Cluster, results: list[str])
     before, begun = cluster.tasks(), time.monotonic()
     with cluster.load() as load:
         assert goes_on(load), load.outcomes
-        cluster.update("--image", SHOP.replace(":1", ":2"))
+        cluster.update("--image", NEXT, "--env-add", "COACHMAN_ACCESS_LOG=on")
         assert goes_on(load), load.outcomes
     note(results, "rolling update", load, time.monotonic() - begun)
     assert cluster.update_state() == "completed"
@@ -83,16 +78,49 @@ def test_a_rolling_update_fails_no_request(cluster: Cluster, results: list[str])
     assert set(load.outcomes) == {"success"}, (load.outcomes, cluster.about("web"))
 
 
-def test_a_release_that_does_not_start_is_rolled_back(cluster: Cluster, results: list[str]) -> None:
+def test_a_request_is_followed_through_the_ingress_to_the_line_of_its_replica(cluster: Cluster) -> None:
+    status, headers, _ = cluster.ask("GET", "/items", headers={"X-Request-ID": "chosen-by-the-client"})
+    assert status == 200
+    identifier = headers["x-request-id"]
+    assert re.fullmatch(r"[0-9a-f]{32}", identifier), headers
+
+    def lines() -> list[str]:
+        return [line for line in cluster.log("web").splitlines() if identifier in line]
+
+    assert wait_until(lambda: len(lines()) == 1, seconds=60), cluster.about("web")
+    line = json.loads(lines()[0])
+    assert (line["logger"], line["route"], line["status"]) == ("coachman.access", "/items", 200), line
+    assert line["request_id"] == identifier
+
+
+def test_prometheus_in_the_stack_scrapes_each_replica_and_sums_them(cluster: Cluster) -> None:
+    cluster.deploy_prometheus()
+    ready = lambda: cluster.measured("job:coachman_workers_ready:sum") == 2  # noqa: E731
+    assert wait_until(ready, seconds=120), cluster.about("prometheus")
+    assert cluster.measured('count(up{job="coachman"} == 1)') == 2
+    before = cluster.measured("sum(coachman_http_requests_total)")
+    assert {cluster.ask("GET", "/items")[0] for _ in range(ASKED)} == {200}
+    is_counted = lambda: cluster.measured("sum(coachman_http_requests_total)") >= before + ASKED  # noqa: E731
+    assert wait_until(is_counted, seconds=60), cluster.about("prometheus")
+
+
+@pytest.mark.parametrize(
+    ("image", "what"),
+    [(BROKEN, "does not start"), (NEVER_HEALTHY, "is never healthy")],
+    ids=["does_not_start", "never_healthy"],
+)
+def test_a_release_that_does_not_serve_is_rolled_back(
+    cluster: Cluster, results: list[str], image: str, what: str
+) -> None:
     before, begun = cluster.tasks(), time.monotonic()
     with cluster.load() as load:
         assert goes_on(load), load.outcomes
-        cluster.update("--detach", "--image", SHOP.replace(":1", ":broken"))
+        cluster.update("--detach", "--image", image)
         is_back = lambda: cluster.update_state() == "rollback_completed"  # noqa: E731
         assert wait_until(is_back, seconds=300), cluster.about("web")
         assert goes_on(load), load.outcomes
-    note(results, "update to an image that does not start", load, time.monotonic() - begun)
-    assert cluster.image() == SHOP.replace(":1", ":2")
+    note(results, f"update to an image that {what}", load, time.monotonic() - begun)
+    assert cluster.image() == NEXT
     # At most one was replaced before Swarm knew; start-first keeps all of the old ones.
     assert len(before.keys() & cluster.tasks().keys()) >= 1
     assert set(load.outcomes) == {"success"}, (load.outcomes, cluster.about("web"))
