@@ -1,11 +1,14 @@
 """Several applications on one machine: each has its own of everything, and none harms another."""
 
+import contextlib
 import json
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 
 from tests.support.load import Load
+from tests.vm.conftest import need
 from tests.vm.machine import Machine
 from tests.vm.shop import Shop
 
@@ -13,8 +16,31 @@ BAKERY = "coachman -n bakery"
 UNIT = "coachman-bakery.service"
 PROJECT = {
     "requirements.txt": "fastapi\n",
-    "main.py": "from fastapi import FastAPI\n\napp = FastAPI()\n\n\n"
-    "@app.get('/')\ndef bread() -> str:\n    return 'rye'\n",
+    "main.py": """
+import os
+from pathlib import Path
+from fastapi import FastAPI
+
+app, kept = FastAPI(), []
+
+@app.get("/")
+def bread() -> str:
+    return "rye"
+
+@app.get("/eat")
+def eat(megabytes: int) -> int:
+    kept.extend(b"x" * (1 << 20) for _ in range(megabytes))
+    return len(kept)
+
+@app.get("/fill")
+def fill() -> str:
+    try:
+        with Path(os.environ["STATE_DIRECTORY"], "full").open("wb", buffering=0) as file:
+            while True:
+                file.write(bytes(1 << 16))
+    except OSError as error:
+        return str(error.strerror)
+""",
 }
 
 
@@ -92,13 +118,86 @@ def test_one_line_limits_its_memory_and_cpu_for_good(bakery: Machine) -> None:
     assert bakery.show("MemoryMax", UNIT) == str(300 * 2**20)
 
 
+MEMORY = Path("/sys/fs/cgroup/memory")  # where the kernel has it in a hierarchy of its own
+
+
+@contextlib.contextmanager
+def limited_memory(machine: Machine, unit: str, megabytes: int) -> Iterator[None]:
+    """Has the kernel keep what runs in the unit to so much more, as MemoryMax does outside a container."""
+    group = MEMORY / f"{machine.name}-{unit}"
+    need(
+        met=MEMORY.is_dir(), sentence="A container's memory cannot be limited here: cgroups of version 1 can."
+    )
+    group.mkdir()
+    try:
+        (group / "memory.limit_in_bytes").write_text(str(megabytes << 20))
+        for pid in machine.pids_outside(unit):
+            (group / "cgroup.procs").write_text(str(pid))
+        yield
+    finally:
+        machine.run(f"systemctl stop {unit}")  # what is in it ends
+        group.rmdir()
+        machine.run(f"systemctl start {unit}")
+
+
+def test_one_runs_out_of_memory_and_the_other_loses_no_request(bakery: Machine) -> None:
+    shop = Shop(bakery)
+    shop.settle()
+    with limited_memory(bakery, UNIT, 100), shop.loaded() as loads:
+        restarts, master = bakery.show("NRestarts", UNIT), bakery.show("MainPID", UNIT)
+
+        bakery.run("! curl -sf 'http://127.0.0.1:8001/eat?megabytes=400'")
+
+        bakery.wait("journalctl -u coachman-bakery -o cat -n 20 | grep -q 'was killed by SIGKILL'")
+        bakery.wait(f"{BAKERY} status")
+        assert bakery.run("curl -sSf http://127.0.0.1:8001/") == '"rye"'
+        assert (bakery.show("NRestarts", UNIT), bakery.show("MainPID", UNIT)) == (restarts, master)
+    shop.assert_no_failure(*loads)
+
+
+@pytest.fixture
+def full_disk(bakery: Machine) -> Iterator[Machine]:
+    """The states of both are on one of 16 MiB, until it ends."""
+    units, states = f"coachman.service {UNIT}", ("coachman", "coachman-bakery")
+    bakery.run(f"systemctl stop {units} && mkdir /srv/disk && mount -t tmpfs -o size=16m none /srv/disk")
+    for name in states:
+        bakery.run(f"install -d -o {name} -g {name} -m 750 /srv/disk/{name}")
+        bakery.run(f"mount --bind /srv/disk/{name} /var/lib/{name}")
+    bakery.run(f"systemctl start {units}")
+    yield bakery
+    bakery.run(f"systemctl stop {units}")
+    bakery.run("umount /var/lib/coachman /var/lib/coachman-bakery /srv/disk && rmdir /srv/disk")
+    bakery.run(f"systemctl start {units}")
+
+
+def test_one_fills_the_disk_and_the_other_serves_and_reloads_and_the_doctor_says_it(
+    full_disk: Machine,
+) -> None:
+    shop = Shop(full_disk)
+    shop.settle()
+    with shop.loaded() as loads:
+        printed = full_disk.run("curl -sSf http://127.0.0.1:8001/fill")
+        assert printed == '"No space left on device"'
+        shop.release("2")
+        shop.reload()
+        assert full_disk.run("curl -sSf http://127.0.0.1:8001/") == '"rye"'
+        full_disk.run("systemctl reload coachman-bakery")
+    shop.assert_no_failure(*loads)
+
+    printed = full_disk.run(f"{BAKERY} doctor", code=1)
+    assert "/var/lib/coachman-bakery has 0 MiB free of 16" in printed, printed
+    full_disk.run("rm /var/lib/coachman-bakery/full")
+    assert "Nothing is wrong with coachman-bakery" in full_disk.run(f"{BAKERY} doctor")
+
+
 def test_another_address_and_seal_are_taken_at_the_next_installation(bakery: Machine) -> None:
     again = f"{BAKERY} install --wheels /root/wheels /root/bakery"
-    bakery.run(f"{again} --bind 127.0.0.2:8080 --sealed")
+    printed = bakery.run(f"{again} --bind 0.0.0.0:8080 --sealed")
+    assert "0.0.0.0:8080 can be reached from other machines, without TLS: whatever" in printed
     assert bakery.run("curl -sSf http://127.0.0.2:8080/") == '"rye"'
     assert bakery.show("PrivateNetwork", UNIT) == "yes"
     named = applications(bakery)[1]
-    assert (named["address"], named["network"]) == ("127.0.0.2:8080", "sealed")
+    assert (named["address"], named["network"]) == ("0.0.0.0:8080", "sealed")
 
     states = bakery.run(f"{BAKERY} units").splitlines()
     assert {line.partition(": ")[2] for line in states} == {"as installed", "a drop-in of this machine"}, (
