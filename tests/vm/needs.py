@@ -6,9 +6,10 @@ import os
 import smtplib
 import socket
 import subprocess
+import sys
 import tempfile
-import urllib.request
 from concurrent.futures import ProcessPoolExecutor
+from importlib import import_module
 from multiprocessing import get_context
 from pathlib import Path
 
@@ -16,12 +17,20 @@ from fastapi import FastAPI
 
 app = FastAPI()
 PEER = "192.0.2.2"
+sys.path.append("/opt/needs")  # packages that the release does not have: see test_needs.py
+
+# Of 58 bytes: y = -x.
+MODEL = bytes.fromhex(
+    "08084202100d3a320a0b0a017812017922034e65671201675a0f0a0178120a0a08080112040a0208"
+    "02620f0a0179120a0a08080112040a020802"
+)
 
 
 def http_by_name() -> None:
     """Looks a name up at a DNS server on the network, and asks the host of that name."""
-    with urllib.request.urlopen("http://peer.test/", timeout=5) as answer:
-        assert answer.status == 200
+    httpx = import_module("httpx")
+
+    assert httpx.get("http://peer.test/", timeout=5).status_code == 200
 
 
 def smtp() -> None:
@@ -30,9 +39,15 @@ def smtp() -> None:
 
 
 def redis() -> None:
-    with socket.create_connection((PEER, 6379), timeout=5) as connection:
-        connection.sendall(b"PING\r\n")
-        assert connection.recv(100) == b"+PONG\r\n"
+    with import_module("redis").Redis(PEER, protocol=2, socket_timeout=5) as client:
+        assert client.ping()
+
+
+def postgresql() -> None:
+    psycopg = import_module("psycopg")
+
+    with psycopg.connect(os.environ["POSTGRESQL"], connect_timeout=5) as connection:
+        assert connection.execute("SELECT 6 * 7").fetchone() == (42,)
 
 
 def interfaces() -> None:
@@ -87,11 +102,26 @@ def machine_code() -> None:
     mmap.mmap(-1, 4096, prot=mmap.PROT_READ | mmap.PROT_WRITE | mmap.PROT_EXEC).close()
 
 
+def jit() -> None:
+    """Compiles a function with LLVM."""
+    numba = import_module("numba")
+
+    assert numba.njit(lambda number: number + 1)(6) == 7
+
+
+def model() -> None:
+    """Infers with onnxruntime, whose threads want a CPU each."""
+    numpy, onnxruntime = import_module("numpy"), import_module("onnxruntime")
+
+    [answer] = onnxruntime.InferenceSession(MODEL).run(None, {"x": numpy.array([1, -2], numpy.float32)})
+    assert answer.tolist() == [-1, 2]
+
+
 NEEDS = {
     need.__name__: need
     for need in (
-        *(http_by_name, smtp, redis, interfaces, program, process_pool, upload),
-        *(state, home, release_folder, elsewhere, memory, callback, machine_code),
+        *(http_by_name, smtp, redis, postgresql, interfaces, program, process_pool, upload),
+        *(state, home, release_folder, elsewhere, memory, callback, machine_code, jit, model),
     )
 }
 

@@ -23,8 +23,10 @@ class Mail(socketserver.StreamRequestHandler):
 
 class Redis(socketserver.StreamRequestHandler):
     def handle(self) -> None:
-        while self.rfile.readline():
-            self.wfile.write(b"+PONG\r\n")
+        """Each command is *COUNT, then $LENGTH and a word as often."""
+        while count := self.rfile.readline():
+            words = [self.rfile.readline() + self.rfile.readline() for _ in range(int(count[1:]))]
+            self.wfile.write(b"+PONG\r\n" if b"PING" in words[0].upper() else b"+OK\r\n")
 
 
 class Names(socketserver.DatagramRequestHandler):
