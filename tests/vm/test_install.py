@@ -1,10 +1,12 @@
 """From a bare machine to a service, through a release and back, and off again; without a network."""
 
 import json
+import re
 from collections.abc import Callable
 
 import pytest
 
+from tests.vm.conftest import REPOSITORY
 from tests.vm.machine import Machine
 
 # As from a package index, into an environment of root's own, and by the script of a checkout.
@@ -83,3 +85,49 @@ def assert_a_key_is_needed_once_there_is_one(machine: Machine) -> None:
 
 def releases(machine: Machine) -> list[dict[str, object]]:
     return [json.loads(line) for line in machine.run("coachman releases --json").splitlines()]
+
+
+SHOP = {
+    "requirements.txt": "fastapi\n",
+    "main.py": "from fastapi import FastAPI\n\napp = FastAPI()\n\n\n"
+    "@app.get('/')\ndef bread() -> str:\n    return 'rye'\n",
+}
+# In the place of the package index, which the commands are written for.
+INDEX = "cd /root && export PIP_NO_INDEX=1 PIP_FIND_LINKS=/root/wheels"
+
+
+def commands(page: str, heading: str) -> list[str]:
+    """The blocks of commands below a heading of a page, as they stand there."""
+    text = (REPOSITORY / page).read_text()
+    _, _, below = text.partition(f"\n{heading}\n") if heading else ("", "", text)
+    return re.findall(r"^```sh\n(.*?)^```$", below.partition("\n## ")[0], re.MULTILINE | re.DOTALL)
+
+
+def test_the_commands_of_the_readme_as_they_stand_there_on_ubuntu(
+    fresh_machine: Callable[[str], Machine],
+) -> None:
+    install, spoil = commands("README.md", "## Install it on a bare machine")
+    assert commands("docs/deploy.md", "")[0] == install
+    with fresh_machine("noble") as machine:
+        for folder in ("shop", "bakery"):
+            for name, text in SHOP.items():
+                machine.write(f"/root/{folder}/{name}", text)
+        machine.run("cp /root/wheels/coachman-*.whl /root")
+
+        printed = machine.run(f"{INDEX} && set -e\n{install}")
+        assert "serves: generation 1" in printed, printed
+        assert machine.run("curl -s http://127.0.0.1:8000/") == '"rye"'
+
+        printed = machine.run(f"{INDEX}\n{spoil}", code=1)
+        assert printed.splitlines()[-1].startswith("Refused. Release "), printed
+        assert "importing main failed: RuntimeError: half written" in printed
+        assert machine.run("curl -s http://127.0.0.1:8000/") == '"rye"'
+
+        machine.run(f"{INDEX} && coachman release bakery")  # as the next version of the shop
+        assert "serves: generation 3" in machine.run("coachman rollback")
+        printed = machine.run(f"{INDEX} && coachman install --name bakery bakery")
+        assert "curl -s http://127.0.0.1:8001/" in printed
+        assert len(machine.run("coachman list").splitlines()) == 3
+        assert "Nothing is wrong with coachman." in machine.run("coachman doctor")
+        machine.run("coachman -n bakery uninstall --data && coachman uninstall --data")
+        assert machine.run("ss -Hltn") == "", "something listens still"
