@@ -1,12 +1,14 @@
-"""A long-lived SQLite connection with its thread: one hop there and back for a whole batch."""
+"""Long-lived SQLite connections with their threads: one hop there and back for a whole batch."""
 
 import asyncio
 import contextlib
 import math
+import queue
 import sqlite3
 import time
-from collections.abc import Callable, Iterable
-from typing import Any, TypeAlias
+from collections.abc import Callable, Iterable, Iterator
+from functools import partial
+from typing import Any
 from urllib.parse import quote
 
 import aiosqlite
@@ -15,27 +17,33 @@ from sqlalchemy.pool import StaticPool
 
 from durable_database import statements
 from durable_database.errors import (
+    PoolTimeout,
     TransactionControlError,
     TransactionTimeout,
     refuse_control,
     rolled_back,
     sqlite_code,
 )
-from durable_database.statements import Call, Statement, Work
-
-# What became of a job: its future, and the error or the value.
-Outcome: TypeAlias = "tuple[asyncio.Future[Any], BaseException | None, Any]"
+from durable_database.statements import Call, Record, Statement, Work
+from durable_database.transaction import Outcome, Run, outcome, settle
 
 CLOSE_SECONDS = 5
 # SQLite looks at the time of a transaction after so many instructions, about 50 ms: not so often that the
 # event loop would notice.
 LOOK_INSTRUCTIONS = 5_000_000
-OPTIONS: dict[str, Any] = {"uri": True, "isolation_level": None, "cached_statements": 512}
 
 
-def file_uri(path: str) -> str:
+def connect(path: str, pragmas: Iterable[str]) -> sqlite3.Connection:
     # mode=rw: a wrong path is an error, not a new and empty database.
-    return f"file:{quote(path)}?mode=rw"
+    uri = f"file:{quote(path)}?mode=rw"
+    raw = sqlite3.connect(uri, uri=True, isolation_level=None, cached_statements=512, check_same_thread=False)
+    try:
+        for pragma in pragmas:
+            raw.execute(f"PRAGMA {pragma}").close()
+    except BaseException:
+        raw.close()
+        raise
+    return raw
 
 
 class Lane:
@@ -57,6 +65,7 @@ class Lane:
         self._lent: sa.Connection | None = None
         self._running = False
         self._take_over(self._engine.dialect)
+        self.raw.set_progress_handler(lambda: time.monotonic() > self.until, LOOK_INSTRUCTIONS)
 
     def _take_over(self, dialect: Any) -> None:
         """The connection is lent: what ends a transaction, or the connection, is not its borrower's to do."""
@@ -71,7 +80,7 @@ class Lane:
 
     @classmethod
     async def open(cls, path: str, pragmas: Iterable[str], seconds: float) -> "Lane":
-        connection = aiosqlite.connect(file_uri(path), **OPTIONS)
+        connection = aiosqlite.Connection(partial(connect, path, pragmas), iter_chunk_size=1)
         # A server told twice to stop skips the lifespan's end: its exit must not wait for this thread.
         connection._thread.daemon = True
         try:
@@ -81,15 +90,7 @@ class Lane:
             while connection._thread.is_alive():  # noqa: ASYNC110 (a thread has no event to await)
                 await asyncio.sleep(0.001)
             raise
-        lane = cls(connection, seconds)
-        try:
-            await connection.set_progress_handler(lambda: time.monotonic() > lane.until, LOOK_INSTRUCTIONS)
-            for pragma in pragmas:
-                await connection.execute_fetchall(f"PRAGMA {pragma}")
-        except BaseException:
-            await lane.close()
-            raise
-        return lane
+        return cls(connection, seconds)
 
     def post(self, job: Callable[[], object]) -> None:
         """Queues `job` for the lane's thread. It must not raise."""
@@ -105,7 +106,43 @@ class Lane:
         closing = asyncio.ensure_future(self._connection.close())
         await asyncio.wait({closing}, timeout=CLOSE_SECONDS)
 
+    def interrupt(self, served: object, *, only_reads: bool) -> None:
+        """Ends the statement that runs, unless it may write: SQLite would undo the transaction with it."""
+        if only_reads:
+            self.raw.interrupt()
+
     # What follows runs in the lane's thread.
+
+    @property
+    def in_transaction(self) -> bool:
+        return self.raw.in_transaction
+
+    def execute(self, sql: str) -> None:
+        self.raw.execute(sql).close()
+
+    def commit(self) -> None:
+        if not self.raw.in_transaction:  # an error was caught, but not what came of it
+            raise rolled_back()
+        self.raw.execute("COMMIT")
+
+    def leave_transaction(self) -> None:
+        """Rolls back after a failure or a failed COMMIT: later writes would be lost in it."""
+        if self.raw.in_transaction:
+            self.raw.execute("ROLLBACK")
+
+    def receive(self, inbox: "queue.SimpleQueue[Any]") -> Any:
+        """Waits for what a transaction's task sends; TransactionTimeout when the time is up."""
+        left = None if self.until == math.inf else max(self.until - time.monotonic(), 0)
+        try:
+            return inbox.get(timeout=left)
+        except queue.Empty:
+            raise self.late() from None
+
+    @contextlib.contextmanager
+    def stream(self, statement: Statement) -> Iterator[Callable[[int], list[Record]]]:
+        """Begins a statement. Returns what fetches so many of its rows."""
+        with contextlib.closing(self.raw.execute(statement.plan.sql, statement.arguments)) as cursor:
+            yield lambda size: statement.plan.records(cursor.description, cursor.fetchmany(size))
 
     def run(self, work: Work) -> Any:
         if isinstance(work, Statement):
@@ -118,15 +155,12 @@ class Lane:
         connection = self._connection_to_lend()
         self._running = True
         try:
-            value = call.run(connection)
+            return call.run(connection)
         finally:
             self._running = False
             # What was not read to its end would pin the snapshot; a traceback may still hold it.
             while self._cursors:
                 self._cursors.pop().close()
-        if not self.raw.in_transaction:  # an error in it was caught, but not what came of it
-            raise rolled_back()
-        return value
 
     def _connection_to_lend(self) -> sa.Connection:
         """Returns the last connection, unless a function closed it or left options on it."""
@@ -158,7 +192,9 @@ class Lane:
         self._cursors.append(cursor)
 
     def within(self, function: Callable[..., Any], *arguments: Any) -> Any:
-        """Returns what `function` returns. When time is up, its statement fails with TransactionTimeout."""
+        """Returns what `function` returns in a transaction; TransactionTimeout when its time is up."""
+        if not self.raw.in_transaction:
+            raise rolled_back()
         before, self.until = self.until, min(self.until, time.monotonic() + self._seconds)
         try:
             return function(*arguments)
@@ -173,21 +209,56 @@ class Lane:
         return TransactionTimeout(f"a transaction was open for {self._seconds:g} s and is rolled back")
 
 
-def outcome(future: asyncio.Future[Any], function: Callable[..., Any], *arguments: Any) -> Outcome:
-    try:
-        return future, None, function(*arguments)
-    except BaseException as error:  # noqa: BLE001 (it is raised where the caller waits)
-        return future, error, None
+class Readers:
+    """The lanes for reads, each for one reader at a time."""
 
+    def __init__(
+        self, lanes: list[Lane], acquire_seconds: float, observe: Callable[[str, float], None]
+    ) -> None:
+        self._loop = asyncio.get_running_loop()
+        self._acquire_seconds = acquire_seconds
+        self._observe = observe
+        self._lanes: asyncio.LifoQueue[Lane] = asyncio.LifoQueue()
+        for lane in lanes:
+            self.give_back(lane)
 
-def settle(outcomes: Iterable[Outcome]) -> None:
-    """Passes each result to its caller, except to callers that were cancelled meanwhile."""
-    for future, error, value in outcomes:
-        if future.done():
-            continue
-        if error is None:
-            future.set_result(value)
-        elif isinstance(error, StopIteration):  # which no future takes
-            future.set_exception(RuntimeError("the function raised StopIteration"))
-        else:
-            future.set_exception(error)
+    @property
+    def free(self) -> int:
+        return self._lanes.qsize()
+
+    async def run(self, function: Run) -> Any:
+        """Runs `function` in the thread of a lane of its own, and returns the result."""
+        lane = await self.lease()
+        future: asyncio.Future[Any] = self._loop.create_future()
+
+        def job() -> None:
+            found = (future, None, None) if future.cancelled() else outcome(future, function, lane)
+            lane.tell(back, found)
+
+        def back(found: Outcome) -> None:
+            self.give_back(lane)  # when its thread has really done with it
+            settle([found])
+
+        lane.post(job)
+        try:
+            return await future
+        except asyncio.CancelledError:
+            lane.raw.interrupt()
+            raise
+
+    async def lease(self) -> Lane:
+        """A lane of one's own, to be given back."""
+        if not self._lanes.empty():
+            return self._lanes.get_nowait()
+        started = self._loop.time()
+        try:
+            async with asyncio.timeout(self._acquire_seconds):
+                return await self._lanes.get()
+        except TimeoutError:
+            seconds = self._acquire_seconds
+            raise PoolTimeout(f"no database connection became free in {seconds:g} s") from None
+        finally:
+            self._observe("pool_wait_seconds", self._loop.time() - started)
+
+    def give_back(self, lane: Lane) -> None:
+        self._lanes.put_nowait(lane)

@@ -3,8 +3,8 @@
 import asyncio
 import contextlib
 import weakref
-from collections.abc import AsyncGenerator, AsyncIterator, Callable, Iterator
-from typing import Any
+from collections.abc import AsyncGenerator, Awaitable, Callable, Iterator
+from typing import Any, TypeVar, cast
 
 import asyncpg
 import sqlalchemy as sa
@@ -17,22 +17,26 @@ from durable_database.errors import (
     TransactionControlError,
     driver_error,
     refuse_control,
+    rolled_back,
 )
-from durable_database.statements import Call, Compiler, Record, Statement, Want, Work
-from durable_database.transaction import complete
+from durable_database.statements import Batch, Call, Compiler, Record, Statement, Want, Work
+from durable_database.transaction import OpenTransaction, Run, complete, run_in_transaction
 
 CONNECT_SECONDS = 5
 # A server that has gone silent, as behind a cut line, would be waited for by the hour.
 STATEMENT_SECONDS = 60
-STREAMED_ROWS = 200
 # Connections refused or broken, a server that stops, starts or takes no writes, a full disk.
 UNAVAILABLE = ("08", "57P", "25006", "53")
 # One state for all that a function reads.
-SNAPSHOT = {"isolation": "repeatable_read", "readonly": True}
+SNAPSHOT = "BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY"
+
+T = TypeVar("T")
 
 
 class PostgreSQLBackend:
     """`size` connections at most; `acquire_seconds` bounds the wait for one of them."""
+
+    new_inbox = asyncio.Queue
 
     def __init__(
         self,
@@ -47,6 +51,7 @@ class PostgreSQLBackend:
         self._acquire_seconds = acquire_seconds
         self._observe = observe
         self._engine: AsyncEngine | None = None
+        self.open_transactions: set[OpenTransaction] = set()
 
     async def connect(self) -> None:
         self._engine = create_async_engine(
@@ -64,8 +69,7 @@ class PostgreSQLBackend:
         sa.event.listen(engine, "commit", lambda connection: _refuse(connection, "commit()"))
         sa.event.listen(engine, "rollback", lambda connection: _refuse(connection, "rollback()"))
         self.compiler = Compiler(engine.dialect)
-        async with self._bounded(CONNECT_SECONDS) as opened:
-            (await opened.raw_connection()).close()
+        (await self._acquire(AsyncEngine.raw_connection, CONNECT_SECONDS)).close()
 
     def _open(self, *args: Any, **kwargs: Any) -> Any:
         # The URL as libpq reads it: migrations and backups go by the same.
@@ -77,12 +81,13 @@ class PostgreSQLBackend:
         )
 
     async def disconnect(self) -> None:
+        for transaction in list(self.open_transactions):
+            await transaction.end(committed=False)
         engine, self._engine = self._engine, None
         if engine is not None:
             await engine.dispose()
 
-    @contextlib.asynccontextmanager
-    async def _bounded(self, seconds: float) -> AsyncIterator[AsyncEngine]:
+    async def _acquire(self, acquire: Callable[[AsyncEngine], Awaitable[T]], seconds: float) -> T:
         """Limits the wait for a connection."""
         if self._engine is None:
             raise RuntimeError("the database is not connected")
@@ -91,24 +96,18 @@ class PostgreSQLBackend:
             try:
                 # The pool's own limit is one for its queue; this is one for the connecting too.
                 async with asyncio.timeout(seconds):
-                    yield self._engine
+                    acquired = await acquire(self._engine)
             except (TimeoutError, sa.exc.TimeoutError):
                 raise PoolTimeout(f"no database connection became free in {seconds:g} s") from None
         self._observe("pool_wait_seconds", asyncio.get_running_loop().time() - started)
-
-    async def connection(self) -> AsyncConnection:
-        async with self._bounded(self._acquire_seconds) as engine:
-            return await engine.connect()
-
-    def session(self) -> "PostgreSQLSession":
-        return PostgreSQLSession(self)
+        return acquired
 
     async def do(self, work: Work) -> Any:
-        if isinstance(work, Call):
-            async with self.session() as session:
-                return await session.do(work)
-        async with self._bounded(self._acquire_seconds) as engine:
-            connection = await engine.raw_connection()
+        if isinstance(work, Batch) and work.statements[0].want is Want.MANY:
+            work = work.statements[0]  # asyncpg stores all of them or none
+        if not isinstance(work, Statement):
+            return await self.write(lambda lane: lane.run(work), "BEGIN" if work.writes else SNAPSHOT)
+        connection = await self._acquire(AsyncEngine.raw_connection, self._acquire_seconds)
         driver: Any = connection.driver_connection
         try:
             with unavailable_in_words(driver):
@@ -118,122 +117,97 @@ class PostgreSQLBackend:
                 connection.invalidate()
             connection.close()
 
-    async def stream(self, statement: Statement) -> AsyncGenerator[Record, None]:
+    async def write(self, run: Run, begin: str = "BEGIN") -> Any:
+        """Returns what `run` returns for a lane in a transaction, once that is committed."""
+        connection = await self._acquire(lambda engine: engine.connect(), self._acquire_seconds)
+        assert connection.sync_connection is not None
+        lane = Lane(connection.sync_connection)
+        try:
+            return await connection.run_sync(lambda _: run_in_transaction(begin, run, lane))
+        finally:
+            await complete(release(connection, lane.driver))
+
+    def transaction(
+        self, *, isolation: str = "", readonly: bool = False, deferrable: bool = False
+    ) -> OpenTransaction:
+        """Takes the options of asyncpg: `isolation` is one of its names, as "repeatable_read"."""
+        begin = f"BEGIN ISOLATION LEVEL {isolation.replace('_', ' ')}" if isolation else "BEGIN"
+        begin += (" READ ONLY" if readonly else "") + (" DEFERRABLE" if deferrable else "")
+        return OpenTransaction(self, lambda run: self.write(run, begin))
+
+    def stream(self, statement: Statement) -> AsyncGenerator[Record, None]:
         """Streams on a connection of its own, as the consumer may run other statements or never come back."""
-        async with self.session() as session, transaction(session.driver):
-            async for record in session.stream(statement):
-                yield record
+        return self.transaction().stream(statement, is_all=True)
 
 
-class PostgreSQLSession:
-    """One connection, whose one wire takes a statement at a time."""
+async def release(connection: AsyncConnection, driver: Any) -> None:
+    if driver.is_closed() or driver.is_in_transaction():
+        await connection.invalidate()
+    await connection.close()
 
-    def __init__(self, backend: PostgreSQLBackend) -> None:
-        self._backend = backend
-        self._wire = asyncio.Lock()
-        self._connection: AsyncConnection | None = None
-        self.driver: Any = None
 
-    async def acquire(self) -> None:
-        self._connection = await self._backend.connection()
-        self.driver = (await self._connection.get_raw_connection()).driver_connection
+class Lane:
+    """A connection in a transaction, used by functions in the greenlet of SQLAlchemy's bridge."""
 
-    async def release(self) -> None:
-        connection, self._connection = self._connection, None
-        if connection is None:
-            return
-        if self.driver.is_closed() or self.driver.is_in_transaction():
-            await connection.invalidate()
-        await connection.close()
+    def __init__(self, connection: sa.Connection) -> None:
+        self._connection = connection
+        self._adapted: Any = connection.connection.dbapi_connection
+        self.driver: Any = connection.connection.driver_connection
+        self._busy = False
 
-    async def __aenter__(self) -> "PostgreSQLSession":
-        await self.acquire()
-        return self
-
-    async def __aexit__(self, *exc_info: object) -> None:
-        await complete(self.release())
-
-    @contextlib.asynccontextmanager
-    async def _turn(self) -> AsyncIterator[Any]:
-        async with self._wire:
-            with unavailable_in_words(self.driver):
-                yield self.driver
-
-    async def do(self, work: Work) -> Any:
-        async with self._turn() as driver:
-            if not isinstance(work, Call):
-                return await run(driver, work)
-            # Where a transaction is open already the function is a savepoint in it.
-            options = {} if work.writes or driver.is_in_transaction() else SNAPSHOT
-            assert self._connection is not None
-            async with transaction(driver, **options):
-                return await self._connection.run_sync(_lend, work)
-
-    async def stream(self, statement: Statement) -> AsyncGenerator[Record, None]:
-        if not self.driver.is_in_transaction():
-            async for record in self._backend.stream(statement):
-                yield record
-            return
-        plan, arguments, _ = statement
-        async with self._turn() as driver:
-            cursor = await driver.cursor(plan.sql, *arguments)
-        rows = True
-        while rows:
-            # Between two turns the consumer may use the same connection.
-            async with self._turn():
-                rows = await cursor.fetch(STREAMED_ROWS)
-            for record in records(statement, rows):
-                yield record
-
-    async def begin(self, **options: Any) -> Any:
-        """Options are asyncpg's, as `readonly=True`. Inside of a transaction another one is a savepoint."""
-        async with self._turn() as driver:
-            begun = driver.transaction(**options)
-            await complete(begun.start())
-            return begun
-
-    async def end(self, begun: Any, *, committed: bool) -> None:
-        async with self._turn() as driver:
-            await (begun.commit() if committed else roll_back(driver, begun))
+    def _wait(self, operation: Callable[[Any], Awaitable[Any]]) -> Any:
+        with unavailable_in_words(self.driver):
+            return self._adapted.run_async(operation)
 
     @property
-    def raw_connection(self) -> Any:
-        return self.driver
+    def in_transaction(self) -> bool:
+        return not self.driver.is_closed() and bool(self.driver.is_in_transaction())
+
+    def execute(self, sql: str) -> str:
+        return cast(str, self._wait(lambda driver: complete(driver.execute(sql))))
+
+    def commit(self) -> None:
+        # With which PostgreSQL answers where a statement has failed before: for itself that is no error.
+        if self.execute("COMMIT") == "ROLLBACK":
+            raise asyncpg.InFailedSQLTransactionError(str(rolled_back()))
+
+    def leave_transaction(self) -> None:
+        # With the connection a transaction has gone too; one whose COMMIT failed is over.
+        if self.in_transaction:
+            with contextlib.suppress(asyncpg.InterfaceError):
+                self.execute("ROLLBACK")
+
+    def receive(self, inbox: "asyncio.Queue[Any]") -> Any:
+        """Waits for what a transaction's task sends."""
+        self._busy = False
+        received = self._wait(lambda driver: inbox.get())
+        self._busy = True
+        return received
+
+    def tell(self, callback: Callable[..., object], *arguments: Any) -> None:
+        callback(*arguments)
+
+    def interrupt(self, served: asyncio.Future[Any], *, only_reads: bool) -> None:
+        if self._busy:
+            served.cancel()
+
+    @contextlib.contextmanager
+    def stream(self, statement: Statement) -> Iterator[Callable[[int], list[Record]]]:
+        """Begins a statement. Returns what fetches so many of its rows."""
+        plan, arguments, _ = statement
+        cursor = self._wait(lambda driver: driver.cursor(plan.sql, *arguments))
+        yield lambda size: records(statement, self._wait(lambda driver: cursor.fetch(size)))
+
+    def run(self, work: Work) -> Any:
+        if isinstance(work, Statement):
+            return self._wait(lambda driver: run(driver, work))
+        if isinstance(work, Batch):
+            return [self.run(each) for each in work.statements]
+        with unavailable_in_words(self.driver):
+            return _lend(self._connection, work)
 
 
-async def roll_back(driver: Any, begun: Any) -> None:
-    # With the connection a transaction has gone too; one whose COMMIT failed, or was cancelled, is over.
-    if not driver.is_closed() and driver.is_in_transaction():
-        with contextlib.suppress(asyncpg.InterfaceError):
-            await complete(begun.rollback())
-
-
-@contextlib.asynccontextmanager
-async def transaction(driver: Any, **options: Any) -> AsyncIterator[None]:
-    begun = driver.transaction(**options)
-    try:
-        await complete(begun.start())
-        yield
-        await complete(begun.commit())
-    except BaseException:
-        await roll_back(driver, begun)
-        raise
-
-
-async def run(driver: Any, work: Any) -> Any:
-    if isinstance(work, Statement):
-        return await run_one(driver, work)
-    if len(work.statements) == 1 and work.statements[0].want is Want.MANY:
-        return await run_one(driver, work.statements[0])
-
-    async def run_all() -> list[Any]:
-        async with driver.transaction():
-            return [await run_one(driver, each) for each in work.statements]
-
-    return await complete(run_all())
-
-
-async def run_one(driver: Any, statement: Statement) -> Any:
+async def run(driver: Any, statement: Statement) -> Any:
     plan, arguments, want = statement
     if want is Want.MANY:  # all of them or none
         return await driver.executemany(plan.sql, arguments)

@@ -157,9 +157,15 @@ class Compiler:
         self._binders: dict[type, Callable[[Any], Any] | None] = {}
 
     def statement(self, query: Query, values: Values, want: Want) -> Statement:
-        if type(query) is str and (plan := self._by_text.get(query)) is not None:
+        if type(query) is str:
+            plan = self._by_text.get(query)
+            if plan is None:
+                compiled: Any = sa.text(query).compile(dialect=self.dialect)
+                plan = self._remember(query, Plan(compiled.string, compiled.positiontup, compiled))
             return Statement(plan, self._of_text(plan, values) if plan.names else (), want)
-        return Statement(*self.plan(query, values), want)
+        if isinstance(query, DDLElement):
+            return Statement(Plan(str(query.compile(dialect=self.dialect))), (), want)
+        return Statement(*self._of_core(query, values), want)
 
     def batch(self, statements: Iterable[tuple[Query, Values]]) -> Batch:
         return Batch([self.statement(*each, Want.RESULT) for each in statements])
@@ -169,28 +175,6 @@ class Compiler:
         if any(one.plan is not each[0].plan for one in each):  # they set different columns
             return Batch(each)
         return Batch([Statement(each[0].plan, [one.arguments for one in each], Want.MANY)])
-
-    def plan(self, query: Any, values: Values = None) -> tuple[Plan, tuple[Any, ...]]:
-        if type(query) is str:
-            plan = self._by_text.get(query)
-            if plan is None:
-                compiled: Any = sa.text(query).compile(dialect=self.dialect)
-                plan = self._remember(query, Plan(compiled.string, compiled.positiontup, compiled))
-            return plan, self._of_text(plan, values)
-        if isinstance(query, DDLElement):
-            return Plan(str(query.compile(dialect=self.dialect))), ()
-        # SQLAlchemy's own cache of compiled statements, which its engines use.
-        compiled, extracted, collected, _ = query._compile_w_cache(
-            dialect=self.dialect, compiled_cache=self._cache, column_keys=list(values or ())
-        )
-        core = self._by_compiled.get(compiled)
-        if core is None:
-            core = self._by_compiled[compiled] = _Core(compiled)
-        if values and core.binds and all(key in values for key, _ in core.binds):
-            arguments = [process(values[key]) if process else values[key] for key, process in core.binds]
-            return core.plan, tuple(arguments)
-        given = dict(values) if values else None
-        return self._of_core(compiled, core, given, extracted, collected)
 
     def _remember(self, text: str, plan: Plan) -> Plan:
         if len(self._by_text) >= CACHED_STATEMENTS:
@@ -218,11 +202,22 @@ class Compiler:
         process = self._binders[kind]
         return process(value) if process else value
 
-    def _of_core(
-        self, compiled: Any, core: "_Core", values: Any, extracted: Any, collected: Any
-    ) -> tuple[Plan, tuple[Any, ...]]:
+    def _of_core(self, query: Any, values: Values) -> tuple[Plan, tuple[Any, ...]]:
+        # SQLAlchemy's own cache of compiled statements, which its engines use.
+        compiled, extracted, collected, _ = query._compile_w_cache(
+            dialect=self.dialect, compiled_cache=self._cache, column_keys=list(values or ())
+        )
+        core = self._by_compiled.get(compiled)
+        if core is None:
+            core = self._by_compiled[compiled] = _Core(compiled)
+        if values and core.binds and all(key in values for key, _ in core.binds):
+            arguments = [bind(values[key]) if bind else values[key] for key, bind in core.binds]
+            return core.plan, tuple(arguments)
         parameters = compiled.construct_params(
-            values, extracted_parameters=extracted, escape_names=False, _collected_params=collected
+            dict(values or {}),
+            extracted_parameters=extracted,
+            escape_names=False,
+            _collected_params=collected,
         )
         plan, processors = core.plan, compiled._bind_processors
         if core.expands:  # `IN (...)` has as many parameters as values
@@ -232,11 +227,8 @@ class Compiler:
             )
             processors = {**processors, **state.processors}
             parameters = {**parameters, **state.additional_parameters}
-        arguments = [
-            processors[name](parameters[name]) if name in processors else parameters[name]
-            for name in plan.names
-        ]
-        return plan, tuple(arguments)
+        binds = [(parameters[name], processors.get(name)) for name in plan.names]
+        return plan, tuple([bind(value) if bind else value for value, bind in binds])
 
 
 class _Core:

@@ -1,25 +1,32 @@
-"""A task's connection, and transactions that cannot be left half begun or half ended, on any backend."""
+"""Transactions, whole or absent on any backend: at whatever moment a task is cancelled or a COMMIT fails.
+
+They run in a lane: a connection, with a thread (SQLite) or a greenlet (PostgreSQL) in which it is used.
+"""
 
 import asyncio
 import contextlib
+import contextvars
 import functools
-import inspect
-import weakref
-from collections.abc import AsyncGenerator, Awaitable, Callable, Coroutine, Mapping, Sequence
-from typing import Any, Concatenate, ParamSpec, TypeVar, cast
+from collections.abc import AsyncGenerator, Awaitable, Callable, Coroutine, Iterable
+from functools import partial
+from typing import Any, ParamSpec, TypeAlias, TypeVar
 
-import databases.core
-import sqlalchemy as sa
-
-from durable_database.statements import Call, Query, Values, Want
+from durable_database.errors import ChildTaskError, rolled_back
+from durable_database.statements import Record, Statement, Work
 
 P = ParamSpec("P")
 T = TypeVar("T")
+# What became of a job: its future, and the error or the value.
+Outcome: TypeAlias = "tuple[asyncio.Future[Any], BaseException | None, Any]"
+Run: TypeAlias = Callable[[Any], Any]  # what is given a lane, and runs where its connection is
+
+FIRST_ROWS = 256
+MOST_ROWS = 512
 
 
-async def complete(coroutine: Coroutine[Any, Any, T]) -> T:
-    """Returns what `coroutine` returns. A cancellation reaches the caller only after it has ended."""
-    task = asyncio.create_task(coroutine)
+async def complete(awaitable: Coroutine[Any, Any, T]) -> T:
+    """Returns what `awaitable` returns. A cancellation reaches the caller only after it has ended."""
+    task = asyncio.create_task(awaitable)
     try:
         return await asyncio.shield(task)
     except asyncio.CancelledError:
@@ -40,177 +47,181 @@ def uninterrupted(function: Callable[P, Coroutine[Any, Any, T]]) -> Callable[P, 
     return run
 
 
-class Queries:
-    """The queries of a database, and of one of its connections."""
-
-    _backend: Any
-
-    def _runner(self) -> Any:
-        """Runs statements: a backend outside of any transaction, a session inside the one it has."""
-        raise NotImplementedError
-
-    async def fetch_all(self, query: Query, values: Values = None) -> list[Any]:
-        return cast(
-            "list[Any]", await self._runner().do(self._backend.compiler.statement(query, values, Want.ALL))
-        )
-
-    async def fetch_one(self, query: Query, values: Values = None) -> Any:
-        return await self._runner().do(self._backend.compiler.statement(query, values, Want.ONE))
-
-    async def fetch_val(self, query: Query, values: Values = None, column: Any = 0) -> Any:
-        row = await self.fetch_one(query, values)
-        return None if row is None else row[column]
-
-    async def execute(self, query: Query, values: Values = None) -> Any:
-        """Returns the new row's id for an INSERT, else the number of rows changed."""
-        return await self._runner().do(self._backend.compiler.statement(query, values, Want.RESULT))
-
-    async def execute_many(self, query: Query, values: Sequence[Mapping[str, Any]]) -> None:
-        """Runs the statement for each of the values: all of them or none."""
-        if values:
-            await self._runner().do(self._backend.compiler.many(query, values))
-
-    async def batch(self, statements: Sequence[tuple[Query, Values]]) -> list[Any]:
-        """Runs several writes in one commit, all of them or none, and returns the result of each."""
-        if not statements:
-            return []
-        return cast("list[Any]", await self._runner().do(self._backend.compiler.batch(statements)))
-
-    def iterate(self, query: Query, values: Values = None) -> AsyncGenerator[Any, None]:
-        statement = self._backend.compiler.statement(query, values, Want.ALL)
-        return cast("AsyncGenerator[Any, None]", self._runner().stream(statement))
-
-    async def write(
-        self, function: Callable[Concatenate[sa.Connection, P], T], *args: P.args, **kwargs: P.kwargs
-    ) -> T:
-        """Returns what `function(connection, *args, **kwargs)` returns, once its writes are on the disk.
-
-        It runs to its end where the connection is, in a thread, inside one transaction: no other task or
-        process writes meanwhile, and nothing waits for the event loop. It is undone when it raises. Functions
-        that wait at the same time share one commit, each in a savepoint; should another one spoil that, it is
-        undone and run again, so that it may have no effect but on its connection. PoolTimeout when its turn
-        does not come; a caller that is cancelled does not learn whether it was committed.
-        """
-        return cast(T, await self._call(function, args, kwargs, writes=True))
-
-    async def read(
-        self, function: Callable[Concatenate[sa.Connection, P], T], *args: P.args, **kwargs: P.kwargs
-    ) -> T:
-        """Returns what `function(connection, *args, **kwargs)` returns; its statements see one state.
-
-        It runs in a thread, may not write, and keeps nobody from writing.
-        """
-        return cast(T, await self._call(function, args, kwargs, writes=False))
-
-    async def _call(self, function: Callable[..., Any], args: Any, kwargs: Any, *, writes: bool) -> Any:
-        if inspect.iscoroutinefunction(function):
-            raise TypeError(
-                f"{function.__qualname__} is a coroutine function; what runs where the connection is awaits "
-                "nothing: make it a plain `def`"
-            )
-        return await self._runner().do(Call(function, args, kwargs, writes))
+def outcome(future: asyncio.Future[Any], function: Callable[..., Any], *arguments: Any) -> Outcome:
+    try:
+        return future, None, function(*arguments)
+    except BaseException as error:  # noqa: BLE001 (it is raised where the caller waits)
+        return future, error, None
 
 
-class Connection(Queries):
-    """Runs on a session, which the first to enter it acquires and the last to leave it releases."""
+def settle(outcomes: Iterable[Outcome]) -> None:
+    """Passes each result to its caller, except to callers that were cancelled meanwhile."""
+    for future, error, value in outcomes:
+        if future.done():
+            continue
+        if error is None:
+            future.set_result(value)
+        elif isinstance(error, StopIteration):  # which no future takes
+            future.set_exception(RuntimeError("the function raised StopIteration"))
+        else:
+            future.set_exception(error)
 
-    def __init__(
-        self, backend: Any, by_task: "weakref.WeakKeyDictionary[Any, Connection] | None" = None
-    ) -> None:
+
+def run_in_transaction(begin: str, run: Run, lane: Any) -> Any:
+    """Returns what `run` returns, once it is committed. If it raises, its writes are rolled back."""
+    try:
+        lane.execute(begin)
+        value = run(lane)
+        lane.commit()
+        return value
+    finally:
+        lane.leave_transaction()
+
+
+def run_in_savepoint(run: Run, lane: Any) -> Any:
+    """Returns what `run` returns. If it raises, its writes alone are rolled back."""
+    lane.execute("SAVEPOINT durable_database_job")
+    try:
+        return run(lane)
+    except BaseException:
+        if lane.in_transaction:
+            lane.execute("ROLLBACK TO durable_database_job")
+        raise
+    finally:
+        if lane.in_transaction:
+            lane.execute("RELEASE durable_database_job")
+
+
+# The transaction in whose `async with` this task, or the one that started it, runs.
+inside: contextvars.ContextVar[Any] = contextvars.ContextVar("inside", default=None)
+
+
+def refuse_child_task() -> None:
+    """Fails at once, where a child would wait for its parent, and the parent for it, until the time is up."""
+    transaction = inside.get()
+    if transaction is not None and transaction.open and transaction.task is not asyncio.current_task():
+        raise ChildTaskError
+
+
+class UndoneError(Exception):
+    """Raised to roll back a transaction that its task has rolled back."""
+
+
+class OpenTransaction:
+    """`async with database.transaction()`: a function that runs what its task sends to it.
+
+    `take` has a function run in a lane, inside of a transaction; it is called for the first statement, with
+    which BEGIN travels.
+    """
+
+    def __init__(self, backend: Any, take: Callable[[Run], Awaitable[Any]], *, limited: bool = False) -> None:
+        self.task = asyncio.current_task()
+        self.open = True
+        self.limited = limited  # in time
         self._backend = backend
-        self.session: Any = backend.session()
-        self.lock = asyncio.Lock()
-        self.transactions: list[Transaction] = []
-        self._entered = 0
-        self._entering = asyncio.Lock()
-        self._by_task = by_task
-        self._task = weakref.ref(asyncio.current_task()) if by_task is not None else None
-        if by_task is not None:
-            by_task[asyncio.current_task()] = self
+        self._take = take
+        self._inbox: Any = backend.new_inbox()
+        self._served: asyncio.Future[Any] | None = None
+        self._lane: Any = None
+        self._under_way = 0
+        self._streams = contextlib.ExitStack()
 
-    @property
-    def is_open(self) -> bool:
-        return self._entered > 0
+    async def do(self, work: Work) -> Any:
+        if isinstance(work, Statement):
+            return await self._run(lambda lane: lane.run(work), only_reads=not work.writes)
+        return await self._run(partial(run_in_savepoint, lambda lane: lane.run(work)))
 
-    @property
-    def raw_connection(self) -> Any:
-        return self.session.raw_connection
+    async def control(self, sql: str) -> None:
+        """Runs a SAVEPOINT, ROLLBACK TO or RELEASE."""
+        await self._run(lambda lane: lane.execute(sql))
 
-    def _runner(self) -> Any:
-        return self.session
+    async def _run(self, run: Run, *, only_reads: bool = False) -> Any:
+        if self._served is None:
+            self._served = asyncio.ensure_future(self._take(partial(self._within, self._serve)))
+            self._served.add_done_callback(self._fail_rest)
+            self._backend.open_transactions.add(self)
+        elif self._served.done():
+            raise self._error() or rolled_back()
+        future = asyncio.get_running_loop().create_future()
+        self._inbox.put_nowait((future, run))
+        self._under_way += 1
+        try:
+            return await future
+        except asyncio.CancelledError:
+            # The end of the transaction would wait for a long SELECT. It must be that of this task.
+            if self._under_way == 1 and (lane := self._lane) is not None:
+                lane.interrupt(self._served, only_reads=only_reads)
+            raise
+        finally:
+            self._under_way -= 1
 
-    async def __aenter__(self) -> "Connection":
-        async with self._entering:
-            if not self._entered:
-                await self.session.acquire()
-            self._entered += 1
-        return self
+    def _serve(self, lane: Any) -> Any:
+        """Runs where the connection is, between BEGIN and its end."""
+        self._lane = lane
+        try:
+            while True:
+                future, run = lane.receive(self._inbox)
+                if future is None and run:
+                    return
+                if future is None:
+                    raise UndoneError
+                if not future.cancelled():
+                    lane.tell(settle, [outcome(future, self._within, run, lane)])
+        finally:
+            self._lane = None
+            self._streams.close()
 
-    async def __aexit__(self, *exc_info: object) -> None:
-        await complete(self.leave())
+    def _within(self, run: Run, lane: Any) -> Any:
+        return lane.within(run, lane) if self.limited else run(lane)
 
-    async def leave(self) -> None:
-        async with self._entering:
-            self._entered -= 1
-            if self._entered:
-                return
-            # The task that opened it: the one that closes it, in a teardown, may be another.
-            if self._by_task is not None and self._task is not None and (task := self._task()):
-                self._by_task.pop(task, None)
-            await self.session.release()
+    def _fail_rest(self, served: asyncio.Future[Any]) -> None:
+        error = self._error() or rolled_back()
+        while not self._inbox.empty():
+            future, _ = self._inbox.get_nowait()
+            if future is not None and not future.done():
+                future.set_exception(error)
+        self._inbox.put_nowait((None, False))  # for its lane, should that have begun at the same instant
 
-    def transaction(self, *, force_rollback: bool = False, **options: Any) -> "Transaction":
-        return Transaction(lambda: self, force_rollback, options)
+    async def stream(self, statement: Statement, *, is_all: bool = False) -> AsyncGenerator[Record, None]:
+        """Streams without reading ahead: a later chunk must see what the transaction has written meanwhile.
 
+        The transaction ends with the stream where that `is_all` that it is for.
+        """
+        fetch: Callable[[int], list[Record]] | None = None
 
-class Transaction(databases.core.Transaction):
-    """`databases` leaves its connection in an open transaction when BEGIN or COMMIT is cancelled or
-    fails; later writes of the same task are then acknowledged and lost."""
+        def more(lane: Any) -> list[Record]:
+            nonlocal fetch
+            if fetch is None:
+                fetch = self._streams.enter_context(lane.stream(statement))
+            return fetch(size)
 
-    def __init__(
-        self, connection: Callable[[], Connection], force_rollback: bool, options: dict[str, Any]
-    ) -> None:
-        self._connection_of_task = connection
-        self._force_rollback = force_rollback
-        self._options = options
-        # Kept: in another task, as that of a teardown, `connection()` would be another one.
-        self.connection: Connection | None = None
-        self._begun: Any = None
+        size, exhausted = FIRST_ROWS, False
+        try:
+            while not exhausted:
+                records = await self._run(more, only_reads=not statement.writes)
+                for record in records:
+                    yield record
+                exhausted = len(records) < size
+                size = min(size * 2, MOST_ROWS)
+        finally:
+            if is_all:
+                await self.end(committed=exhausted or statement.writes)
 
-    def __call__(self, function: Callable[..., Any]) -> Any:
-        # One for each call: calls may run at the same time.
-        @functools.wraps(function)
-        async def run(*args: Any, **kwargs: Any) -> Any:
-            async with Transaction(self._connection_of_task, self._force_rollback, self._options):
-                return await function(*args, **kwargs)
+    async def end(self, *, committed: bool) -> None:
+        self.open = False
+        self._backend.open_transactions.discard(self)
+        if self._served is None:  # it was sent nothing
+            return
+        self._inbox.put_nowait((None, committed))
+        if not committed and self._lane is None:
+            self._served.cancel()  # it has no lane yet, and needs none any more
+        await asyncio.wait({self._served})
+        if committed and (error := self._error()):
+            raise error
 
-        return run
-
-    async def start(self) -> "Transaction":
-        self.connection = connection = self._connection_of_task()
-        async with connection.lock:
-            await connection.__aenter__()
-            try:
-                self._begun = await connection.session.begin(**self._options)
-            except BaseException:
-                await complete(connection.leave())
-                raise
-            connection.transactions.append(self)
-        return self
-
-    async def commit(self) -> None:
-        await complete(self._end(committed=True))
-
-    async def rollback(self) -> None:
-        await complete(self._end(committed=False))
-
-    async def _end(self, *, committed: bool) -> None:
-        connection = self.connection
-        assert connection is not None, "it was not started"
-        async with connection.lock:
-            assert connection.transactions[-1] is self, "an inner transaction is still open"
-            connection.transactions.pop()
-            try:
-                await connection.session.end(self._begun, committed=committed)
-            finally:
-                await connection.leave()
+    def _error(self) -> BaseException | None:
+        """Returns the error with which the transaction was ended where its connection is, if any."""
+        served = self._served
+        if served is None or served.cancelled():
+            return rolled_back()
+        return served.exception()

@@ -1,34 +1,38 @@
 """The writer: one lane, and one commit for all writes that wait. A failed write is rolled back alone."""
 
 import asyncio
-import contextvars
+import contextlib
 import enum
+import os
 import sqlite3
 import threading
 import time
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from functools import partial
 from pathlib import Path
 from typing import Any
 
-from durable_database.errors import ChildTaskError, PoolTimeout
-from durable_database.gate import QUANTUM_SECONDS, Gate
-from durable_database.lane import Lane, Outcome, outcome, settle
+from durable_database.errors import PoolTimeout
+from durable_database.lane import Lane
+from durable_database.transaction import (
+    Outcome,
+    Run,
+    outcome,
+    run_in_savepoint,
+    run_in_transaction,
+    settle,
+)
+
+try:
+    import fcntl
+except ImportError:  # Windows, where one process serves
+    fcntl = None  # type: ignore[assignment]
 
 BATCH = 64
+# How long a process that has more to commit keeps the gate: without it transactions ran at half the speed.
+QUANTUM_SECONDS = 0.005
 SWEEP_SECONDS = 0.1
-
-
-# The transaction in whose `async with` this task, or the one that started it, runs.
-inside: contextvars.ContextVar[Any] = contextvars.ContextVar("inside", default=None)
-
-
-def refuse_child_task() -> None:
-    """Fails at once, where a child would wait for its parent, and the parent for it, until the time is up."""
-    transaction = inside.get()
-    if transaction is not None and transaction.open and transaction.task is not asyncio.current_task():
-        raise ChildTaskError
 
 
 class Kind(enum.Enum):
@@ -40,7 +44,7 @@ class Kind(enum.Enum):
 class Job:
     """A write: all of what it runs is stored, or nothing."""
 
-    def __init__(self, run: Callable[[Lane], Any], kind: Kind, until: float) -> None:
+    def __init__(self, run: Run, kind: Kind, until: float) -> None:
         self.future: asyncio.Future[Any] = asyncio.get_running_loop().create_future()
         self.run = run
         self.kind = kind
@@ -50,6 +54,63 @@ class Job:
     def claim(self) -> bool:
         """Claims the job, to begin it or to give it up. Returns whether nobody had claimed it before."""
         return not self.future.done() and self._claim.acquire(blocking=False)
+
+
+class Gate:
+    """A lock on a file beside the database, held from BEGIN to COMMIT. Used in the writer's thread only.
+
+    It protects two things. Fairness: SQLite has waiting writers sleep and try again, so that of four
+    processes one may get nothing for seconds; the kernel queues those who wait for a lock. And the
+    file: SQLite before 3.51.3 may corrupt it when two connections commit and checkpoint at the same
+    instant (https://sqlite.org/wal.html#walresetbug).
+
+    The database's own files are never opened here: closing them would drop SQLite's locks on them.
+    """
+
+    def __init__(self, database: str) -> None:
+        self._path = Path(f"{database}.gate")
+        self._file = -1
+        self._since = 0.0
+
+    @property
+    def held(self) -> bool:
+        return bool(self._since)
+
+    def open(self) -> None:
+        self._file = os.open(self._path, os.O_RDWR | os.O_CREAT | getattr(os, "O_CLOEXEC", 0), 0o660)
+
+    def close(self) -> None:
+        self._since = 0.0
+        if self._file >= 0:
+            os.close(self._file)
+            self._file = -1
+
+    def acquire(self) -> float:
+        """Takes the lock. Returns how long that took, in seconds."""
+        if self._since:
+            return 0.0
+        started = time.monotonic()
+        if fcntl is not None:
+            fcntl.flock(self._file, fcntl.LOCK_EX)
+        self._since = time.monotonic()
+        return self._since - started
+
+    def release(self, *, wanted: bool = False) -> None:
+        """Releases the lock, unless there is more to commit and the time slice is not over."""
+        if not self._since or (wanted and time.monotonic() - self._since < QUANTUM_SECONDS):
+            return
+        self._since = 0.0
+        if fcntl is not None:
+            fcntl.flock(self._file, fcntl.LOCK_UN)
+
+
+@contextlib.contextmanager
+def closed_gate(database: Path) -> Iterator[None]:
+    """For commands that write: their commits and checkpoints keep to the order too."""
+    with contextlib.closing(Gate(str(database))) as gate:
+        gate.open()
+        gate.acquire()
+        yield
 
 
 class Writer:
@@ -79,7 +140,7 @@ class Writer:
     def idle(self) -> bool:
         return not (self.busy or self._wanted() or self.gate.held)
 
-    def submit(self, run: Callable[[Lane], Any], kind: Kind) -> asyncio.Future[Any]:
+    def submit(self, run: Run, kind: Kind) -> asyncio.Future[Any]:
         """Returns what `run` returns, once its writes are on the disk."""
         job = Job(run, kind, self._loop.time() + self._acquire_seconds)
         (self._transactions if kind is Kind.TRANSACTION else self._pending).append(job)
@@ -178,14 +239,14 @@ def commit(lane: Lane, jobs: deque[Job]) -> list[Outcome]:
             lane.raw.execute("COMMIT")
         return outcomes
     except (GroupUndoneError, sqlite3.IntegrityError):  # a deferred constraint refused the COMMIT
-        leave_transaction(lane.raw)
+        lane.leave_transaction()
         return [outcome(job.future, _run_alone, lane, job) for job in begun]
     # Anything else, as a disk that is full, would meet the next attempt too; and after an I/O error
     # in COMMIT nobody knows whether it was written: to repeat it might write it twice.
     except BaseException as error:  # noqa: BLE001 (it is raised where the callers wait)
         return [(job.future, error, None) for job in begun]
     finally:
-        leave_transaction(lane.raw)
+        lane.leave_transaction()
 
 
 def _run_together(lane: Lane, job: Job) -> Outcome:
@@ -200,34 +261,3 @@ def _run_alone(lane: Lane, job: Job) -> Any:
     if job.kind is Kind.STATEMENT:  # its own transaction
         return job.run(lane)
     return run_in_transaction("BEGIN IMMEDIATE", job.run, lane)
-
-
-def run_in_transaction(begin: str, run: Callable[[Lane], Any], lane: Lane) -> Any:
-    try:
-        lane.raw.execute(begin)
-        value = run(lane)
-        lane.raw.execute("COMMIT")
-        return value
-    finally:
-        leave_transaction(lane.raw)
-
-
-def run_in_savepoint(run: Callable[[Lane], Any], lane: Lane) -> Any:
-    """Returns what `run` returns. If it raises, its writes alone are rolled back."""
-    raw = lane.raw
-    raw.execute("SAVEPOINT durable_database_job")
-    try:
-        return run(lane)
-    except BaseException:
-        if raw.in_transaction:
-            raw.execute("ROLLBACK TO durable_database_job")
-        raise
-    finally:
-        if raw.in_transaction:
-            raw.execute("RELEASE durable_database_job")
-
-
-def leave_transaction(raw: sqlite3.Connection) -> None:
-    """Rolls back after a failure or a failed COMMIT: later writes would be lost in an open transaction."""
-    if raw.in_transaction:
-        raw.execute("ROLLBACK")

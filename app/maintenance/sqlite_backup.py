@@ -10,7 +10,7 @@ from pathlib import Path
 from app.maintenance import MaintenanceError
 from app.migrations.revision import is_newer
 from durable_database import sqlite_file
-from durable_database.gate import closed_gate
+from durable_database.writer import closed_gate
 
 
 def backup(url: str, file: Path) -> None:

@@ -12,8 +12,8 @@ from sqlalchemy.exc import DatabaseError
 
 from app.migrations import MigrationError
 from durable_database import sqlite_file
-from durable_database.gate import closed_gate
 from durable_database.location import network_file_system
+from durable_database.writer import closed_gate
 
 LOCK_SECONDS = 60
 

@@ -12,7 +12,8 @@ from typing import Any
 import pytest
 
 from durable_database import Database
-from durable_database.readers import BUDGET_STEPS, STEP_INSTRUCTIONS
+from durable_database.sqlite import BUDGET_STEPS, STEP_INSTRUCTIONS
+from durable_database.statements import Want
 
 pytestmark = pytest.mark.anyio
 
@@ -68,7 +69,7 @@ async def test_often_used_short_statement_is_never_over_budget(
     for n in range(STEP_INSTRUCTIONS * BUDGET_STEPS):
         await database.fetch_val(BY_KEY, {"id": n})
 
-    plan, _ = database._backend.compiler.plan(BY_KEY, {"id": 1})
+    plan = database._backend.compiler.statement(BY_KEY, {"id": 1}, Want.ONE).plan
     assert not plan.over_budget
     assert threads.count(threading.get_ident()) >= STEP_INSTRUCTIONS * BUDGET_STEPS * 0.9
 
@@ -90,7 +91,7 @@ async def test_interrupted_statement_is_not_prepared_anew_for_each_use(
     """As by Python 3.11, in 9 us. SQLite counts instructions for as long as a statement stays prepared."""
     four = "SELECT * FROM numbers WHERE id > :id LIMIT 4"
     with monkeypatch.context() as patch:
-        patch.setattr("durable_database.readers.MOST_SECONDS", 0.0)
+        patch.setattr("durable_database.sqlite.MOST_SECONDS", 0.0)
         for n in range(10):
             assert len(await database.fetch_all(four, {"id": n})) == 4
 
@@ -185,11 +186,11 @@ async def test_loop_is_never_stopped_for_long_by_reads(database: Database) -> No
 async def test_slow_disk_has_reads_rest_on_the_loop(
     database: Database, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from durable_database import readers, statements
+    from durable_database import sqlite, statements
 
     run = statements.run
     counted = iter(range(1_000_000))
-    monkeypatch.setattr(readers, "disk_reads", lambda: next(counted))
+    monkeypatch.setattr(sqlite, "disk_reads", lambda: next(counted))
 
     def slow(*arguments: Any) -> Any:
         if threading.get_ident() == threading.main_thread().ident:

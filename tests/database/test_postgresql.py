@@ -7,11 +7,13 @@ import random
 from collections.abc import AsyncIterator
 from typing import Any
 
+import asyncpg
 import pytest
 import sqlalchemy as sa
 
 from durable_database import Database, PoolTimeout
 from durable_database.errors import DatabaseUnavailable, ForkedError
+from durable_database.statements import Want
 from tests.support.databases import query
 from tests.support.postgresql import Server
 
@@ -248,7 +250,7 @@ async def test_process_forked_after_connecting_is_refused(database: Database) ->
     pid = os.fork()
     if pid == 0:
         try:
-            database._backend.compiler.plan("SELECT 1")
+            database._backend.compiler.statement("SELECT 1", None, Want.ALL)
         except ForkedError as error:
             os.write(write, str(error).encode())
         finally:
@@ -284,3 +286,62 @@ async def test_server_that_is_not_there_is_one_exception(database: Database) -> 
 
     with pytest.raises(DatabaseUnavailable, match="Connect call failed"):
         await nowhere.connect()
+
+
+async def test_commit_behind_an_error_that_was_caught_is_no_success(database: Database, url: str) -> None:
+    """PostgreSQL rolls back and calls it no error: what went before would be acknowledged and lost."""
+
+    async def transaction() -> None:
+        async with database.transaction():
+            await insert(database, 1)
+            with contextlib.suppress(asyncpg.UniqueViolationError):
+                await insert(database, 1)
+
+    def function(connection: sa.Connection) -> None:
+        connection.execute(numbers.insert(), {"n": 2})
+        with contextlib.suppress(sa.exc.IntegrityError):
+            connection.execute(numbers.insert(), {"n": 2})
+
+    for write in (transaction(), database.write(function)):
+        with pytest.raises(asyncpg.InFailedSQLTransactionError, match="rolled back by an earlier error"):
+            await write
+
+    assert stored(url) == set()
+
+
+async def test_statement_that_is_cancelled_in_a_transaction_keeps_nobody_waiting(database: Database) -> None:
+    async def give_up() -> None:
+        async with database.transaction():
+            await insert(database, 1)
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout(0.1):
+                    await database.execute("SELECT pg_sleep(20)")
+
+    started = asyncio.get_running_loop().time()
+    with pytest.raises(asyncpg.InFailedSQLTransactionError):
+        await give_up()
+
+    assert asyncio.get_running_loop().time() - started < 10
+
+
+async def test_write_that_is_iterated_over_is_committed(database: Database, url: str) -> None:
+    write = "WITH new AS (INSERT INTO numbers (n) VALUES (1), (2) RETURNING n) SELECT n FROM new"
+
+    assert sorted([row.n async for row in database.iterate(write)]) == [1, 2]
+    assert stored(url) == {1, 2}
+
+
+async def test_transaction_has_the_options_that_are_asked_for(database: Database) -> None:
+    async with database.transaction(isolation="repeatable_read", readonly=True):
+        assert await database.fetch_val("SHOW transaction_isolation") == "repeatable read"
+        assert await database.fetch_val("SHOW transaction_read_only") == "on"
+    with pytest.raises(TypeError, match="isolated"):
+        await database.transaction(isolated=True).start()
+
+
+async def test_function_reaches_the_connection_of_asyncpg(database: Database) -> None:
+    def function(connection: sa.Connection) -> str:
+        adapted: Any = connection.connection.dbapi_connection
+        return str(adapted.run_async(lambda driver: driver.fetchval("SELECT 'asyncpg'")))
+
+    assert await database.write(function) == "asyncpg"

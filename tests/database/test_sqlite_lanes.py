@@ -19,8 +19,8 @@ from sqlalchemy.dialects import sqlite
 
 from durable_database import Database, PoolTimeout, TransactionTimeout
 from durable_database.sqlite import READERS
-from durable_database.sqlite_transaction import OpenTransaction
-from durable_database.statements import Compiler
+from durable_database.statements import Compiler, Want
+from durable_database.transaction import OpenTransaction
 from tests.support.databases import query
 
 pytestmark = pytest.mark.anyio
@@ -225,11 +225,12 @@ def test_sqlalchemy_gives_cached_statements_the_values_of_each_use() -> None:
 
     named = sa.select(table).where(table.c.n == sa.bindparam("wanted"))
     for n in (1, 2):
-        plan, arguments = compiler.plan(build(n, [n, n + 1]))
+        plan, arguments = compiler.statement(build(n, [n, n + 1]), None, Want.ALL)[:2]
         assert sorted(arguments) == sorted([n, n, n + 1]), plan.sql
-        assert compiler.plan(insert(n))[1] == (n,)
-        assert compiler.plan(named, {"wanted": n})[1] == (n,)
-    assert compiler.plan(insert(3))[0] is compiler.plan(insert(4))[0]
+        assert compiler.statement(insert(n), None, Want.ALL)[1] == (n,)
+        assert compiler.statement(named, {"wanted": n}, Want.ALL)[1] == (n,)
+    of_three, of_four = (compiler.statement(insert(n), None, Want.ALL) for n in (3, 4))
+    assert of_three.plan is of_four.plan
 
 
 async def test_tasks_share_a_transaction_that_is_the_databases_own(file: Path) -> None:
@@ -245,7 +246,7 @@ async def test_tasks_share_a_transaction_that_is_the_databases_own(file: Path) -
 
 async def test_a_connection_past_the_database_is_refused(database: Database) -> None:
     async with database.connection() as connection:
-        with pytest.raises(RuntimeError, match="raw_connection is not available on SQLite"):
+        with pytest.raises(RuntimeError, match="raw_connection is not available"):
             _ = connection.raw_connection
 
 
@@ -317,7 +318,7 @@ async def test_gate_that_cannot_be_locked_fails_the_write_and_not_those_after_it
         raise OSError(errno.ENOLCK, "No locks available")
 
     with monkeypatch.context() as patch:
-        patch.setattr("durable_database.gate.fcntl.flock", no_locks)
+        patch.setattr("durable_database.writer.fcntl.flock", no_locks)
         with pytest.raises(OSError, match="No locks available"):
             await lanes.execute(INSERT, {"n": 1})
     await lanes.execute(INSERT, {"n": 2})
