@@ -44,6 +44,7 @@ def announce(report: Report | None) -> None:
         return
     if report.routes:
         why = f"; {report.reason}" if report.reason else ""
-        log.info("%s in %.2f s%s", report.summary(), report.seconds, why)
+        took = f" in {report.seconds:.2f} s" if report.compiled else ""
+        log.info("%s%s%s", report.summary(), took, why)
     for notice in report.notices:
         log.warning("Routes are left to FastAPI: %s", notice)

@@ -44,6 +44,8 @@ class Report:
     def summary(self) -> str:
         """Returns the numbers in one sentence."""
         routes = [route for route in self.routes if route.kind == "api"]
+        if not routes:
+            return "None of the routes is FastAPI's own, so none is compiled"
         return f"{self.compiled} of {len(routes)} routes of FastAPI's are compiled"
 
     def why_incomplete(self) -> str:

@@ -5,6 +5,7 @@ import logging
 import pytest
 from fastapi import FastAPI
 from fastapi.routing import APIRoute
+from starlette.routing import Route
 
 from coachman.asgi import Message, Receive, Send
 from coachman.compiler.loading import announce, compile_loaded
@@ -31,6 +32,15 @@ def test_auto_compiles_and_says_so_in_one_line(caplog: pytest.LogCaptureFixture)
         announce(compile_loaded(make(), "auto"))
 
     assert "1 of 1 routes of FastAPI's are compiled" in caplog.text
+
+
+def test_an_application_without_routes_of_fastapis_is_not_counted(caplog: pytest.LogCaptureFixture) -> None:
+    app = FastAPI(openapi_url=None)
+    app.router.routes.append(Route("/", lambda request: None))
+    with caplog.at_level(logging.INFO):
+        announce(compile_loaded(app, "auto"))
+
+    assert caplog.messages == ["None of the routes is FastAPI's own, so none is compiled"]
 
 
 def test_off_leaves_the_application_alone() -> None:
