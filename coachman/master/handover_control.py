@@ -16,11 +16,12 @@ from coachman.master import reexec
 from coachman.master.counts import Counts
 from coachman.master.handover import Decision, Handover, Progress, Verdict
 from coachman.settings import ServerSettings
-from coachman.state import runtime_dir
+from coachman.state import runtime_dir, start_errors
 from coachman.state.events import Events
 from coachman.state.handover_files import log_path, note, tail
 from coachman.state.scoreboard import Scoreboard
 from coachman.state.states import Phase, signal_name
+from coachman.state.view import View
 from coachman.system.sd_notify import Notifier
 
 OTHER_LAYOUT = "it comes with another Coachman, which this one cannot read; it comes in by a restart"
@@ -84,7 +85,7 @@ class HandoverControl:
         if decision.verdict is Verdict.ACCEPT:
             self._accept()
         elif decision.verdict is Verdict.REJECT:
-            self._log_refusal(decision.reason)
+            self._log_refusal(f"{decision.reason}{self._start_error()}")
             self._set_phase(Phase.REFUSING)
             self.signal(signal.SIGTERM)  # its workers may have taken requests already, and drain
         elif decision.verdict is Verdict.KILL:
@@ -124,6 +125,11 @@ class HandoverControl:
             if not self._sentence:
                 return handover.reject(OTHER_LAYOUT, now)
         return handover.poll(Progress.of(self._successor) if self._successor else None, now)
+
+    def _start_error(self) -> str:
+        """What a worker of the new generation said of its failed start, if one did."""
+        errors = start_errors.of_view(self._folder, View.of(self._successor)) if self._successor else {}
+        return next((f": {why.removesuffix('.')}" for why in errors.values()), "")
 
     def _why_ended(self, code: int) -> str:
         """The check's own sentence where the release was not accepted by it, else how the master ended."""

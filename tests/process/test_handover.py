@@ -10,8 +10,8 @@ import pytest
 
 from coachman.system.process import is_stopped
 from tests.support.generations import (
+    REASON_COMES_LAST,
     REFUSED,
-    REFUSED_BY_THE_CHECK,
     WAITING_AT_START,
     Generations,
     finish,
@@ -84,7 +84,7 @@ def test_a_release_that_does_not_come_up_is_refused_with_its_reason_and_no_faile
         assert sentence in printed, f"{printed}\n{steady.log()}"
         assert printed.splitlines()[-1].startswith("The handover is refused: "), printed
         assert printed.splitlines()[-1].endswith("Generation 1 serves on."), printed
-        if flaw in REFUSED_BY_THE_CHECK:
+        if flaw in REASON_COMES_LAST:
             assert sentence in printed.splitlines()[-1], printed
         steady.assert_only_the_first_generation_is_left(workers)
         assert steady.released() == ["1", ""]

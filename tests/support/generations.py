@@ -88,12 +88,9 @@ REFUSED: dict[str, tuple[dict[str, str], dict[str, str], str]] = {
     ),
 }
 # The reason is also in the sentence that says so, which comes last.
-REFUSED_BY_THE_CHECK = {
-    "import error",
-    "missing package",
-    "missing attribute",
-    "missing module",
-    "bad setting",
+REASON_COMES_LAST = {
+    *("import error", "missing package", "missing attribute", "missing module", "bad setting"),
+    *("start-up raises", "start-up refuses"),
 }
 
 
