@@ -26,7 +26,7 @@ migrate = "python migrate.py"
 probe = "/bread"
 """
 MAIN = """
-import pathlib
+import os, pathlib
 from fastapi import FastAPI
 
 app = FastAPI()
@@ -35,6 +35,10 @@ PRIVATE = pathlib.Path("private.txt").read_text()
 @app.get("/bread")
 def bread() -> str:
     return PRIVATE
+
+@app.get("/token")
+def token() -> str:
+    return os.environ["TOKEN"]
 """
 MIGRATE = """
 import os, pathlib
@@ -65,7 +69,7 @@ def shop(machine: Machine) -> Machine:
         "main.py": MAIN,
         "migrate.py": MIGRATE,
         "private.txt": "rye",
-        ".env": "SECRET_KEY=x",
+        ".env": "SECRET_KEY=x\nTOKEN=the developer's",
         "shop.db": "SQLite format 3",
     }.items():
         machine.write(f"/root/shop/{name}", text)
@@ -90,6 +94,7 @@ def test_a_uv_project_is_released_and_shows_what_it_proves(shop: Machine) -> Non
         assert part in printed, printed
     assert "abc" not in printed, printed
     assert shop.run("curl -sSf http://127.0.0.1:8000/bread") == '"rye"'
+    assert shop.run("curl -sSf http://127.0.0.1:8000/token") == '"abc"', "not the developer's"
     shop.run("test -e /var/lib/coachman/migrated")
 
     private = "/opt/coachman/current/private.txt"
