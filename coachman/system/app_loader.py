@@ -1,5 +1,6 @@
 """Loads the application: in the master before any worker is forked, or in each worker."""
 
+import concurrent.futures.thread  # noqa: F401 (now: a queue.py of the project's would take the place of Python's)
 import contextlib
 import importlib
 import inspect
