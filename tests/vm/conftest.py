@@ -21,7 +21,7 @@ REPOSITORY = Path(__file__).parents[2]
 RECIPE = Path(__file__).with_name("build_root.sh")
 CACHE = Path(os.environ.get("COACHMAN_TEST_CACHE", Path.home() / ".cache" / "coachman-tests"))
 TOOLS = ("systemd-nspawn", "mmdebstrap", "nsenter", "unshare", "setpriv")
-PYTHONS = ("3.11", "3.12", "3.13")  # of Debian 12, Ubuntu 24.04 and Debian 13
+PYTHONS = ("3.11", "3.13")  # of Debian 12 and 13
 MachineOf = Callable[[str], Machine]
 
 
@@ -95,7 +95,7 @@ def checkout(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def fresh_machine(
     debian: Callable[[str], Path], wheels: Path, checkout: Path, tmp_path_factory: pytest.TempPathFactory
 ) -> MachineOf:
-    """A machine of that suite without a network, with a checkout and the wheels in /root; not started."""
+    """A Debian of that suite without a network, with a checkout and the wheels in /root; not started."""
 
     def fresh_machine(suite: str) -> Machine:
         return _bare(debian(suite), tmp_path_factory.mktemp(suite), f"coachman-{suite}", checkout, wheels)

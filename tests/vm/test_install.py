@@ -103,12 +103,10 @@ def commands(page: str, heading: str) -> list[str]:
     return re.findall(r"^```sh\n(.*?)^```$", below.partition("\n## ")[0], re.MULTILINE | re.DOTALL)
 
 
-def test_the_commands_of_the_readme_as_they_stand_there_on_ubuntu(
-    fresh_machine: Callable[[str], Machine],
-) -> None:
+def test_the_commands_of_the_readme_as_they_stand_there(fresh_machine: Callable[[str], Machine]) -> None:
     install, spoil = commands("README.md", "## Install it on a bare machine")
     assert commands("docs/deploy.md", "")[0] == install
-    with fresh_machine("noble") as machine:
+    with fresh_machine("trixie") as machine:
         for folder in ("shop", "bakery"):
             for name, text in SHOP.items():
                 machine.write(f"/root/{folder}/{name}", text)
