@@ -18,7 +18,10 @@ HERE = Path(__file__).parent
 REPOSITORY = HERE.parents[1]
 FOLDER = REPOSITORY / "build" / "peers"
 LIMIT_SECONDS = 600
-BUILD_PACKAGES = ("hatchling", "setuptools")  # what makes their sdists
+BUILD_PACKAGES = (
+    "hatchling",
+    "setuptools>=70.1",
+)  # what makes their sdists; the venv brings one without wheels
 
 
 def main() -> None:

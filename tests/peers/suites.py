@@ -32,6 +32,8 @@ A_FILE_ALONE = "a database in memory is refused, as are its options: each worker
 DATABASE_DIFFERENCES = {
     f"queries_after_error{ON_A_FILE[:-1]}-Exception]": PRIVATE,
     f"queries_after_error{ON_A_FILE[:-1]}-CancelledError]": PRIVATE,
+    f"connection_cleanup_contextmanager{ON_A_FILE}": PRIVATE,
+    f"connection_cleanup_garbagecollector{ON_A_FILE}": PRIVATE,
     f"transaction_context_cleanup_contextmanager{ON_A_FILE}": PRIVATE,
     f"transaction_context_cleanup_garbagecollector{ON_A_FILE}": PRIVATE,
     f"transaction_context_sibling_task_isolation{ON_A_FILE}": PRIVATE,
