@@ -14,6 +14,7 @@ from typing import Any
 
 sys.path.insert(0, str(Path(__file__).parents[1]))  # Locust looks in this file's folder only
 
+import gevent
 from locust import events
 from locust.argument_parser import LocustArgumentParser
 from locust.env import Environment
@@ -41,12 +42,18 @@ def check_client(**_: Any) -> None:
 def prepare(environment: Environment, **_: Any) -> None:
     if isinstance(environment.runner, MasterRunner):  # its workers send the requests
         return
-    assert environment.runner is not None
     try:
         stock_up(environment.host or "")
     except NoItemsError as error:
         environment.process_exit_code = 1
         print(error, file=sys.stderr)
-        environment.runner.quit()
+        gevent.spawn(_quit, environment)
     rate = getattr(environment.parsed_options, "arrivals", 0)
     StrictUser.arrivals = Arrivals(rate) if rate else None
+
+
+def _quit(environment: Environment) -> None:
+    """A process of a distributed run may be told to start before it has its runner."""
+    while environment.runner is None:
+        gevent.sleep(0.01)
+    environment.runner.quit()
