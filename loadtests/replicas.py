@@ -1,14 +1,13 @@
 """A service that an orchestrator scales: replicas behind one address, wherever they run."""
 
-import contextlib
 import shlex
 import subprocess
 import time
 import urllib.error
 import urllib.request
-from collections.abc import Iterator
 
-from loadtests.services import SHOP, Service, ServiceError, Slot
+from loadtests.running_service import ScaledService
+from loadtests.services import Service, ServiceError, Slot
 
 COUNT = "{n}"  # in the command: the number of replicas
 SCALE_SECONDS = 600.0  # an orchestrator may have to fetch an image first
@@ -48,25 +47,19 @@ class Replicas(Service):
             return False
 
 
-class ScaledReplicas:
+class ScaledReplicas(ScaledService):
     """Scales by the orchestrator's own command, which ends once that many replicas serve."""
 
     def __init__(self, url: str, command: str) -> None:
-        self._service, self._command = Replicas(url), shlex.split(command)
+        super().__init__(Replicas(url))
+        self._command = shlex.split(command)
         self._replicas = 0  # not known before the first command
 
-    @contextlib.contextmanager
-    def started(self, workers: int, app: str, **settings: str) -> Iterator[Service]:
-        if app != SHOP:
-            raise ServiceError("The waiting profiles need an application of their own: leave --attach out.")
-        self.scale(workers)
-        yield self._service
-
-    def scale(self, replicas: int) -> None:
+    def scale(self, workers: int) -> None:
         """Raises ServiceError with the last line that the command printed, where it fails."""
-        if replicas == self._replicas:
+        if workers == self._replicas:
             return
-        command = [part.replace(COUNT, str(replicas)) for part in self._command]
+        command = [part.replace(COUNT, str(workers)) for part in self._command]
         shown = shlex.join(command)
         try:
             done = subprocess.run(
@@ -79,7 +72,7 @@ class ScaledReplicas:
         if done.returncode:
             lines = (done.stderr.strip() or done.stdout.strip()).splitlines()
             raise ServiceError(f"scale-command `{shown}` failed: {lines[-1] if lines else done.returncode}")
-        self._replicas = replicas
+        self._replicas = workers
 
 
 def with_count(command: str) -> str:

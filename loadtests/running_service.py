@@ -17,12 +17,11 @@ class AttachedService(Service):
         return run_coachman(self._coachman, arguments, dict(os.environ))
 
 
-class RunningService:
-    """One that runs already, under systemd or not: scaled by its own command, and put back in the end."""
+class ScaledService:
+    """One that runs already, and is scaled for each measurement."""
 
-    def __init__(self, url: str, ops_url: str, coachman: str) -> None:
-        self._service = AttachedService(url, ops_url, shlex.split(coachman))
-        self._workers = int(self._service.report()["workers"])
+    def __init__(self, service: Service) -> None:
+        self._service = service
 
     @contextlib.contextmanager
     def started(self, workers: int, app: str, **settings: str) -> Iterator[Service]:
@@ -30,6 +29,17 @@ class RunningService:
             raise ServiceError("The waiting profiles need an application of their own: leave --attach out.")
         self.scale(workers)
         yield self._service
+
+    def scale(self, workers: int) -> None:
+        raise NotImplementedError
+
+
+class RunningService(ScaledService):
+    """Scaled by its own command, and put back in the end."""
+
+    def __init__(self, url: str, ops_url: str, coachman: str) -> None:
+        super().__init__(AttachedService(url, ops_url, shlex.split(coachman)))
+        self._workers = int(self._service.report()["workers"])
 
     def put_back(self) -> None:
         self.scale(self._workers)

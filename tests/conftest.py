@@ -2,10 +2,12 @@
 
 import os
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 
 from tests.support import postgresql
+from tests.support.browser import Page, browser
 from tests.support.volume import SOAK, seed
 
 
@@ -23,3 +25,12 @@ def postgresql_server() -> Iterator[postgresql.Server]:
         pytest.skip("no PostgreSQL server is installed")
     with postgresql.running(programs) as server:
         yield server
+
+
+@pytest.fixture
+def page(tmp_path: Path) -> Iterator[Page]:
+    """A browser whose console has nothing to complain of in the end."""
+    with browser(tmp_path) as page:
+        page.resize(1280, 900)
+        yield page
+        assert not page.complaints, page.complaints

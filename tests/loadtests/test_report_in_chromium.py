@@ -1,6 +1,5 @@
 """The reports as a reader sees them: in a real browser, by mouse, by keyboard, in the dark, on a phone."""
 
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -8,7 +7,7 @@ import pytest
 from loadtests.report.drill_page import write_drill_report
 from loadtests.report.page import write_report
 from tests.loadtests.runs import drilled, run
-from tests.support.browser import Page, browser
+from tests.support.browser import Page
 from tests.support.service import REPOSITORY
 
 pytestmark = pytest.mark.browser
@@ -30,14 +29,6 @@ OFF = """(() => {
   return figures.slice(1).map((row, index) =>
     Math.abs(row[4] - median(repeats.map((block) => block[index + 2] / block[1]))));
 })()"""
-
-
-@pytest.fixture
-def page(tmp_path: Path) -> Iterator[Page]:
-    with browser(tmp_path) as page:
-        page.resize(1280, 800)
-        yield page
-        assert not page.complaints, page.complaints
 
 
 def open_report(page: Page, folder: Path) -> None:

@@ -6,7 +6,6 @@ import re
 import signal
 import threading
 import time
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +13,7 @@ import pytest
 
 from tests.process.scrape import scrape
 from tests.support import web
-from tests.support.browser import Page, browser
+from tests.support.browser import Page
 from tests.support.generations import Generations
 from tests.support.load import Load
 from tests.support.service import Service, running, wait_until
@@ -22,14 +21,6 @@ from tests.support.service import Service, running, wait_until
 pytestmark = pytest.mark.browser
 NONE = "\u2013"  # what stands where nothing is known
 SUMS, CONTRAST = (Path(__file__).with_name(name) for name in ("sums.js", "contrast.js"))
-
-
-@pytest.fixture
-def page(tmp_path: Path) -> Iterator[Page]:
-    with browser(tmp_path) as page:
-        page.resize(1280, 900)
-        yield page
-        assert not page.complaints, page.complaints
 
 
 def open_live(page: Page, service: Service) -> None:
