@@ -27,6 +27,7 @@ CONNECT_SECONDS = 5
 STATEMENT_SECONDS = 60
 # Connections refused or broken, a server that stops, starts or takes no writes, a full disk.
 UNAVAILABLE = ("08", "57P", "25006", "53")
+ISOLATION = ("read_uncommitted", "read_committed", "repeatable_read", "serializable")
 # One state for all that a function reads.
 SNAPSHOT = "BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY"
 
@@ -131,6 +132,8 @@ class PostgreSQLBackend:
         self, *, isolation: str = "", readonly: bool = False, deferrable: bool = False
     ) -> OpenTransaction:
         """Takes the options of asyncpg: `isolation` is one of its names, as "repeatable_read"."""
+        if isolation and isolation not in ISOLATION:
+            raise ValueError(f"isolation={isolation!r} is not known; there are {', '.join(ISOLATION)}")
         begin = f"BEGIN ISOLATION LEVEL {isolation.replace('_', ' ')}" if isolation else "BEGIN"
         begin += (" READ ONLY" if readonly else "") + (" DEFERRABLE" if deferrable else "")
         return OpenTransaction(self, lambda run: self.write(run, begin))

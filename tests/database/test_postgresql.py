@@ -337,6 +337,8 @@ async def test_transaction_has_the_options_that_are_asked_for(database: Database
         assert await database.fetch_val("SHOW transaction_read_only") == "on"
     with pytest.raises(TypeError, match="isolated"):
         await database.transaction(isolated=True).start()
+    with pytest.raises(ValueError, match="isolation='snapshot' is not known; there are read_uncommitted, "):
+        await database.transaction(isolation="snapshot").start()
 
 
 async def test_function_reaches_the_connection_of_asyncpg(database: Database) -> None:
