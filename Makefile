@@ -82,13 +82,13 @@ test-container: $(VENV)/development ## Build the image and run the Deployment wi
 	@$(BIN)/python -m pytest tests/container $(ARGS)
 
 test-swarm: $(VENV)/development $(VENV)/loadtests ## Run the stack on a Swarm of three nodes in namespaces of their own; as root
-	@$(BIN)/python -m pytest tests/swarm $(ARGS)
+	@$(BIN)/python -m pytest -p tests.support.keep_proof tests/swarm $(ARGS)
 
 test-vm: $(VENV)/development ## Run the tests on machines with a systemd of their own; as root
 	@$(BIN)/python -m pytest tests/vm -m "not qemu" -n 2 --dist loadfile $(ARGS)
 
 test-qemu: $(VENV)/development ## Run the tests on emulated machines: limits, power cuts; as root
-	@$(BIN)/python -m pytest tests/vm/qemu --keep-proof $(ARGS)
+	@$(BIN)/python -m pytest -p tests.support.keep_proof tests/vm/qemu $(ARGS)
 
 check: $(VENV)/development $(VENV)/loadtests ## Types, style and import rules; changes nothing
 	@$(BIN)/ruff check .

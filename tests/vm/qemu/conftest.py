@@ -13,54 +13,11 @@ import pytest
 from tests.support.isolation import ALONE
 from tests.vm.conftest import CACHE, need
 from tests.vm.machine import Machine
-from tests.vm.qemu import proof
 from tests.vm.qemu.vm import READY, VM, Image
 
 RECIPE = Path(__file__).with_name("build_vm.sh")
 TOOLS = ("qemu-system-x86_64", "mke2fs", "ssh", "ssh-keygen")
 DISK_SIZE = "4G"
-
-
-def pytest_addoption(parser: pytest.Parser) -> None:
-    parser.addoption(
-        "--keep-proof", action="store_true", help="write proof.json when all tests here have passed"
-    )
-
-
-def pytest_configure(config: pytest.Config) -> None:
-    if config.getoption("--keep-proof", default=False):
-        config.pluginmanager.register(Proof(config), "proof")
-
-
-class Proof:
-    """Writes proof.json when all has passed, with nothing left out, skipped or edited meanwhile."""
-
-    def __init__(self, config: pytest.Config) -> None:
-        self._is_whole = [Path(name).resolve() for name in config.args] == [Path(__file__).parent]
-        self._before = proof.present()
-        self._outcomes: dict[str, set[str]] = {}
-        self._said = "proof.json stays as it was: not all tests of the folder were run"
-
-    def pytest_deselected(self) -> None:
-        self._is_whole = False
-
-    def pytest_runtest_logreport(self, report: pytest.TestReport) -> None:
-        self._outcomes.setdefault(report.nodeid, set()).add(report.outcome)
-
-    def pytest_sessionfinish(self, session: pytest.Session, exitstatus: int) -> None:
-        passed = [name for name, outcomes in self._outcomes.items() if outcomes == {"passed"}]
-        if not self._is_whole:
-            return
-        if exitstatus or len(passed) < session.testscollected or not passed:
-            self._said = "proof.json stays as it was: not all tests have passed"
-        elif proof.present() != self._before:
-            self._said = "proof.json stays as it was: the code was changed while the tests ran"
-        else:
-            proof.keep(self._before, passed)
-            self._said = "proof.json says that all tests have passed for this code: commit it"
-
-    def pytest_terminal_summary(self, terminalreporter: pytest.TerminalReporter) -> None:
-        terminalreporter.line(self._said)
 
 
 @pytest.fixture(scope="session", autouse=True)
