@@ -6,12 +6,10 @@ import time
 from collections.abc import Collection, Iterator
 from typing import TYPE_CHECKING, Any, cast
 
-from fastapi._body_limit import _BodyLimitExceptionMiddleware, wrap_app_with_body_limit
 from fastapi.routing import APIRoute, APIRouter
-from starlette.middleware.body_limit import RequestBodyLimitMiddleware
 from starlette.routing import Mount, WebSocketRoute
 
-from coachman.compiler import known, stack, telemetry
+from coachman.compiler import features, known, places, stack, telemetry
 from coachman.compiler.dispatch import Dispatcher
 from coachman.compiler.entry import Entry
 from coachman.compiler.errors import NotCompiledError
@@ -111,7 +109,7 @@ def _compile_one(app: FastAPI, prefix: str, report: Report, leave: Collection[st
     if any(entry.handler for entry in routes.http):
         dispatcher = Dispatcher(router, router.app, routes, Watch(router, routes, functions))
         _install(router, chain, dispatcher)
-        if not functions.reason_to_leave([known.LAYERS]):
+        if not functions.reason_to_leave([places.LAYERS]):
             stack.install(app, functions.is_unchanged)
             telemetry.install(app)
 
@@ -122,7 +120,7 @@ def _compile_entry(entry: Entry, functions: known.Functions, shapes: Shapes) -> 
         return
     try:
         entry.app = entry.stock_app()
-        if reason := functions.reason_to_leave([known.EVERY_ROUTE]):
+        if reason := functions.reason_to_leave([places.EVERY_ROUTE]):
             raise NotCompiledError(reason)
         stock = read_route(entry.app)
         function = RouteFunction(stock)
@@ -130,7 +128,7 @@ def _compile_entry(entry: Entry, functions: known.Functions, shapes: Shapes) -> 
             raise NotCompiledError(reason)
         handler = function.build(shapes)
         entry.write_source = function.write_source
-        entry.handler = wrap_app_with_body_limit(handler, stock.max_body_bytes)
+        entry.handler = features.wrap_app_with_body_limit(handler, stock.max_body_bytes)
     except NotCompiledError as error:
         entry.reason = str(error)
     except Exception as error:  # noqa: BLE001 - whatever is met in an application, it must start
@@ -143,7 +141,7 @@ def _innermost(router: APIRouter) -> list[Any]:
         raise NotCompiledError(f"the router is a {type(router).__module__}.{type(router).__qualname__}")
     chain: list[Any] = []
     inner: Any = router.middleware_stack
-    while type(inner) in (RequestBodyLimitMiddleware, _BodyLimitExceptionMiddleware):
+    while type(inner) in (features.RequestBodyLimitMiddleware, features.BodyLimitExceptionMiddleware):
         chain.append(inner)
         inner = inner.app
     if isinstance(inner, Dispatcher):

@@ -12,6 +12,7 @@ from starlette.concurrency import run_in_threadpool
 
 from coachman.compiler import runtime
 from coachman.compiler.answers import Answers
+from coachman.compiler.features import GENERATORS_TAKE_REQUEST, concurrency_of
 from coachman.compiler.graph import GENERATORS, Arguments, Call, Kind, Plan, Read
 from coachman.compiler.inputs import Inputs
 from coachman.compiler.source import Source
@@ -144,12 +145,14 @@ class Calls:
         if call.kind in GENERATORS:
             solve = source.use(utils._solve_generator)
             stack = "function_stack" if dependant.scope == "function" else "request_stack"
-            given = f"request=request, dependant={source.refer(dependant, 'dependant')}, stack={stack}"
+            given = f"dependant={source.refer(dependant, 'dependant')}, stack={stack}"
+            if GENERATORS_TAKE_REQUEST:
+                given = f"request=request, {given}"
             source.add(f"{call.result} = await {solve}({given}, sub_values=dict({arguments}))")
             return
         limit: Any = nullcontext()
-        if dependant.concurrency is not None:
-            semaphore = source.refer(dependant.concurrency.get_semaphore, "get_semaphore")
+        if (concurrency := concurrency_of(dependant)) is not None:
+            semaphore = source.refer(concurrency.get_semaphore, "get_semaphore")
             limit = source.block(f"async with {semaphore}():")
         with limit:
             if call.kind is Kind.COROUTINE:

@@ -10,7 +10,6 @@ from fastapi.routing import (
     _FASTAPI_INCLUDED_ROUTER_KEY,
     _FASTAPI_SCOPE_KEY,
     APIRouter,
-    _apply_router_form_limits,
 )
 from starlette._utils import get_route_path
 from starlette.routing import Match
@@ -18,6 +17,7 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 
 from coachman.compiler.counts import COUNTS
 from coachman.compiler.entry import Entry
+from coachman.compiler.features import apply_form_limits, form_limits_of
 from coachman.compiler.tree import Tree
 from coachman.compiler.walk import Routes
 from coachman.compiler.watch import Watch
@@ -33,7 +33,7 @@ class Dispatcher:
         self._router, self._inner, self._watch = router, inner, watch
         self._tree = Tree(routes.http)
         self._hosts = routes.hosts
-        self._form_limits = router.form_limits
+        self._form_limits = form_limits_of(router)
 
     def __call__(self, scope: Scope, receive: Receive, send: Send) -> Awaitable[None]:
         """Runs no coroutine of its own: the caller awaits the route's function, or FastAPI's router."""
@@ -92,14 +92,15 @@ class Dispatcher:
     def _prepare(self, entry: Entry, scope: Scope, parameters: dict[str, Any]) -> None:
         """Writes what FastAPI's routers write on their way to the route."""
         if self._form_limits:
-            _apply_router_form_limits(scope, self._form_limits)
+            apply_form_limits(scope, self._form_limits)
         if "router" not in scope:
             scope["router"] = self._router
         if entry.follows_included:
             fastapi_scope = scope.setdefault(_FASTAPI_SCOPE_KEY, {})
             if entry.context is not None:
                 for included in entry.included_by:
-                    _apply_router_form_limits(scope, included.include_context.form_limits)
+                    if limits := form_limits_of(included.include_context):
+                        apply_form_limits(scope, limits)
                 fastapi_scope[_FASTAPI_INCLUDED_ROUTER_KEY] = entry.included_by[-1]
                 fastapi_scope[_FASTAPI_EFFECTIVE_ROUTE_CONTEXT_KEY] = entry.context
         scope["endpoint"] = entry.endpoint

@@ -12,7 +12,7 @@ from fastapi import BackgroundTasks
 from starlette.requests import Request
 from starlette.types import ASGIApp
 
-from coachman.compiler import known, readers, runtime
+from coachman.compiler import places, readers, runtime
 from coachman.compiler.answers import Answers, Serialization
 from coachman.compiler.calls import Calls
 from coachman.compiler.counts import COUNTS
@@ -44,11 +44,11 @@ class RouteFunction:
 
     def groups(self) -> Iterator[str]:
         """Yields the groups of FastAPI's functions that the route relies on."""
-        yield known.EVERY_ROUTE
+        yield places.EVERY_ROUTE
         if any(call.kind in GENERATORS for call in self._plan.calls):
-            yield known.GENERATORS
+            yield places.GENERATORS
         if self._options["is_body_form"]:
-            yield known.FORMS
+            yield places.FORMS
 
     def build(self, shapes: Shapes) -> Handler:
         """Compiles the source, unless another route has the same."""
@@ -99,7 +99,7 @@ class RouteFunction:
         source = self._source
         with source.block("try:"):
             if self._options["is_body_form"]:
-                limits = source.refer(self._options["form_limits"], "limits")
+                limits = source.refer(self._options.get("form_limits"), "limits")
                 source.add(f"body = await {source.use(readers.read_form)}(request, {limits})")
             else:
                 is_strict = self._options["actual_strict_content_type"]

@@ -12,6 +12,7 @@ from fastapi.dependencies import models
 from fastapi.dependencies.models import Dependant
 
 from coachman.compiler.errors import NotCompiledError
+from coachman.compiler.features import concurrency_of
 from coachman.compiler.inputs import Group, groups_of, is_pure
 from coachman.compiler.source import Source
 
@@ -85,7 +86,7 @@ class Plan:
         if self.kind is not Kind.THREAD or self.reads:
             return hop
         for call in reversed(self.calls):
-            if call.kind is not Kind.THREAD or call.dependant.concurrency is not None:
+            if call.kind is not Kind.THREAD or concurrency_of(call.dependant) is not None:
                 break
             hop.insert(0, call)
         return hop

@@ -21,6 +21,7 @@ from fastapi._compat import (
 from fastapi.dependencies import utils
 from fastapi.dependencies.models import Dependant
 
+from coachman.compiler.features import form_models
 from coachman.compiler.readers import (
     RefusedInputError,
     read_cookies,
@@ -87,7 +88,7 @@ def is_pure(group: Group) -> bool:
 
 def _reads_file(field: ModelField) -> bool:
     fields = [field]
-    for model in utils._get_form_models(field):
+    for model in form_models(field):
         fields += get_cached_model_fields(model)
     return any(
         is_bytes_or_nonable_bytes_annotation(one.field_info.annotation)
@@ -158,9 +159,8 @@ class Inputs:
 
     def _write_parameter(self, source: str, field: ModelField, variable: str) -> None:
         ((_, alias),) = utils._get_param_aliases(field)
-        is_list = field_annotation_is_sequence(field.field_info.annotation) and not utils._is_json_field(
-            field
-        )
+        is_sequence = field_annotation_is_sequence(field.field_info.annotation)
+        is_list = is_sequence and not utils._is_json_field(field)
         if source == "header":
             alias = alias.lower()
         key = repr(alias)
@@ -182,7 +182,7 @@ class Inputs:
             self._open("header", f"headers = {self._function(read_headers)}(scope)")
             self._open("cookie", f"cookies = {self._function(read_cookies)}(headers)")
             lookup = f"cookies.get({key})"
-        if field_annotation_is_sequence(field.field_info.annotation):
+        if is_sequence:
             lookup = f"{lookup} or None"
         self._validate(field, variable, lookup)
 

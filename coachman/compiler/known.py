@@ -1,10 +1,12 @@
 """Compares the functions that the compiler stands in for with those that it was proven against.
 
-Each function has a fingerprint of its source. A version of FastAPI, Starlette or pydantic whose function
-reads otherwise is not known, and one that somebody has put another function in the place of (tracing and
-error reporting do) is patched: in both cases the routes concerned are left to FastAPI.
+Each function has a fingerprint of its source, and the table says which versions of its package have it so,
+or have no such function. The functions of a package must all be those of one version: a mixture has not been
+tested. A version whose function reads otherwise is not known, and one that somebody has put another function
+in the place of (tracing and error reporting do) is patched: in both cases the routes concerned are left to
+FastAPI.
 
-`make test-compiler ARGS=--learn` adds the fingerprints of what is installed, once FastAPI's own tests pass.
+`make test-compiler ARGS=--learn` adds the versions that are installed, once FastAPI's own tests pass.
 """
 
 from __future__ import annotations
@@ -15,101 +17,42 @@ import inspect
 import json
 import sys
 import tokenize
-from collections.abc import Collection, Iterable, Iterator
+from collections import Counter
+from collections.abc import Collection, Iterable, Mapping
 from functools import cache
+from importlib.metadata import version
 from pathlib import Path
 from types import CodeType, FunctionType
 from typing import Any
 
 from fastapi import concurrency
 
-EVERY_ROUTE = "every route"
-GENERATORS = "dependencies with yield"
-FORMS = "forms"
-LAYERS = "middleware"
+from coachman.compiler.places import PLACES, places
 
 _CONTEXT_MANAGER: CodeType = concurrency.contextmanager_in_threadpool.__code__  # contextlib's wrapper
-_PACKAGES = ("fastapi", "opentelemetry", "pydantic", "starlette")
+_DISTRIBUTIONS = {
+    "fastapi": "fastapi",
+    "opentelemetry": "opentelemetry-api",
+    "pydantic": "pydantic",
+    "starlette": "starlette",
+}
+_ABSENT = "absent"  # in the place of a fingerprint
 
 FINGERPRINTS = Path(__file__).with_name("fingerprints.json")
 
-# Where FastAPI looks a function up, by what a route has to use to be concerned.
-_PLACES: dict[str, str] = {
-    EVERY_ROUTE: """
-        fastapi.routing: request_response get_request_handler run_endpoint_function serialize_response
-        fastapi.routing: _build_response_args _extract_endpoint_context _update_scope
-        fastapi.routing: _get_fastapi_scope _apply_router_form_limits _resolve_form_limits
-        fastapi.routing: solve_dependencies wrap_app_handling_exceptions run_in_threadpool jsonable_encoder
-        fastapi.routing: is_body_allowed_for_status_code get_route_path wrap_app_with_body_limit
-        fastapi.routing: get_telemetry_data _operation _run_sync_endpoint _route_selected
-        fastapi.routing: _populate_api_route_state _build_dependant_with_parameterless_dependencies
-        fastapi.routing: APIRoute.matches APIRoute.handle APIRoute.get_route_handler
-        fastapi.routing: APIRouter.app APIRouter.handle APIRouter.matches APIRouter._get_routes_version
-        fastapi.routing: _EffectiveRouteContext.matches _EffectiveRouteContext.from_api_route
-        fastapi.routing: _IncludedRouter.effective_candidates _IncludedRouter._build_effective_context
-        fastapi.routing: _IncludedRouter._match _IncludedRouter.matches _IncludedRouter.handle
-        fastapi.routing: _IncludedRouter._handle_selected
-        fastapi.middleware.asyncexitstack: AsyncExitStackMiddleware.__call__
-        fastapi.dependencies.utils: solve_dependencies request_params_to_args request_body_to_args
-        fastapi.dependencies.utils: _get_multidict_value _validate_value_with_model_field
-        fastapi.dependencies.utils: _get_param_aliases _get_param_model _is_json_field
-        fastapi.dependencies.utils: _should_embed_body_fields _get_form_models run_in_threadpool
-        fastapi.dependencies.utils: _get_cache_key _get_oauth_scopes
-        fastapi.dependencies.utils: _is_gen_callable _is_async_gen_callable _is_coroutine_callable
-        fastapi.dependencies.models: _get_cache_key _uses_scopes _get_oauth_scopes _get_computed_scope
-        fastapi._compat.v2: ModelField.validate ModelField.serialize ModelField.serialize_json
-        fastapi._compat.v2: ModelField.get_default _regenerate_error_with_loc
-        fastapi._compat.shared: field_annotation_is_sequence
-        fastapi._body_limit: wrap_app_with_body_limit _BodyLimitExceptionMiddleware.__call__
-        fastapi.background: BackgroundTasks.__call__
-        pydantic.type_adapter: TypeAdapter.validate_python TypeAdapter.dump_json TypeAdapter.dump_python
-        starlette.routing: Route.matches Route.handle Mount.matches Host.matches Router.__call__
-        starlette.routing: compile_path get_route_path
-        starlette._exception_handler: wrap_app_handling_exceptions _lookup_exception_handler
-        starlette.concurrency: run_in_threadpool
-        starlette.convertors: StringConvertor.convert IntegerConvertor.convert
-        starlette.datastructures: QueryParams.__init__ ImmutableMultiDict.__init__ ImmutableMultiDict.getlist
-        starlette.datastructures: Headers.__init__ Headers.__getitem__ Headers.getlist
-        starlette.requests: cookie_parser HTTPConnection.headers HTTPConnection.query_params
-        starlette.requests: HTTPConnection.cookies HTTPConnection.path_params HTTPConnection.__init__
-        starlette.requests: Request.__init__ Request.stream Request.body Request.json
-        starlette.responses: Response.__init__ Response.render Response.init_headers Response.__call__
-        starlette.responses: JSONResponse.__init__ JSONResponse.render
-        starlette.background: BackgroundTasks.__call__ BackgroundTask.__call__
-    """,
-    GENERATORS: """
-        fastapi.dependencies.utils: _solve_generator contextmanager_in_threadpool
-        fastapi.dependencies.utils: _asynccontextmanager_with_shielded_exit
-        fastapi.dependencies.utils: _contextmanager_with_concurrency_limit
-    """,
-    LAYERS: """
-        starlette.middleware.errors: ServerErrorMiddleware.__call__
-        starlette.middleware.exceptions: ExceptionMiddleware.__call__
-        starlette.middleware.exceptions: wrap_app_handling_exceptions
-        fastapi.telemetry._asgi: ExceptionTelemetryMiddleware.__call__ NativeTelemetry.enabled
-        fastapi.telemetry._api: _unconfigured
-        fastapi._body_limit: AppBodyLimitMiddleware.__call__
-        fastapi.middleware.asyncexitstack: AsyncExitStackMiddleware.__call__
-        fastapi.applications: FastAPI.__call__ FastAPI.build_middleware_stack
-        opentelemetry.trace: get_tracer_provider
-        opentelemetry.metrics._internal: get_meter_provider
-        opentelemetry._logs._internal: get_logger_provider
-    """,
-    FORMS: """
-        fastapi.dependencies.utils: _extract_form_items _extract_form_body _extract_form_model
-        fastapi.dependencies.utils: _read_file_bytes
-        starlette.requests: Request.form Request._get_form
-        starlette.datastructures: FormData.close UploadFile.close
-    """,
-}
+Known = dict[
+    str, dict[str, str]
+]  # by function: by fingerprint, the versions that have it, with spaces between
 
 
-def places(group: str) -> Iterator[tuple[str, str]]:
-    """Yields module and name of each function of a group."""
-    for line in _PLACES[group].split("\n"):
-        module, _, names = line.strip().partition(": ")
-        for name in names.split():
-            yield module, name
+def read() -> Known:
+    """Returns the versions that are known."""
+    known: Known = json.loads(FINGERPRINTS.read_text()) if FINGERPRINTS.exists() else {}
+    return known
+
+
+def _package(module: str) -> str:
+    return module.partition(".")[0]
 
 
 def _holder(module: str, name: str) -> tuple[Any, str]:
@@ -146,40 +89,63 @@ def fingerprint(code: CodeType) -> str:
     return hashlib.sha256("".join(block).encode()).hexdigest()[:16]
 
 
+Place = tuple[str, str, str]  # group, module, name
+
+
+def _known_places(found: Mapping[Place, tuple[str, str]]) -> set[Place]:
+    """Returns the functions that are as in one version of their package, which is the one of most of them."""
+    known = read()
+    versions = {
+        (group, module, name): known.get(f"{module}:{name}", {}).get(hashed, "").split()
+        for (group, module, name), (hashed, _) in found.items()
+    }
+    counts = {package: Counter[str]() for package in _DISTRIBUTIONS}
+    for (_, module, _), having in versions.items():
+        counts[_package(module)].update(having)
+    closest = {package: max(count, key=count.__getitem__, default="") for package, count in counts.items()}
+    return {place for place, having in versions.items() if closest[_package(place[1])] in having}
+
+
 class Functions:
     """All these functions, as they are now."""
 
     def __init__(self) -> None:
-        known = json.loads(FINGERPRINTS.read_text())
         self._reasons: dict[str, str] = {}
         self._kept: list[tuple[str, Any, str, Any, Any, CodeType | None]] = []
-        for group in _PLACES:
-            for module, name in places(group):
-                reason = self._compare(module, name, known.get(f"{module}:{name}", ()))
-                if reason:
-                    self._reasons.setdefault(group, reason)
+        found = {
+            (group, module, name): self._examine(module, name)
+            for group in PLACES
+            for module, name in places(group)
+        }
         _lines.cache_clear()
+        known = _known_places(found)
+        for place, (hashed, reason) in found.items():
+            group, module, name = place
+            if not reason and place not in known:
+                flaw = "not there" if hashed == _ABSENT else "of a version that is not known"
+                reason = f"{module}.{name} is {flaw}"
+            if reason:
+                self._reasons.setdefault(group, reason)
 
-    def _compare(self, module: str, name: str, known: list[str]) -> str:
+    def _examine(self, module: str, name: str) -> tuple[str, str]:
+        """Returns the fingerprint of a function, and why it cannot be FastAPI's own, if it cannot."""
         try:
             holder, last = _holder(module, name)
             value = vars(holder)[last]
         except (ImportError, AttributeError, KeyError):
-            return f"{module}.{name} is not there"
+            return _ABSENT, ""
         function = _bare(value)
         code = function.__code__ if type(function) is FunctionType else None
         self._kept.append((f"{module}.{name}", vars(holder), last, value, function, code))
         if code is None:
-            return f"{module}.{name} is replaced by {_place(function)}"
+            return "", f"{module}.{name} is replaced by {_place(function)}"
         homes = [getattr(sys.modules.get(name), "__file__", None) for name in (function.__module__, module)]
-        if code.co_filename not in homes or function.__module__.partition(".")[0] not in _PACKAGES:
-            return f"{module}.{name} is replaced by {_place(function)}"
+        if code.co_filename not in homes or _package(function.__module__) not in _DISTRIBUTIONS:
+            return "", f"{module}.{name} is replaced by {_place(function)}"
         try:
-            if fingerprint(code) in known:
-                return ""
+            return fingerprint(code), ""
         except OSError:
-            return f"the source of {module}.{name} is not there"
-        return f"{module}.{name} is of a version that is not known"
+            return "", f"the source of {module}.{name} is not there"
 
     def reason_to_leave(self, groups: Iterable[str]) -> str:
         """Returns why routes that use these groups are left to FastAPI; empty if they may be compiled."""
@@ -223,11 +189,29 @@ def functions() -> Functions:
 
 
 def write() -> None:
-    """Writes the fingerprints of what is installed, beside those that are known already."""
-    known: dict[str, list[str]] = json.loads(FINGERPRINTS.read_text()) if FINGERPRINTS.exists() else {}
-    for group in _PLACES:
+    """Writes the fingerprints of the versions that are installed, beside those that are known already."""
+    known = read()
+    for group in PLACES:
         for module, name in places(group):
-            holder, last = _holder(module, name)
-            new = fingerprint(_bare(vars(holder)[last]).__code__)
-            known[f"{module}:{name}"] = sorted({new, *known.get(f"{module}:{name}", ())})
+            installed = version(_DISTRIBUTIONS[_package(module)])
+            recorded = known.get(f"{module}:{name}", {})
+            versions = {hashed: set(having.split()) - {installed} for hashed, having in recorded.items()}
+            versions.setdefault(_fingerprint_of(module, name), set()).add(installed)
+            known[f"{module}:{name}"] = {
+                hashed: " ".join(sorted(having, key=_number))
+                for hashed, having in sorted(versions.items())
+                if having
+            }
     FINGERPRINTS.write_text(json.dumps(dict(sorted(known.items())), indent=1) + "\n")
+
+
+def _fingerprint_of(module: str, name: str) -> str:
+    try:
+        holder, last = _holder(module, name)
+        return fingerprint(_bare(vars(holder)[last]).__code__)
+    except (ImportError, AttributeError, KeyError):
+        return _ABSENT
+
+
+def _number(label: str) -> list[int]:
+    return [int(part) for part in label.split(".") if part.isdigit()]

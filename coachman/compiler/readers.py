@@ -8,9 +8,11 @@ from typing import Any
 from urllib.parse import parse_qsl
 
 from fastapi._compat import Undefined
-from fastapi.routing import _FASTAPI_SCOPE_KEY, _resolve_form_limits
+from fastapi.routing import _FASTAPI_SCOPE_KEY
 from starlette.requests import Request, cookie_parser
 from starlette.types import Scope
+
+from coachman.compiler.features import resolve_form_limits
 
 RawHeaders = list[tuple[bytes, bytes]]
 
@@ -83,4 +85,4 @@ def _is_json(content_type: str) -> bool:
 
 async def read_form(request: Request, limits: Any) -> Any:
     """Returns the parsed form, within the limits of the route and of the routers around it."""
-    return await request.form(**_resolve_form_limits(request.scope.get(_FASTAPI_SCOPE_KEY, {}), limits))
+    return await request.form(**resolve_form_limits(request.scope.get(_FASTAPI_SCOPE_KEY, {}), limits))

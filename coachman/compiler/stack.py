@@ -14,16 +14,19 @@ from functools import partial
 from typing import Any
 
 from fastapi import FastAPI
-from fastapi._body_limit import AppBodyLimitMiddleware
 from fastapi.middleware.asyncexitstack import AsyncExitStackMiddleware
 from fastapi.telemetry._asgi import ExceptionTelemetryMiddleware
-from starlette.middleware.body_limit import MAX_BODY_SIZE_SCOPE_KEY
 from starlette.middleware.errors import ServerErrorMiddleware
 from starlette.middleware.exceptions import ExceptionMiddleware
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
+from coachman.compiler import features
 from coachman.compiler.failures import raise_within
 from coachman.compiler.runtime import has_callbacks
+
+_OUTER_LAYERS = tuple(
+    filter(None, (ServerErrorMiddleware, ExceptionTelemetryMiddleware, features.AppBodyLimitMiddleware))
+)
 
 
 def install(app: FastAPI, is_known: Callable[[], bool]) -> None:
@@ -39,12 +42,12 @@ def install(app: FastAPI, is_known: Callable[[], bool]) -> None:
 
 def _join(top: Any, app: FastAPI) -> ASGIApp:
     """Returns the layers with quicker classes, if they are what FastAPI builds."""
-    outer = [top]
-    for kind in (ServerErrorMiddleware, ExceptionTelemetryMiddleware, AppBodyLimitMiddleware):
-        if type(outer[-1]) is not kind:
+    first = top
+    for kind in _OUTER_LAYERS:
+        if type(first) is not kind:
             return top  # type: ignore[no-any-return]
-        outer.append(outer[-1].app)
-    inner = first = outer.pop()
+        first = first.app
+    inner = first
     while type(inner) is not ExceptionMiddleware:
         inner = getattr(inner, "app", None)
         if inner is None:
@@ -53,7 +56,7 @@ def _join(top: Any, app: FastAPI) -> ASGIApp:
     if type(files) is AsyncExitStackMiddleware and files.app is app.router:
         inner.__class__ = _JoinedInner
         if first is inner:
-            top.__class__ = _JoinedAll
+            top.__class__, top.inner = _JoinedAll, inner
     return top  # type: ignore[no-any-return]
 
 
@@ -74,11 +77,12 @@ class _JoinedInner(ExceptionMiddleware):
 class _JoinedAll(ServerErrorMiddleware):
     """All layers, where the application has no middleware of its own."""
 
+    inner: _JoinedInner
+
     def __call__(self, scope: Scope, receive: Receive, send: Send) -> Any:
-        if scope["type"] != "http" or MAX_BODY_SIZE_SCOPE_KEY in scope:
+        if scope["type"] != "http" or features.MAX_BODY_SIZE_SCOPE_KEY in scope:
             return super().__call__(scope, receive, send)
-        run: ASGIApp = self.app.app.app.run  # type: ignore[attr-defined]
-        return _answer(self, run, scope, receive, send)
+        return _answer(self, self.inner.run, scope, receive, send)
 
 
 async def _answer(layer: Any, run: ASGIApp, scope: Scope, receive: Receive, send: Send) -> None:
@@ -110,12 +114,11 @@ async def _run_router(router: ASGIApp, scope: Scope, receive: Receive, send: Sen
 
 def _stock(layer: Any, app: ASGIApp) -> ASGIApp:
     """Returns the layer and those below it, with FastAPI's and Starlette's own classes, around `app`."""
+    plain: Any = copy.copy(layer)
     if isinstance(layer, ServerErrorMiddleware):
-        top = copy.copy(layer)
-        top.__class__ = ServerErrorMiddleware
-        top.app = ExceptionTelemetryMiddleware(_stock(layer.app.app.app, app))  # type: ignore[attr-defined]
-        return top
-    exceptions: Any = copy.copy(layer)
-    exceptions.__class__ = ExceptionMiddleware
-    exceptions.app = app
-    return exceptions  # type: ignore[no-any-return]
+        plain.__class__ = ServerErrorMiddleware
+        plain.app = ExceptionTelemetryMiddleware(_stock(plain.inner, app))
+    else:
+        plain.__class__ = ExceptionMiddleware
+        plain.app = app
+    return plain  # type: ignore[no-any-return]

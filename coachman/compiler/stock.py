@@ -12,10 +12,10 @@ from dataclasses import dataclass
 from types import CodeType, FunctionType
 from typing import Any
 
-from fastapi import _body_limit, routing
-from starlette.middleware.body_limit import RequestBodyLimitMiddleware
+from fastapi import routing
 from starlette.types import ASGIApp
 
+from coachman.compiler import features
 from coachman.compiler.errors import NotCompiledError
 
 
@@ -62,9 +62,9 @@ class StockRoute:
 def read_route(app: Any) -> StockRoute:
     """Takes the ASGI application of an APIRoute apart. Raises NotCompiledError if it is not FastAPI's own."""
     limit = None
-    if type(app) is RequestBodyLimitMiddleware:
+    if type(app) is features.RequestBodyLimitMiddleware:
         limit, app = app.max_body_size, app.app
-        if type(app) is not _body_limit._BodyLimitExceptionMiddleware:
+        if type(app) is not features.BodyLimitExceptionMiddleware:
             raise NotCompiledError("its body limit is not FastAPI's own")
         app = app.app
     function = _closure(app, _REQUEST_APP)["f"]

@@ -57,7 +57,7 @@ def test_the_locked_versions_are_known() -> None:
 
 def test_a_version_that_is_not_known_is_left_alone(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     fingerprints = json.loads(known.FINGERPRINTS.read_text())
-    fingerprints["fastapi.dependencies.utils:_solve_generator"] = ["another"]
+    fingerprints["fastapi.dependencies.utils:_solve_generator"] = {"another": "0.165.0"}
     changed = tmp_path / "fingerprints.json"
     changed.write_text(json.dumps(fingerprints))
     monkeypatch.setattr(known, "FINGERPRINTS", changed)
