@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import inspect
 from collections.abc import Callable
 from dataclasses import dataclass, field, fields
 from typing import Any
@@ -20,6 +21,12 @@ NOT_COMPARED = ("fastapi_inner_astack", "fastapi_function_astack", "state")
 
 Journal = list[Any]
 Factory = Callable[[Journal], FastAPI]
+
+
+def supported(function: Callable[..., Any], **options: Any) -> dict[str, Any]:
+    """Returns those of the options that the installed version of FastAPI has: older ones are tested too."""
+    known = inspect.signature(function).parameters
+    return {name: value for name, value in options.items() if name in known}
 
 
 @dataclass

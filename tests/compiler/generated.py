@@ -31,7 +31,7 @@ from pydantic import AfterValidator, BaseModel, Field
 from starlette.middleware.base import BaseHTTPMiddleware
 from starlette.middleware.gzip import GZipMiddleware
 
-from tests.compiler.exchange import Call, Journal
+from tests.compiler.exchange import Call, Journal, supported
 
 variable: ContextVar[str] = ContextVar("variable", default="unset")
 _journal: ContextVar[Journal] = ContextVar("journal")
@@ -338,7 +338,7 @@ class Builder:
                 self._made[index],
                 use_cache=use_cache,
                 scope=scope if is_generator else None,
-                max_concurrency=self._spec.nodes[index].limit,
+                **supported(Depends, max_concurrency=self._spec.nodes[index].limit),
             )
             if node.effect == "sleep":
                 made = Security(self._made[index], scopes=["one", "two"], use_cache=use_cache)

@@ -15,7 +15,8 @@ import starlette.middleware.errors
 from fastapi import APIRouter, Depends, FastAPI
 from fastapi.routing import APIRoute
 
-from coachman.compiler import COUNTS, compile_app, known, loading, unknown
+from coachman.compiler import COUNTS, compile_app, known, loading, places, unknown
+from tests.compiler.conformance.suites import OLDER, locked
 from tests.compiler.exchange import Call, exchange
 
 
@@ -53,6 +54,56 @@ def test_the_locked_versions_are_known() -> None:
     functions = known.Functions()
 
     assert not functions.reasons(), "run make test-compiler, and with ARGS=--learn once it passes"
+
+
+@pytest.mark.parametrize("version", [*OLDER, locked("fastapi")])
+def test_each_supported_version_is_known_by_all_its_functions(version: str) -> None:
+    table = {name: hashes for name, hashes in known.read().items() if name.startswith("fastapi")}
+    having = {
+        name: [hashed for hashed, versions in hashes.items() if version in versions.split()]
+        for name, hashes in table.items()
+    }
+    listed = {f"{module}:{name}" for group in places.PLACES for module, name in places.places(group)}
+
+    assert having.keys() == {name for name in listed if name.startswith("fastapi")}
+    assert {name for name, hashes in having.items() if len(hashes) != 1} == set()
+
+
+def test_functions_of_two_versions_are_not_taken_for_one(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Each of them is known, and nobody has tested them together."""
+    name = "fastapi.dependencies.utils:_solve_generator"
+    fingerprints = known.read()
+    fingerprints[name] = dict.fromkeys(fingerprints[name], "0.1.0")
+    changed = tmp_path / "fingerprints.json"
+    changed.write_text(json.dumps(fingerprints))
+    monkeypatch.setattr(known, "FINGERPRINTS", changed)
+
+    reasons = known.Functions().reasons()
+
+    assert list(reasons) == ["fastapi.dependencies.utils._solve_generator is of a version that is not known"]
+
+
+def test_a_function_that_should_not_be_there_is_not_known(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    fingerprints = known.read()
+    fingerprints["fastapi.routing:request_response"] = {"absent": fastapi.__version__}
+    changed = tmp_path / "fingerprints.json"
+    changed.write_text(json.dumps(fingerprints))
+    monkeypatch.setattr(known, "FINGERPRINTS", changed)
+
+    assert list(known.Functions().reasons()) == [
+        "fastapi.routing.request_response is of a version that is not known"
+    ]
+
+
+@pytest.mark.usefixtures("unpatched")
+def test_a_function_that_has_gone_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delattr(fastapi.routing, "_route_selected")
+
+    assert list(known.Functions().reasons()) == ["fastapi.routing._route_selected is not there"]
 
 
 def test_a_version_that_is_not_known_is_left_alone(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

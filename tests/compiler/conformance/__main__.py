@@ -8,10 +8,9 @@ import argparse
 import json
 import sys
 
-from tests.compiler.conformance.suites import HERE, REPOSITORY, Outcome, Suite, locked
+from tests.compiler.conformance.suites import HERE, OLDER, REPOSITORY, Outcome, Suite, locked
 
 EXPECTED = HERE / "expected.json"
-OLDER = ["0.164.0", "0.163.2", "0.162.7", "0.161.1", "0.160.0"]
 PART_SHARE = 0.4  # of the requests of a part that must be compiled; of the whole it is two thirds
 
 
@@ -22,28 +21,23 @@ def main() -> None:
     parser.add_argument("--starlette", action="store_true", help="run Starlette's tests")
     parser.add_argument("--part", action="store_true", help="an eighth of the files, others with each commit")
     parser.add_argument("--stock", action="store_true", help="run the tests without the compiler")
-    parser.add_argument("--learn", action="store_true", help="add the fingerprints of what is installed here")
+    parser.add_argument("--own", action="store_true", help="run Coachman's tests of the compiler instead")
+    parser.add_argument("--learn", action="store_true", help="add the fingerprints of the version")
     parser.add_argument("tests", nargs="*", help="files of the suite, such as tests/test_sse.py")
     options = parser.parse_args()
-    if options.learn:
-        learn()
-    elif options.starlette:
+    if options.starlette:
         compare(Suite("starlette", locked("starlette")), options)
-    else:
-        for version in OLDER if options.older else [options.version or locked("fastapi")]:
-            suite = Suite("fastapi", version)
-            if options.stock or version == locked("fastapi"):
-                run(suite, options)
-            else:
-                compare(suite, options)
-
-
-def learn() -> None:
-    """Adds the fingerprints of the functions in this environment."""
-    from coachman.compiler import known
-
-    known.write()
-    print(f"{known.FINGERPRINTS.relative_to(REPOSITORY)} is written; see what has changed, and commit it.")
+        return
+    for version in OLDER if options.older else [options.version or locked("fastapi")]:
+        suite = Suite("fastapi", version)
+        if options.learn:
+            suite.learn()
+        elif options.own:
+            suite.run_own(options.tests or ["tests/compiler"])
+        elif options.stock or version == locked("fastapi"):
+            run(suite, options)
+        else:
+            compare(suite, options)
 
 
 def run(suite: Suite, options: argparse.Namespace) -> None:

@@ -9,7 +9,9 @@ import subprocess
 import sys
 import tarfile
 from collections import Counter
+from collections.abc import Mapping
 from pathlib import Path
+from types import MappingProxyType
 from typing import NamedTuple
 
 from tests.support import volume
@@ -19,6 +21,7 @@ REPOSITORY = HERE.parents[2]
 BUILD = REPOSITORY / "build" / "suites"
 LIMIT_SECONDS = 7200
 PARTS = 8
+OLDER = ["0.164.0", "0.163.2", "0.162.7", "0.161.1", "0.160.0"]  # of FastAPI, which are compiled too
 
 
 class Outcome(NamedTuple):
@@ -71,6 +74,31 @@ class Suite(NamedTuple):
         (self.folder / f"{self.package}-{self.version}").rename(self.folder / "source")
         (self.folder / "source" / self.package).rename(self.folder / "source" / "package")
         done.write_text(wanted)
+
+    def learn(self) -> None:
+        """Adds the fingerprints of what is installed for the suite to those that the compiler knows."""
+        self.prepare()
+        program = "from coachman.compiler import known; known.write()"
+        python = str(self.folder / "venv/bin/python")
+        call([python, "-c", program], {"PYTHONPATH": str(REPOSITORY)})
+        print(f"The functions of {self.name} are known; see what has changed, and commit it.")
+
+    def run_own(self, tests: list[str]) -> None:
+        """Runs Coachman's own tests here, with this version in the place of the one that is installed."""
+        overlay = self.folder / "overlay"
+        if not overlay.exists():
+            install = ["-m", "uv", "pip", "install", "--quiet", "--no-deps", "--target", str(overlay)]
+            call([sys.executable, *install, f"{self.package}=={self.version}", "python-multipart"])
+        print(f"Coachman's tests with {self.name}:", flush=True)
+        done = subprocess.run(
+            [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", *tests],
+            cwd=REPOSITORY,
+            env=os.environ | {"PYTHONPATH": str(overlay)},
+            timeout=LIMIT_SECONDS,
+            check=False,
+        )
+        if done.returncode:
+            raise SystemExit(f"Coachman's tests failed with {self.name}.")
 
     def part(self) -> list[str]:
         """Returns some of the files of tests: others with each commit, all of them over some commits.
@@ -135,7 +163,9 @@ def locked(package: str) -> str:
     return found[1]
 
 
-def call(command: list[str]) -> None:
-    done = subprocess.run(command, capture_output=True, text=True, timeout=LIMIT_SECONDS)
+def call(command: list[str], environment: Mapping[str, str] = MappingProxyType({})) -> None:
+    done = subprocess.run(
+        command, env=os.environ | environment, capture_output=True, text=True, timeout=LIMIT_SECONDS
+    )
     if done.returncode:
         raise SystemExit(f"`{' '.join(command)}` failed:\n{done.stdout}{done.stderr}")
