@@ -19,7 +19,15 @@ from durable_database.errors import sqlite_code
 from durable_database.lane import Lane, Readers, connect
 from durable_database.location import FileIdentity, require_file_url
 from durable_database.statements import Compiler, Record, Statement, Work
-from durable_database.transaction import OpenTransaction, Run, inside, refuse_child_task, run_in_transaction
+from durable_database.transaction import (
+    OpenTransaction,
+    Run,
+    inside,
+    outcome,
+    refuse_child_task,
+    run_in_transaction,
+    settle,
+)
 from durable_database.writer import Gate, Kind, Writer
 
 # For strangers, as a backup or the sqlite3 shell; our own processes queue at the gate.
@@ -38,7 +46,6 @@ MOST_SECONDS = 0.002
 REST = 20
 # What else is on the event loop has its turn after so much reading, by however many tasks.
 TURN_SECONDS = 0.0002
-READS_A_TURN = 20
 # How long the event loop leaves the GIL after that to lanes that are at work. SQLite gives it up for a few us
 # at a time, too short for a thread to wake up in: each of a lane's turns would take Python's 5 ms.
 YIELD_SECONDS = 0.00002
@@ -125,9 +132,9 @@ class SQLiteBackend:
     async def do(self, work: Work) -> Any:
         inline = self._inline
         if inline is not None and isinstance(work, Statement) and not work.plan.writes:
-            if inline.waiting or inline.spent > TURN_SECONDS:
-                await inline.turn()
-            if (found := inline.run(work)) is not OVER:
+            is_late = inline.waiting or inline.spent > TURN_SECONDS
+            found = await inline.run_in_turn(work) if is_late else inline.run(work)
+            if found is not OVER:
                 return found
         return await self._do_in_thread(work)
 
@@ -195,7 +202,7 @@ class Inline:
         self._rest_until = 0.0
         self._disk_reads = disk_reads()
         self.spent = 0.0  # seconds, by the reads of all tasks in this turn of the loop
-        self.waiting: deque[asyncio.Future[None]] = deque()
+        self.waiting: deque[tuple[Statement, asyncio.Future[Any]]] = deque()
 
     def _step(self) -> bool:
         # SQLite counts instructions over all uses of a statement: what is counted here are steps of this one.
@@ -234,33 +241,30 @@ class Inline:
         if self._disk_reads != before:
             self._rest_until = time.perf_counter() + seconds * REST
 
-    async def turn(self) -> None:
-        """Returns in a turn of the loop that has time for a read. First come, first served.
+    def run_in_turn(self, statement: Statement) -> "asyncio.Future[Any]":
+        """Runs a read in a turn of the loop that has time for it, and returns as `run`. First come, first
+        served.
 
-        To be awaited where `spent` is more than TURN_SECONDS, or others are `waiting`.
+        To be called where `spent` is more than TURN_SECONDS, or others are `waiting`.
         """
         loop = asyncio.get_running_loop()
-        queue = self.waiting.append
-        while True:
-            if not self.waiting:
-                loop.call_soon(self._begin_turn)
-            waiting = loop.create_future()
-            queue(waiting)
-            await waiting
-            if self.spent <= TURN_SECONDS:
-                return
-            queue = self.waiting.appendleft
+        if not self.waiting:
+            loop.call_soon(self._turn)
+        found = loop.create_future()
+        self.waiting.append((statement, found))
+        return found
 
-    def _begin_turn(self) -> None:
+    def _turn(self) -> None:
         self.spent = 0.0
         if self._lanes_work():
             time.sleep(YIELD_SECONDS)
-        # Not all of them: most would find the time used up, and to wake each costs as much as a read.
-        for _ in range(min(len(self.waiting), READS_A_TURN)):
-            if not (waiting := self.waiting.popleft()).done():
-                waiting.set_result(None)
+        # Read here, and not in their tasks: each wakes up once, with what it waits for.
+        while self.waiting and self.spent <= TURN_SECONDS:
+            statement, found = self.waiting.popleft()
+            if not found.cancelled():
+                settle([outcome(found, self.run, statement)])
         if self.waiting:
-            asyncio.get_running_loop().call_soon(self._begin_turn)
+            asyncio.get_running_loop().call_soon(self._turn)
 
 
 def disk_reads() -> float:

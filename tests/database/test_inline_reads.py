@@ -160,6 +160,29 @@ async def test_tasks_that_only_read_leave_the_loop_to_others(database: Database)
     assert turns >= 16 * 500 / 200
 
 
+async def test_reads_that_wait_for_a_turn_end_each_by_itself(
+    database: Database, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    threads = threads_of(database, monkeypatch)
+    database._backend._inline.spent = 1.0
+    statements = [BY_KEY, BY_KEY, "SELECT nothing FROM numbers WHERE id = :id", SCAN, BY_KEY]
+    reads = [
+        asyncio.create_task(database.fetch_val(statement, {"id": n}))
+        for n, statement in enumerate(statements, start=1)
+    ]
+    await asyncio.sleep(0)
+    reads[1].cancel()
+
+    found = await asyncio.gather(*reads, return_exceptions=True)
+
+    assert found[0] == 0
+    assert isinstance(found[1], asyncio.CancelledError)
+    assert isinstance(found[2], sqlite3.OperationalError)
+    assert found[3:] == [ROWS * (ROWS - 1) // 2, 4]
+    on_the_loop = [thread == threading.get_ident() for thread in threads]
+    assert sorted(on_the_loop) == [False, True, True, True, True]  # the scan again; not what was cancelled
+
+
 async def test_loop_is_never_stopped_for_long_by_reads(database: Database) -> None:
     """CPU time of the loop's thread: a machine that is busy with others says nothing of this."""
     longest = 0.0
