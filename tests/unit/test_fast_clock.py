@@ -29,7 +29,7 @@ def test_the_constants_are_shorter_everywhere_than_the_service_has_them(tmp_path
         env=os.environ | {"COACHMAN_RUNTIME_DIR": f"{tmp_path}/run"},
         capture_output=True,
         text=True,
-        timeout=60,
+        timeout=120,
     )
     found = [json.loads(line) for line in done.stdout.splitlines()]
 

@@ -27,7 +27,7 @@ def test_the_operators_command_starts_without_the_servers(arguments: list[str], 
         env={"COACHMAN_RUNTIME_DIR": str(tmp_path), "PATH": "/usr/bin:/bin"},
         capture_output=True,
         text=True,
-        timeout=60,
+        timeout=120,
     )
     assert done.stderr.splitlines()[-1] == "", done.stderr
 

@@ -46,7 +46,7 @@ def rendered(folder: str) -> list[dict[str, Any]]:
     if kubectl is None:
         pytest.skip("there is no kubectl, whose kustomize renders the overlays")
     done = subprocess.run(
-        [kubectl, "kustomize", KUBERNETES / folder], capture_output=True, text=True, timeout=60, check=False
+        [kubectl, "kustomize", KUBERNETES / folder], capture_output=True, text=True, timeout=120, check=False
     )
     assert (done.returncode, done.stderr) == (0, ""), done.stderr
     return list(yaml.safe_load_all(done.stdout))
@@ -183,7 +183,7 @@ def test_the_swarm_stack_is_read_by_docker_compose() -> None:
         [compose, *FILES_OF_SWARM, "config"],
         capture_output=True,
         text=True,
-        timeout=60,
+        timeout=120,
         check=False,
     )
     assert done.returncode == 0, done.stderr

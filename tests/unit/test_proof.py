@@ -16,7 +16,7 @@ SLOW = Proof("slow", ("code",))
 @pytest.fixture
 def repository(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Path:
     """A repository with code/ and the folder slow/, whose tests have passed for it."""
-    subprocess.run(["git", "init", "-q", tmp_path], check=True, timeout=30)
+    subprocess.run(["git", "init", "-q", tmp_path], check=True, timeout=60)
     (tmp_path / ".gitignore").write_text("*.pyc")
     for name in ("code/a.py", "slow/test_it.py"):
         (tmp_path / name).parent.mkdir()

@@ -42,7 +42,7 @@ class Reader:
 async def fed(feed: Feed, readers: list[Reader], messages: int) -> list[BaseException | None]:
     """How the streams end once all readers that are whole have that many messages."""
     streams = [asyncio.ensure_future(feed.serve(reader.receive, reader.send)) for reader in readers]
-    async with asyncio.timeout(10):
+    async with asyncio.timeout(60):
         while any(len(reader.messages) < messages for reader in readers if reader._breaks_at == 1000):
             await asyncio.sleep(0.001)
     feed.end()

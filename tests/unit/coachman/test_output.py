@@ -23,7 +23,7 @@ def test_a_pipe_that_nobody_reads_costs_lines_and_no_time(tmp_path) -> None:
     with subprocess.Popen(
         [sys.executable, "-c", FLOOD, count], stdout=subprocess.PIPE, stderr=subprocess.PIPE
     ) as process:
-        assert process.wait(20) == 0
+        assert process.wait(120) == 0
         taken = process.stdout.read() + process.stderr.read()
 
     dropped = int(count.read_text())
@@ -34,7 +34,9 @@ def test_a_pipe_that_nobody_reads_costs_lines_and_no_time(tmp_path) -> None:
 def test_a_full_disk_costs_lines_and_no_traceback(tmp_path) -> None:
     count = tmp_path / "count"
     with open("/dev/full", "wb") as full:
-        subprocess.run([sys.executable, "-c", FLOOD, count], stdout=full, stderr=full, timeout=20, check=True)
+        subprocess.run(
+            [sys.executable, "-c", FLOOD, count], stdout=full, stderr=full, timeout=120, check=True
+        )
 
     assert int(count.read_text()) == 4000
 
@@ -44,7 +46,7 @@ def test_a_fork_counts_its_own_lines_alone(tmp_path) -> None:
     program = FLOOD.replace("open(sys", "import os\nif os.fork():\n    os.wait(), os._exit(0)\nopen(sys")
     with open("/dev/full", "wb") as full:
         subprocess.run(
-            [sys.executable, "-c", program, count], stdout=full, stderr=full, timeout=20, check=True
+            [sys.executable, "-c", program, count], stdout=full, stderr=full, timeout=120, check=True
         )
 
     assert int(count.read_text()) == 0, "the parent counts what it has dropped itself"
@@ -53,7 +55,7 @@ def test_a_fork_counts_its_own_lines_alone(tmp_path) -> None:
 @pytest.mark.parametrize("text", ["one\n", "one\ntwo\n", "no end"])
 def test_what_is_read_arrives_whole(tmp_path, text: str) -> None:
     program = f"from coachman.system import stdio; stdio.make_nonblocking(); print({text!r}, end='')"
-    ended = subprocess.run([sys.executable, "-c", program], capture_output=True, timeout=20, check=True)
+    ended = subprocess.run([sys.executable, "-c", program], capture_output=True, timeout=120, check=True)
 
     assert ended.stdout.decode() == text
 
@@ -85,7 +87,7 @@ def test_a_program_that_is_started_waits_for_a_slow_reader_and_loses_nothing(kin
         while piece := os.read(read, 4096):
             taken += piece
             time.sleep(0.0005)  # the reader is slow
-        assert process.wait(20) == 0, process.stderr.read()
+        assert process.wait(120) == 0, process.stderr.read()
     os.close(read)
 
     assert taken.startswith(b"ours\n")
@@ -99,7 +101,7 @@ def test_a_socket_that_nobody_reads_costs_lines_and_no_time(tmp_path) -> None:
             [sys.executable, "-c", FLOOD, tmp_path / "count"],
             stdout=theirs,
             stderr=theirs,
-            timeout=20,
+            timeout=120,
             check=True,
         )
     assert 0 < int((tmp_path / "count").read_text()) < 4000
@@ -120,7 +122,7 @@ def test_lines_follow_a_descriptor_that_is_given_another_file(tmp_path, kind: st
         while piece := os.read(read, 4096):  # which ends while the program goes on
             taken += piece
         process.stdin.close()
-        assert process.wait(20) == 0
+        assert process.wait(120) == 0
     os.close(read)
 
     assert (taken, (tmp_path / "log").read_bytes()) == (b"before\n", b"after\n")

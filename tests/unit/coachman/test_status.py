@@ -57,7 +57,7 @@ def status(folder: Path, columns: int | None) -> str:
     command = [sys.executable, "-m", "coachman", "status"]
     if columns is None:
         done = subprocess.run(
-            command, cwd=ROOT, env=environment, capture_output=True, text=True, timeout=60, check=False
+            command, cwd=ROOT, env=environment, capture_output=True, text=True, timeout=120, check=False
         )
         assert done.returncode == 1, done
         return done.stdout
@@ -71,7 +71,7 @@ def status(folder: Path, columns: int | None) -> str:
     try:
         while part := _read(screen):
             printed += part
-        assert process.wait(60) == 1, printed
+        assert process.wait(120) == 1, printed
     finally:
         os.close(screen)
         process.kill()

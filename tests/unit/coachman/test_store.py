@@ -62,7 +62,7 @@ def samples(folder: Path) -> dict[str, float]:
 
 def run(folder: Path, *arguments: str) -> set[str]:
     """The names of the files that are left."""
-    subprocess.run([sys.executable, "-c", PROGRAM, folder, *arguments], check=True, timeout=30)
+    subprocess.run([sys.executable, "-c", PROGRAM, folder, *arguments], check=True, timeout=120)
     return {path.name for path in (folder / "ops/application").iterdir()}
 
 
@@ -121,7 +121,7 @@ def test_children_that_live_at_once_do_not_write_each_others_counts(tmp_path: Pa
             os._exit(0)
         os.waitpid(worker, 0)
     """
-    subprocess.run([sys.executable, "-c", program, tmp_path], check=True, timeout=30)
+    subprocess.run([sys.executable, "-c", program, tmp_path], check=True, timeout=120)
 
     assert samples(tmp_path)["hits_total"] == 2 + 2 * 3 * 111
     names = {path.name for path in (tmp_path / "ops/application").iterdir()}
@@ -181,7 +181,7 @@ def test_coachmans_metrics_are_not_among_those_that_an_application_publishes(tmp
         print(generate_latest(registry).decode())
     """
     done = subprocess.run(
-        [sys.executable, "-c", program, tmp_path], check=True, timeout=30, capture_output=True, text=True
+        [sys.executable, "-c", program, tmp_path], check=True, timeout=120, capture_output=True, text=True
     )
 
     assert 'things_total{of="a"} 2.0\n' in done.stdout

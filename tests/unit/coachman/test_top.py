@@ -294,7 +294,7 @@ def test_without_a_terminal_it_says_what_to_use_instead(folder: Path) -> None:
         stdin=subprocess.DEVNULL,
         capture_output=True,
         text=True,
-        timeout=60,
+        timeout=120,
     )
     assert (done.returncode, done.stderr.count("\n")) == (1, 1), done.stderr
     assert "coachman status --watch --json" in done.stderr

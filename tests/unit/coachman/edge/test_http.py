@@ -75,7 +75,7 @@ async def converse(pieces: list[bytes], app: Any = echo, protocol: Any = ours_wi
         for _ in range(4):
             await asyncio.sleep(0)
     with contextlib.suppress(ConnectionResetError):
-        async with asyncio.timeout(10):
+        async with asyncio.timeout(60):
             while piece := await loop.sock_recv(ours, 65536):
                 received += piece
     ours.close()

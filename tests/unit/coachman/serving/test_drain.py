@@ -36,10 +36,10 @@ def test_a_connection_that_was_just_accepted_may_ask_as_long_as_the_others() -> 
         loop = asyncio.get_running_loop()
         begun = loop.time()
         loop.call_soon(state.connections.add, SilentConnection(state.connections))
-        await Drain(server, seconds=5, keepalive_seconds=0.3).run()
+        await Drain(server, seconds=120, keepalive_seconds=0.3).run()
         return loop.time() - begun
 
-    assert 0.3 <= asyncio.run(drain()) < 3
+    assert 0.3 <= asyncio.run(drain()) < 60
 
 
 class Websocket:

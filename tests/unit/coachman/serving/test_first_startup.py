@@ -54,27 +54,27 @@ def waited(most_seconds: float, *, succeeds: bool = True) -> float:
 
 @pytest.mark.usefixtures("turn")
 def test_the_first_waits_for_nobody_and_nobody_after_it() -> None:
-    assert waited(60) < 10
-    assert waited(60) < 10
+    assert waited(60) < 40
+    assert waited(60) < 40
 
 
 @pytest.mark.usefixtures("other")
 def test_one_that_starts_meanwhile_waits_but_not_for_ever(turn: int) -> None:
     assert waited(0.3) >= 0.3
     os.pwrite(turn, b"1", 0)
-    assert waited(60) < 10, "the first one has started"
+    assert waited(60) < 40, "the first one has started"
 
 
 def test_where_the_first_one_dies_another_takes_its_turn(other: "subprocess.Popen[str]") -> None:
     other.kill()
-    other.wait(10)
+    other.wait(60)
 
-    assert waited(60, succeeds=False) < 10
-    assert waited(60) < 10, "the turn was not given back"
+    assert waited(60, succeeds=False) < 40
+    assert waited(60) < 40, "the turn was not given back"
 
 
 @pytest.mark.usefixtures("other")
 def test_without_sqlalchemy_nobody_waits(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delitem(sys.modules, "sqlalchemy")
 
-    assert waited(60) < 10
+    assert waited(60) < 40

@@ -15,8 +15,11 @@ from fastapi import FastAPI
 from coachman.serving.lifespan import Lifespan, describe, is_starlette, place_of
 
 
-def lived(application: Any, *, hold: float = 0.05) -> tuple[Lifespan, list[str]]:
-    """An application's lifespan from its start to its shutdown, and what ended it in between."""
+def lived(application: Any, *, dies: bool = False) -> tuple[Lifespan, list[str]]:
+    """An application's lifespan from its start to its shutdown, and what ended it in between.
+
+    Where it `dies`, it is told to shut down once it has.
+    """
     ends: list[str] = []
 
     async def live() -> Lifespan:
@@ -24,7 +27,10 @@ def lived(application: Any, *, hold: float = 0.05) -> tuple[Lifespan, list[str]]
         lifespan = Lifespan(config, application, ends.append)
         await lifespan.startup()
         if not lifespan.should_exit:
-            await asyncio.sleep(hold)
+            await asyncio.sleep(0.05)
+            async with asyncio.timeout(60):
+                while dies and not ends:
+                    await asyncio.sleep(0.01)
             await lifespan.shutdown()
         return lifespan
 
@@ -174,7 +180,7 @@ def test_a_lifespan_that_dies_after_the_start_up_is_told_of() -> None:
             group.create_task(consume())
             yield
 
-    started, ends = lived(FastAPI(lifespan=lifespan), hold=0.2)
+    started, ends = lived(FastAPI(lifespan=lifespan), dies=True)
 
     assert not started.should_exit
     assert len(ends) == 1

@@ -85,9 +85,10 @@ def test_a_websocket_has_no_deadline() -> None:
 def test_a_thread_that_nothing_can_cancel_does_not_keep_its_client_waiting() -> None:
     """Its request ends when the thread does; the answer is there long before."""
     order = []
+    is_answered = asyncio.Event()
 
     async def in_a_thread(scope: Any, receive: Any, send: Any) -> None:
-        work = asyncio.ensure_future(asyncio.sleep(0.2))
+        work = asyncio.ensure_future(is_answered.wait())
         while not work.done():
             with contextlib.suppress(asyncio.CancelledError):
                 await asyncio.shield(work)
@@ -96,11 +97,13 @@ def test_a_thread_that_nothing_can_cancel_does_not_keep_its_client_waiting() -> 
     async def ask() -> None:
         async def send(message: dict[str, Any]) -> None:
             order.append(message["type"])
+            if message["type"] == "http.response.body":
+                is_answered.set()
 
         await RequestTimeout(in_a_thread, 0.05)(REQUEST, None, send)  # type: ignore[arg-type]
         await asyncio.sleep(0)  # no cancellation is left over
 
-    asyncio.run(ask())
+    asyncio.run(asyncio.wait_for(ask(), 60))
     assert order == ["http.response.start", "http.response.body", "thread"]
 
 

@@ -28,7 +28,7 @@ def row_at_the_end(step: float, folder: Path, monkeypatch: pytest.MonkeyPatch) -
     clock = time.time
 
     async def live() -> None:
-        async with asyncio.timeout(10):
+        async with asyncio.timeout(60):
             serving = asyncio.create_task(server.serve(sockets=[]))
             while slot.read().state != State.READY:
                 await asyncio.sleep(0.01)
