@@ -55,14 +55,14 @@ def url(with_tables: str) -> str:
 @pytest.fixture
 async def database(url: str) -> AsyncIterator[Database]:
     """A connected database, all of whose connections must be free again after the test."""
-    async with Database(url, size=SIZE, acquire_seconds=2) as database:
+    async with Database(url, size=SIZE, acquire_seconds=60) as database:
         yield database
         await all_is_free(database)
 
 
 async def all_is_free(database: Database) -> None:
     pool = pool_of(database)
-    async with asyncio.timeout(10):
+    async with asyncio.timeout(60):
         while pool.checkedout():
             await asyncio.sleep(0.001)
     assert not database._connection_map
@@ -174,7 +174,7 @@ async def test_commit_that_fails_gives_the_connection_back(database: Database) -
 async def test_query_inside_of_an_iteration_is_answered(database: Database, inside: bool) -> None:
     await database.execute_many(INSERT, [{"n": n} for n in range(500)])
     seen = 0
-    async with contextlib.AsyncExitStack() as stack, asyncio.timeout(30):
+    async with contextlib.AsyncExitStack() as stack, asyncio.timeout(50):
         if inside:
             await stack.enter_async_context(database.transaction())
         async for row in database.iterate("SELECT n FROM numbers ORDER BY n"):
@@ -238,9 +238,9 @@ async def test_inner_transaction_is_undone_alone(database: Database, url: str) -
 
 
 async def test_waiting_for_a_connection_has_a_limit(url: str) -> None:
-    async with Database(url, size=1, acquire_seconds=0.1) as database, database.transaction():
+    async with Database(url, size=1, acquire_seconds=1) as database, database.transaction():
         await insert(database, 1)
-        with pytest.raises(PoolTimeout, match=r"no database connection became free in 0\.1 s"):
+        with pytest.raises(PoolTimeout, match=r"no database connection became free in 1 s"):
             await asyncio.create_task(database.fetch_val("SELECT 1"))
 
 
@@ -266,15 +266,15 @@ async def test_process_forked_after_connecting_is_refused(database: Database) ->
 async def test_connections_that_the_server_ended_are_replaced(database: Database, url: str) -> None:
     await asyncio.gather(*(database.fetch_val("SELECT 1") for _ in range(SIZE)))
     end = "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE application_name = 'durable_database'"
-    slow = asyncio.create_task(database.fetch_val("SELECT pg_sleep(30)"))
-    async with asyncio.timeout(10):
-        while query(url, "SELECT count(*) FROM pg_stat_activity WHERE query LIKE '%pg_sleep(30)'") != [(1,)]:
+    slow = asyncio.create_task(database.fetch_val("SELECT pg_sleep(300)"))
+    async with asyncio.timeout(60):
+        while query(url, "SELECT count(*) FROM pg_stat_activity WHERE query LIKE '%pg_sleep(300)'") != [(1,)]:
             await asyncio.sleep(0.01)
     query(url, end)
 
     with pytest.raises(DatabaseUnavailable):
         await slow
-    async with asyncio.timeout(10):
+    async with asyncio.timeout(60):
         while True:
             with contextlib.suppress(DatabaseUnavailable):
                 assert await database.fetch_val("SELECT 1") == 1
@@ -315,13 +315,13 @@ async def test_statement_that_is_cancelled_in_a_transaction_keeps_nobody_waiting
             await insert(database, 1)
             with contextlib.suppress(TimeoutError):
                 async with asyncio.timeout(0.1):
-                    await database.execute("SELECT pg_sleep(20)")
+                    await database.execute("SELECT pg_sleep(50)")
 
     started = asyncio.get_running_loop().time()
     with pytest.raises(asyncpg.InFailedSQLTransactionError):
         await give_up()
 
-    assert asyncio.get_running_loop().time() - started < 10
+    assert asyncio.get_running_loop().time() - started < 40
 
 
 async def test_write_that_is_iterated_over_is_committed(database: Database, url: str) -> None:

@@ -26,8 +26,8 @@ from tests.support.databases import query
 pytestmark = pytest.mark.anyio
 
 INSERT = "INSERT INTO entries (n) VALUES (:n)"
-SLOW = """
-    WITH RECURSIVE c (x) AS (SELECT 1 UNION ALL SELECT x + 1 FROM c WHERE x < 2000000)
+ENDLESS = """
+    WITH RECURSIVE c (x) AS (SELECT 1 UNION ALL SELECT x + 1 FROM c WHERE x < 2000000000)
     SELECT count(*) FROM c
 """
 
@@ -47,17 +47,41 @@ def observed() -> list[tuple[str, float]]:
 
 @pytest.fixture
 async def lanes(file: Path, observed: list[tuple[str, float]]) -> AsyncIterator[Database]:
+    """Its limits are out of reach, also on a machine that is busy with others."""
     async with Database(
         f"sqlite:///{file}",
-        acquire_seconds=0.5,
-        transaction_seconds=1.0,
+        acquire_seconds=60,
+        transaction_seconds=120,
         observe=lambda *measure: observed.append(measure),
     ) as database:
         yield database
 
 
 @pytest.fixture
-def gate_is_kept(file: Path, lanes: Database) -> Iterator[None]:
+async def hurried(file: Path) -> AsyncIterator[Database]:
+    """Its limits are what a test waits for, and what a busy machine may reach without cause."""
+    async with Database(f"sqlite:///{file}", acquire_seconds=0.5, transaction_seconds=1.0) as database:
+        yield database
+
+
+@pytest.fixture
+async def brief(file: Path) -> AsyncIterator[Database]:
+    """Only its transactions have a limit within reach."""
+    async with Database(f"sqlite:///{file}", acquire_seconds=60, transaction_seconds=1.0) as database:
+        yield database
+
+
+async def insert_at_last(database: Database, n: int) -> None:
+    """Inserts `n`, however often a busy machine makes it wait longer than the limit."""
+    async with asyncio.timeout(60):
+        while True:
+            with contextlib.suppress(PoolTimeout, TransactionTimeout):
+                await database.execute(INSERT, {"n": n})
+                return
+
+
+@pytest.fixture
+def gate_is_kept(file: Path, hurried: Database) -> Iterator[None]:
     """As by another worker that was stopped in the middle of a commit."""
     kept = os.open(f"{file}.gate", os.O_RDWR)
     fcntl.flock(kept, fcntl.LOCK_EX)
@@ -70,8 +94,9 @@ async def ns(database: Database) -> list[int]:
 
 
 async def test_writes_that_come_together_are_one_commit_and_a_bad_one_fails_alone(
-    lanes: Database, observed: list[tuple[str, float]]
+    lanes: Database, observed: list[tuple[str, float]], monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    monkeypatch.setattr("durable_database.writer.QUANTUM_SECONDS", 60)  # else a busy machine ends the commit
     await lanes.execute(INSERT, {"n": 7})
     results = await asyncio.gather(
         *(lanes.execute(INSERT, {"n": n}) for n in range(10)), return_exceptions=True
@@ -81,7 +106,7 @@ async def test_writes_that_come_together_are_one_commit_and_a_bad_one_fails_alon
     assert isinstance(results[7], sqlite3.IntegrityError)
     assert await ns(lanes) == list(range(10))
     assert max(value for name, value in observed if name == "batch_size") >= 9
-    async with asyncio.timeout(5):
+    async with asyncio.timeout(60):
         while not any(name == "wal_bytes" and value > 0 for name, value in observed):
             await asyncio.sleep(0.01)
     assert any(name == "gate_wait_seconds" for name, _ in observed)
@@ -108,55 +133,57 @@ async def test_failed_batch_in_a_transaction_takes_back_only_itself(lanes: Datab
 
 
 @pytest.mark.usefixtures("gate_is_kept")
-async def test_gate_that_a_stopped_worker_keeps_bounds_the_waits_and_lets_reads_pass(lanes: Database) -> None:
+async def test_gate_that_a_stopped_worker_keeps_bounds_the_waits_and_lets_reads_pass(
+    hurried: Database,
+) -> None:
     async def in_a_transaction() -> None:
-        async with lanes.transaction():
-            await lanes.execute(INSERT, {"n": 2})
+        async with hurried.transaction():
+            await hurried.execute(INSERT, {"n": 2})
 
-    started = time.monotonic()
-    results = await asyncio.gather(
-        lanes.execute(INSERT, {"n": 1}), in_a_transaction(), return_exceptions=True
-    )
+    async with asyncio.timeout(60):
+        results = await asyncio.gather(
+            hurried.execute(INSERT, {"n": 1}), in_a_transaction(), return_exceptions=True
+        )
 
     assert [type(result) for result in results] == [PoolTimeout, PoolTimeout]
-    assert time.monotonic() - started < 5
-    assert await ns(lanes) == []
+    assert await ns(hurried) == []
 
 
-async def test_write_that_was_given_up_at_the_gate_is_not_made_later(file: Path, lanes: Database) -> None:
+async def test_write_that_was_given_up_at_the_gate_is_not_made_later(file: Path, hurried: Database) -> None:
     kept = os.open(f"{file}.gate", os.O_RDWR)
     fcntl.flock(kept, fcntl.LOCK_EX)
     with pytest.raises(PoolTimeout):
-        await lanes.execute(INSERT, {"n": 1})
+        await hurried.execute(INSERT, {"n": 1})
     os.close(kept)
 
-    await lanes.execute(INSERT, {"n": 2})
+    await insert_at_last(hurried, 2)
 
-    assert await ns(lanes) == [2]
+    assert await ns(hurried) == [2]
 
 
-async def test_transaction_that_lasts_too_long_is_rolled_back_and_others_write(lanes: Database) -> None:
+async def test_transaction_that_lasts_too_long_is_rolled_back_and_others_write(brief: Database) -> None:
     async def linger() -> None:
-        async with lanes.transaction():
-            await lanes.execute(INSERT, {"n": 1})
+        async with brief.transaction():
+            await brief.execute(INSERT, {"n": 1})
             await asyncio.sleep(1.3)
 
     with pytest.raises(TransactionTimeout, match="was open for 1 s"):
         await linger()
 
-    await lanes.execute(INSERT, {"n": 2})
-    assert await ns(lanes) == [2]
+    await insert_at_last(brief, 2)
+    assert await ns(brief) == [2]
 
 
 async def test_slow_statement_holds_up_no_quick_one(lanes: Database) -> None:
-    slow = [asyncio.create_task(lanes.fetch_val(SLOW)) for _ in range(2)]
-    quick = 0
-    while not any(task.done() for task in slow):
+    slow = [asyncio.create_task(lanes.fetch_val(ENDLESS)) for _ in range(2)]
+    for _ in range(20):
         await lanes.fetch_val("SELECT 1")
-        quick += 1
-    await asyncio.gather(*slow)
+        await lanes.fetch_val("SELECT count(*) FROM entries")
 
-    assert quick >= 5
+    assert not any(task.done() for task in slow)
+    for task in slow:
+        task.cancel()
+    await asyncio.wait(slow)
 
 
 async def test_read_transaction_sees_one_state_and_keeps_nobody_from_writing(lanes: Database) -> None:
@@ -208,7 +235,7 @@ async def test_aiosqlite_has_the_internals_that_a_lane_uses(file: Path) -> None:
 
         internals._tx.put_nowait((None, lambda: loop.call_soon_threadsafe(done.set)))
 
-        await asyncio.wait_for(done.wait(), 5)
+        await asyncio.wait_for(done.wait(), 60)
         assert isinstance(internals._conn, sqlite3.Connection)
         assert internals._thread.is_alive()
 
@@ -235,9 +262,9 @@ def test_sqlalchemy_gives_cached_statements_the_values_of_each_use() -> None:
 
 async def test_tasks_share_a_transaction_that_is_the_databases_own(file: Path) -> None:
     """`force_rollback`, as tests use it: all tasks are inside of one transaction."""
-    async with Database(f"sqlite:///{file}", force_rollback=True, acquire_seconds=1) as database:
+    async with Database(f"sqlite:///{file}", force_rollback=True, acquire_seconds=60) as database:
         writes = (database.execute(INSERT, {"n": n}) for n in range(20))
-        async with asyncio.timeout(10):
+        async with asyncio.timeout(30):  # less than they would wait for each other
             await asyncio.gather(*(asyncio.create_task(write) for write in writes))
             assert await database.fetch_val("SELECT count(*) FROM entries") == 20
 
@@ -263,7 +290,7 @@ async def test_transaction_that_is_cancelled_in_the_queue_leaves_at_once(lanes: 
         waiting.cancel()
         with contextlib.suppress(asyncio.CancelledError):
             await waiting
-        assert time.monotonic() - started < 0.4, "it waited until its time was up"
+        assert time.monotonic() - started < 30, "it waited until its time was up"
 
     assert await ns(lanes) == [1]
 
@@ -284,31 +311,33 @@ async def test_wait_for_the_writer_is_observed(lanes: Database, observed: list[t
     assert max(waits) >= 0.09
 
 
-async def test_transaction_that_nobody_ends_does_not_keep_the_database_from_closing(file: Path) -> None:
+async def test_transaction_that_nobody_ends_does_not_keep_the_database_from_closing(
+    file: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("durable_database.lane.CLOSE_SECONDS", 120)  # how long it would wait for the lane
     database = Database(f"sqlite:///{file}")
     await database.connect()
     left = database.iterate("SELECT 1 UNION SELECT 2")
     assert (await anext(left))[0] == 1
-    started = time.monotonic()
 
-    await database.disconnect()
+    async with asyncio.timeout(60):
+        await database.disconnect()
 
-    assert time.monotonic() - started < 4
     await left.aclose()
 
 
-async def test_statement_is_ended_when_its_transaction_has_no_time_left(lanes: Database) -> None:
+async def test_statement_is_ended_when_its_transaction_has_no_time_left(brief: Database) -> None:
     async def one_long_statement() -> None:
-        async with lanes.transaction():
-            await lanes.execute(INSERT, {"n": 1})
-            await lanes.fetch_val(SLOW.replace("2000000", "2000000000"))
+        async with brief.transaction():
+            await brief.execute(INSERT, {"n": 1})
+            await brief.fetch_val(ENDLESS)
 
-    async with asyncio.timeout(20):
+    async with asyncio.timeout(60):
         with pytest.raises(TransactionTimeout, match="was open for 1 s"):
             await one_long_statement()
-    await lanes.execute(INSERT, {"n": 2})
+    await insert_at_last(brief, 2)
 
-    assert await ns(lanes) == [2]
+    assert await ns(brief) == [2]
 
 
 async def test_gate_that_cannot_be_locked_fails_the_write_and_not_those_after_it(
@@ -345,9 +374,6 @@ async def test_transaction_that_is_cancelled_when_its_lane_begins_keeps_no_lane(
         with contextlib.suppress(TimeoutError):
             async with asyncio.timeout(0.03):
                 await read()
-    started = time.monotonic()
-    async with asyncio.timeout(5):
+    async with asyncio.timeout(30):  # a lane that waited for its task would do so for 120 s
         while not (lanes._backend.writer.idle and lanes._backend.readers.free == READERS):
             await asyncio.sleep(0.01)
-
-    assert time.monotonic() - started < 0.7, "a lane waited for its task until the time was up"

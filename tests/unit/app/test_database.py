@@ -38,7 +38,15 @@ def url_of(file: Path) -> str:
 @pytest.fixture
 async def database(file: Path) -> AsyncIterator[Database]:
     """A connected database, all of whose lanes must be free again after the test."""
-    async with Database(url_of(file), acquire_seconds=0.5) as database:
+    async with Database(url_of(file), acquire_seconds=60, transaction_seconds=120) as database:
+        yield database
+        await all_is_free(database)
+
+
+@pytest.fixture
+async def hurried(file: Path) -> AsyncIterator[Database]:
+    """Waits no longer than 0.5 s, which is what a test waits for."""
+    async with Database(url_of(file), acquire_seconds=0.5, transaction_seconds=120) as database:
         yield database
         await all_is_free(database)
 
@@ -51,7 +59,7 @@ def backend_of(database: Database) -> SQLiteBackend:
 
 async def all_is_free(database: Database) -> None:
     backend = backend_of(database)
-    async with asyncio.timeout(5):
+    async with asyncio.timeout(60):
         while not (backend.readers.free == READERS and backend.writer.idle):
             await asyncio.sleep(0.001)
     assert not any(lane.raw.in_transaction for lane in backend._lanes)
@@ -145,28 +153,26 @@ async def test_read_then_write_transactions_do_not_collide(database: Database) -
     assert await stored(database) == {40}
 
 
-async def test_waiting_for_a_connection_has_a_limit(database: Database) -> None:
-    readers = backend_of(database).readers
+async def test_waiting_for_a_connection_has_a_limit(hurried: Database) -> None:
+    readers = backend_of(hurried).readers
     held = [await readers.lease() for _ in range(READERS)]
 
     with pytest.raises(PoolTimeout, match=r"no database connection became free in 0\.5 s"):
-        async for _ in database.iterate("SELECT 1"):
+        async for _ in hurried.iterate("SELECT 1"):
             pass
 
     for lane in held:
         readers.give_back(lane)
 
 
-async def test_waiting_for_the_writer_has_a_limit(database: Database) -> None:
-    async with database.transaction():
-        await insert(database, 1)
-        writes = [
-            asyncio.create_task(insert(database, n), context=contextvars.Context()) for n in range(2, 5)
-        ]
+async def test_waiting_for_the_writer_has_a_limit(hurried: Database) -> None:
+    async with hurried.transaction():
+        await insert(hurried, 1)
+        writes = [asyncio.create_task(insert(hurried, n), context=contextvars.Context()) for n in range(2, 5)]
         results = await asyncio.gather(*writes, return_exceptions=True)
 
     assert [type(result) for result in results] == [PoolTimeout] * 3
-    assert await stored(database) == {1}
+    assert await stored(hurried) == {1}
 
 
 async def test_cancelled_waiter_takes_no_connection_along(database: Database) -> None:
@@ -186,7 +192,8 @@ async def test_cancelled_waiter_takes_no_connection_along(database: Database) ->
 async def test_cancelled_read_pins_no_old_data(database: Database) -> None:
     for n in range(100):
         await insert(database, n)
-    read = "SELECT count(*) FROM numbers a, numbers b, numbers c WHERE a.n + b.n > c.n"
+    # It would take seconds of CPU, so that it cannot end before it is cancelled.
+    read = "SELECT count(*) FROM numbers a, numbers b, numbers c, numbers d WHERE a.n + b.n > c.n"
     for _ in range(8):
         task = asyncio.create_task(database.fetch_all(read))
         await asyncio.sleep(0.002)
@@ -235,7 +242,7 @@ async def test_pool_that_cannot_open_leaves_no_thread(tmp_path: Path) -> None:
     with pytest.raises(sqlite3.OperationalError, match="unable to open"):
         await database.connect()
 
-    async with asyncio.timeout(5):
+    async with asyncio.timeout(60):
         while threading.active_count() > before:
             await asyncio.sleep(0.001)
     assert not (tmp_path / "missing.db").exists()
