@@ -2,20 +2,22 @@
 
 import contextlib
 import itertools
+import multiprocessing
+import signal
 import sqlite3
-import subprocess
-import sys
 import time
 from collections import Counter
 from pathlib import Path
 
 import pytest
 
+from tests.database import writers
 from tests.database.writers import TASKS
 from tests.support.volume import dice, volume
 
 PROCESSES = 4
 KILLS = volume(100, 25)
+MOST_LINES = 60  # of acknowledged writes, after which a writer is killed
 SECONDS = 300
 
 SCHEMA = """
@@ -31,21 +33,29 @@ END;
 """
 
 
+# Each writer is a fork of a process that has imported what it needs, once for all of them.
+FORKS = multiprocessing.get_context("forkserver")
+FORKS.set_forkserver_preload(["tests.database.writers"])
+
+
 class Writer:
     def __init__(self, url: str, name: str, folder: Path) -> None:
         self._lines = folder / f"{name}.acknowledged"
         self._errors = folder / f"{name}.errors"
-        command = [sys.executable, "-m", "tests.database.writers", url, name]
-        with self._lines.open("wb") as lines, self._errors.open("wb") as errors:
-            self._process = subprocess.Popen(command, stdout=lines, stderr=errors)
+        for file in (self._lines, self._errors):
+            file.touch()
+        self._process = FORKS.Process(target=writers.write, args=(url, name, self._lines, self._errors))
+        self._process.start()
 
-    def has_written(self) -> bool:
-        return self._lines.stat().st_size > 0
+    def has_written(self, lines: int) -> bool:
+        return self._lines.read_bytes().count(b"\n") >= lines
 
     def kill(self) -> tuple[list[str], str]:
         """What was acknowledged, and what it complained of."""
         self._process.kill()
-        self._process.wait(timeout=30)
+        self._process.join(60)
+        assert self._process.exitcode == -signal.SIGKILL, self._process.exitcode
+        self._process.close()
         return self._lines.read_text().splitlines(), self._errors.read_text()
 
 
@@ -77,17 +87,17 @@ def kill_at_random(url: str, folder: Path) -> tuple[list[str], str]:
     """Keeps four processes writing and kills one of them at a time."""
     chance = dice()
     names = (f"writer{n}" for n in itertools.count())
-    writers = [Writer(url, next(names), folder) for _ in range(PROCESSES)]
+    writing = [Writer(url, next(names), folder) for _ in range(PROCESSES)]
     acknowledged: list[str] = []
     complaints = ""
     deadline = time.monotonic() + SECONDS
     for kill in range(KILLS + PROCESSES):
-        victim = writers.pop(0)
-        while not victim.has_written() and time.monotonic() < deadline:
+        victim, lines = writing.pop(0), chance.randint(1, MOST_LINES)
+        while not victim.has_written(lines) and time.monotonic() < deadline:
             time.sleep(chance.uniform(0, 0.02))
         lines, errors = victim.kill()
         acknowledged += lines
         complaints += errors
         if kill < KILLS:
-            writers.append(Writer(url, next(names), folder))
+            writing.append(Writer(url, next(names), folder))
     return acknowledged, complaints

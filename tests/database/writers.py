@@ -1,12 +1,9 @@
-"""A process that writes until it is killed, and reports each write once it is acknowledged.
-
-Usage: python -m tests.database.writers URL NAME. A line on standard output is one acknowledged movement.
-"""
+"""A process that writes until it is killed, and reports each write once it is acknowledged."""
 
 import asyncio
 import itertools
 import os
-import sys
+from pathlib import Path
 
 import sqlalchemy as sa
 
@@ -55,5 +52,8 @@ async def main(url: str, name: str) -> None:
         await asyncio.gather(*(client(database, f"{name}-{n}") for n in range(TASKS)))
 
 
-if __name__ == "__main__":
-    asyncio.run(main(*sys.argv[1:]))
+def write(url: str, name: str, acknowledged: Path, complaints: Path) -> None:
+    """Runs in a process of its own. A line in `acknowledged` is one acknowledged movement."""
+    for file, descriptor in ((acknowledged, 1), (complaints, 2)):
+        os.dup2(os.open(file, os.O_WRONLY | os.O_APPEND), descriptor)
+    asyncio.run(main(url, name))
