@@ -60,7 +60,7 @@ def test_page_shows_an_operation_in_a_browser_without_network(page: str, served:
         [CHROMIUM, *QUIET, OFFLINE, profile, "--dump-dom", f"{served}/{page}"],
         capture_output=True,
         text=True,
-        timeout=60,
+        timeout=180,
         check=False,
     )
 

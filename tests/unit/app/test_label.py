@@ -7,7 +7,7 @@ from xml.etree import ElementTree
 
 import pytest
 from fastapi.testclient import TestClient
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from app.inventory import label
@@ -23,6 +23,7 @@ def texts(svg: bytes) -> list[str]:
     return [element.text or "" for element in ElementTree.fromstring(svg).iter(f"{SVG}text")]
 
 
+@settings(deadline=None)
 @given(sku=skus, name=names)
 def test_every_label_is_well_formed_and_shows_the_whole_sku(sku: str, name: str) -> None:
     *sku_lines, _ = texts(label.render(sku, name))

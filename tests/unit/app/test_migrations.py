@@ -24,7 +24,25 @@ from tests.support.postgresql import Server
 
 pytestmark = pytest.mark.sqlite
 
-UPGRADE = "import sys; from app.migrations.migrate import upgrade; print(upgrade(sys.argv[1]))"
+# Forks six processes once all is imported, so that they migrate at once. Prints what each returned.
+UPGRADE_SIX_TIMES = """
+import os, sys
+from app.migrations.migrate import upgrade
+wait, start = os.pipe()  # reading ends when the parent closes its end
+for _ in range(6):
+    if not os.fork():
+        os.close(start)
+        os.read(wait, 1)
+        try:
+            os.write(1, f"{upgrade(sys.argv[1])}\\n".encode())
+        except BaseException as error:
+            os.write(1, f"{error!r}\\n".encode())
+            os._exit(1)
+        os._exit(0)
+os.close(start)
+codes = [os.waitpid(-1, 0)[1] for _ in range(6)]
+sys.exit(any(codes))
+"""
 
 
 def test_constant_is_the_newest_revision() -> None:
@@ -79,15 +97,16 @@ def new_url(request: pytest.FixtureRequest, tmp_path: Path) -> str:
 
 
 def test_processes_that_start_together_migrate_once(new_url: str) -> None:
-    command = [sys.executable, "-c", UPGRADE, new_url]
-    processes = [
-        subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) for _ in range(6)
-    ]
+    done = subprocess.run(
+        [sys.executable, "-c", UPGRADE_SIX_TIMES, new_url],
+        capture_output=True,
+        text=True,
+        timeout=120,
+        check=False,
+    )
 
-    results = [(*process.communicate(timeout=60), process.returncode) for process in processes]
-
-    assert [code for _, _, code in results] == [0] * 6, results
-    assert sorted(out.strip() for out, _, _ in results) == [REVISION] * 5 + ["None"]
+    assert done.returncode == 0, done
+    assert sorted(done.stdout.split()) == [REVISION] * 5 + ["None"]
 
 
 def test_migration_that_is_killed_leaves_nothing_and_can_be_repeated(new_url: str) -> None:
@@ -98,7 +117,7 @@ from app.migrations.migrate import upgrade
 op.create_index = lambda *_, **__: os.kill(os.getpid(), signal.SIGKILL)  # the first migration's last step
 upgrade(sys.argv[1])
 """
-    killed = subprocess.run([sys.executable, "-c", kill, new_url], timeout=60, check=False)
+    killed = subprocess.run([sys.executable, "-c", kill, new_url], timeout=120, check=False)
 
     assert killed.returncode == -signal.SIGKILL
     with pytest.raises((sqlite3.OperationalError, psycopg.errors.UndefinedTable)):
@@ -168,6 +187,6 @@ def test_file_that_is_no_database_is_one_sentence(tmp_path: Path) -> None:
 def test_workers_do_not_load_alembic() -> None:
     code = "import sys, app.main; sys.exit('alembic' in sys.modules)"
 
-    result = subprocess.run([sys.executable, "-c", code], env=os.environ, timeout=60, check=False)
+    result = subprocess.run([sys.executable, "-c", code], env=os.environ, timeout=120, check=False)
 
     assert result.returncode == 0

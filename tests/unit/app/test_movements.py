@@ -44,10 +44,10 @@ def test_stock_never_goes_below_zero(client: TestClient, create_item: CreateItem
 
 
 def test_stock_never_exceeds_what_json_holds_exactly(
-    client: TestClient, create_item: CreateItem, database_url: str
+    client: TestClient, create_item: CreateItem, shared_database: str
 ) -> None:
     item = create_item(quantity=3)
-    query(database_url, f"UPDATE items SET quantity = {2**53 - 2}")
+    query(shared_database, f"UPDATE items SET quantity = {2**53 - 2}")
     url = f"/items/{item['id']}/movements"
 
     response = client.post(url, json={"delta": 2, "reason": "receipt"})

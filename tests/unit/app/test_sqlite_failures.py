@@ -22,6 +22,12 @@ pytestmark = pytest.mark.sqlite
 CreateItem = Callable[..., dict[str, Any]]
 
 
+@pytest.fixture
+def client(own_client: TestClient) -> TestClient:
+    """Of an application for each test: its database is taken away."""
+    return own_client
+
+
 def start(url: str) -> None:
     with TestClient(create_app(Settings(database_url=url))):
         pass
@@ -109,7 +115,7 @@ def test_file_that_is_replaced_while_serving_is_not_read_either(
     away = file.rename(file.with_name("away.db"))
     shutil.copy(away, file)
 
-    assert wait_until(lambda: client.get("/items").status_code == 503, seconds=10)
+    assert wait_until(lambda: client.get("/items").status_code == 503, seconds=60)
     away.rename(file)
     assert client.get("/items").status_code == 200
 

@@ -3,7 +3,7 @@ import json
 from collections.abc import Callable, Iterator
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from app.catalogue.csv_reader import BROKEN_QUOTES, read_csv
@@ -184,6 +184,7 @@ def test_consumed_bytes_add_up_to_the_file() -> None:
 
 
 @pytest.mark.parametrize("reader", [read_csv, read_ndjson])
+@settings(deadline=None)
 @given(data=st.one_of(st.binary(), st.text().map(str.encode), st.binary().map(b"sku,name\n".__add__)))
 def test_arbitrary_bytes_are_read_or_refused_in_words(reader: Reader, data: bytes) -> None:
     try:
@@ -193,6 +194,7 @@ def test_arbitrary_bytes_are_read_or_refused_in_words(reader: Reader, data: byte
     assert all(row.reason.isprintable() for row in rows if isinstance(row, Refusal))
 
 
+@settings(deadline=None)
 @given(st.lists(st.text(st.characters(exclude_characters="\r\n", exclude_categories=["Cs"]), min_size=1)))
 def test_every_quoted_csv_row_is_read_back(names: list[str]) -> None:
     escaped = [name.replace('"', '""') for name in names]
@@ -202,6 +204,7 @@ def test_every_quoted_csv_row_is_read_back(names: list[str]) -> None:
     assert rows == [Row(line, {"sku": "A", "name": name}) for line, name in enumerate(names, start=2)]
 
 
+@settings(deadline=None)
 @given(st.dictionaries(st.sampled_from(["sku", "name", "quantity"]), st.none() | st.integers() | st.text()))
 def test_every_ndjson_object_is_read_back(values: dict[str, object]) -> None:
     assert ndjson_rows(json.dumps(values)) == [Row(1, values)]
