@@ -1,6 +1,7 @@
 """What several folders of tests use."""
 
 import os
+import signal
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -9,6 +10,15 @@ import pytest
 from tests.support import postgresql
 from tests.support.browser import Page, browser
 from tests.support.volume import SOAK, seed
+
+
+def pytest_configure() -> None:
+    """Lets commands of the tests end by Ctrl-C, also where the shell has run the tests in the background.
+
+    It ignores SIGINT then, and so would each process that is started here.
+    """
+    if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+        signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 def pytest_report_header() -> str:
