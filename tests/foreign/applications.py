@@ -4,6 +4,8 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import NamedTuple
 
+from tests.support.deadlines import PATIENCE_SECONDS
+
 APPS = Path(__file__).parent / "apps"
 
 
@@ -15,7 +17,7 @@ class Application(NamedTuple):
     path: str  # of a GET request that the application answers with 200
     contains: str  # in the answer
     arguments: Sequence[str] = ()  # of `coachman run`
-    start_seconds: float = 60
+    start_seconds: float = PATIENCE_SECONDS
     distribution: str = ""  # whose version the table shows, where it is not called as the application is
 
     @property

@@ -9,8 +9,9 @@ from websockets.sync.client import connect
 from websockets.typing import Subprotocol
 
 from tests.support import web
+from tests.support.deadlines import PATIENCE_SECONDS
 
-SECONDS = 60
+SECONDS = PATIENCE_SECONDS
 
 
 def use_strawberry(url: str) -> None:

@@ -12,6 +12,7 @@ import pytest
 from tests.foreign.applications import APPLICATIONS, Application
 from tests.foreign.requests_of_their_own import USES
 from tests.support import package, web
+from tests.support.deadlines import PATIENCE_SECONDS
 from tests.support.foreground import Installed
 from tests.support.load import Load
 from tests.support.service import is_alive, running, wait_until
@@ -56,7 +57,7 @@ def test_a_session_with_a_published_application(application: Application, servic
         cells.append(compiled[1] if compiled else "-")
 
     def answers() -> None:
-        answer = web.get(service.url + application.path, follow_redirects=True, timeout=30)
+        answer = web.get(service.url + application.path, follow_redirects=True, timeout=PATIENCE_SECONDS)
         assert answer.status_code == 200, f"{answer.status_code} {answer.text[:500]}\n{service.log()}"
         assert application.contains in answer.text, answer.text[:500]
         if use := USES.get(application.name):
@@ -75,7 +76,7 @@ def test_a_session_with_a_published_application(application: Application, servic
         service.wait_settled()
         step("kill", lambda: _kill_one(service, application.start_seconds))
         service.wait_settled()
-        with Load(service.port, application.path, clients=2, pause=0.05, timeout=60) as load:
+        with Load(service.port, application.path, clients=2, pause=0.05) as load:
             step("handover", lambda: _hand_over(service))
             answers()
         outcomes = load.outcomes
@@ -102,7 +103,7 @@ def _stop(service: Installed) -> None:
     """By the signal of a terminal, to all of them; the master is one that nobody here has started."""
     pids = service.worker_pids()
     os.killpg(service.process.pid, signal.SIGTERM)
-    assert wait_until(lambda: not any(is_alive(pid) for pid in pids), seconds=40), service.log()
+    assert wait_until(lambda: not any(is_alive(pid) for pid in pids)), service.log()
 
 
 def _note(application: Application, service: Installed, cells: list[str]) -> None:

@@ -11,7 +11,7 @@ from tests.support import package
 from tests.support.service import REPOSITORY
 
 SESSION = Path(__file__).parent / "tools" / "session.py"
-LIMIT_SECONDS = 180
+LIMIT_SECONDS = 300
 
 # Package, what the log says of the functions that it replaces, and whether routes are compiled beside it.
 TOOLS = {

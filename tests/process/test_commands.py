@@ -115,7 +115,7 @@ def test_watching_in_json_is_a_line_a_look_until_ctrl_c(service: Generations, tm
     assert wait_until(lambda: looks.read_text().count("\n") >= 3), looks.read_text()
     watch.send_signal(signal.SIGINT)
 
-    assert finish(watch, 5)[0] == 0
+    assert finish(watch)[0] == 0
     assert {json.loads(line)["status"] for line in looks.read_text().splitlines()} == {"ready"}
 
 
@@ -132,7 +132,7 @@ def test_watching_in_a_terminal_leaves_it_as_it_was(service: Generations) -> Non
         watch = service.command("status", "--watch", output=inner, TERM="xterm")
         assert wait_until(lambda: shows(b"2/2 workers ready")), shown
         watch.send_signal(signal.SIGINT)
-        assert finish(watch, 5)[0] == 0
+        assert finish(watch)[0] == 0
         assert shows(b"[?1049l"), shown
     assert b"Traceback" not in shown, shown
 
@@ -144,7 +144,7 @@ def test_watching_ends_with_the_service(own: Generations, tmp_path: Path) -> Non
     assert wait_until(lambda: '"ready"' in looks.read_text()), looks.read_text()
     own.process.send_signal(signal.SIGTERM)
 
-    assert finish(watch, 10)[0] == 3
+    assert finish(watch)[0] == 3
     assert looks.read_text().splitlines()[-1].startswith("No Coachman service runs: "), looks.read_text()
 
 

@@ -120,7 +120,7 @@ def test_the_command_says_that_the_old_master_was_killed(service: Generations) -
     # It stays a zombie, as under a parent that does not look, until the service is ended.
     os.kill(service.process.pid, signal.SIGKILL)
 
-    code, printed = finish(command, 10)
+    code, printed = finish(command)
     ended = f"The master {service.process.pid} has ended in the middle of the handover; `coachman status`"
     assert (code, printed.splitlines()[-1].startswith(ended)) == (1, True), printed
 

@@ -16,6 +16,7 @@ import pytest
 from websockets.sync.client import ClientConnection, connect
 
 from tests.support import web
+from tests.support.deadlines import PATIENCE_SECONDS, REQUEST_SECONDS
 
 CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
 OFFLINE = "--host-resolver-rules=MAP * ~NOTFOUND, EXCLUDE 127.0.0.1"
@@ -43,7 +44,7 @@ class Page:
         self._number += 1
         self._connection.send(json.dumps({"id": self._number, "method": method, "params": parameters}))
         while True:
-            said = json.loads(self._connection.recv(timeout=30))
+            said = json.loads(self._connection.recv(timeout=PATIENCE_SECONDS))
             if said.get("id") == self._number:
                 assert "error" not in said, said
                 result: dict[str, Any] = said["result"]
@@ -63,7 +64,7 @@ class Page:
     def text(self, selector: str) -> str:
         return str(self.ask(f"(document.querySelector({json.dumps(selector)}) || {{}}).innerText || ''"))
 
-    def wait(self, expression: str, seconds: float = 20) -> None:
+    def wait(self, expression: str, seconds: float = PATIENCE_SECONDS) -> None:
         deadline = time.monotonic() + seconds
         while not self.ask(expression):
             page = self.ask("document.body?.innerText")  # none while it loads
@@ -118,14 +119,14 @@ def browser(folder: Path) -> Iterator[Page]:
     finally:
         process.terminate()
         try:
-            process.wait(10)
+            process.wait(REQUEST_SECONDS)
         except subprocess.TimeoutExpired:
             process.kill()
-            process.wait(5)
+            process.wait(REQUEST_SECONDS)
 
 
 def _address(profile: Path, folder: Path) -> str:
-    deadline = time.monotonic() + 40
+    deadline = time.monotonic() + PATIENCE_SECONDS
     while time.monotonic() < deadline:
         with contextlib.suppress(OSError, ValueError, IndexError, httpx2.TransportError, StopIteration):
             port = int((profile / "DevToolsActivePort").read_text().splitlines()[0])

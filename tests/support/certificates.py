@@ -4,6 +4,8 @@ import subprocess
 from pathlib import Path
 from typing import NamedTuple
 
+from tests.support.deadlines import PATIENCE_SECONDS
+
 
 class CertificateFiles(NamedTuple):
     certfile: Path
@@ -31,6 +33,6 @@ def make_certificate(folder: Path, name: str = "localhost") -> CertificateFiles:
         ],
         check=True,
         capture_output=True,
-        timeout=30,
+        timeout=PATIENCE_SECONDS,
     )
     return files

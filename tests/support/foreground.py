@@ -6,6 +6,7 @@ import sys
 import textwrap
 from pathlib import Path
 
+from tests.support.deadlines import COMMAND_SECONDS
 from tests.support.service import REPOSITORY, Service
 
 MAIN = """
@@ -59,7 +60,7 @@ class Foreground(Service):
             env=self.environment,
             capture_output=True,
             text=True,
-            timeout=120,
+            timeout=COMMAND_SECONDS,
         )
 
 
@@ -82,5 +83,5 @@ class Installed(Foreground):
             env=self.environment,
             capture_output=True,
             text=True,
-            timeout=120,
+            timeout=COMMAND_SECONDS,
         )

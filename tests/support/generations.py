@@ -13,6 +13,7 @@ from coachman.state import runtime_dir
 from coachman.state.scoreboard import Scoreboard
 from coachman.state.states import State
 from tests.support import web
+from tests.support.deadlines import COMMAND_SECONDS, REQUEST_SECONDS
 from tests.support.load import Load
 from tests.support.service import APPS, REPOSITORY, Service, children, is_alive, wait_until
 
@@ -95,7 +96,7 @@ REASON_COMES_LAST = {
 
 
 class Generations(Service):
-    """Two workers, short limits, and an application in a file that `release` replaces."""
+    """Two workers, and an application in a file that `release` replaces."""
 
     def __init__(self, folder: Path, *arguments: str, **settings: str) -> None:
         super().__init__(
@@ -105,7 +106,9 @@ class Generations(Service):
                 "COACHMAN_APP": "shop:app",
                 "COACHMAN_WORKERS": "2",
                 "COACHMAN_KEEPALIVE_SECONDS": "1",
-                "COACHMAN_DRAIN_SECONDS": "5",
+                # What waits in a test, for as long as its commands take, is not to be ended for it.
+                "COACHMAN_DRAIN_SECONDS": "60",
+                "COACHMAN_BOOT_SECONDS": "300",
                 "GATE": str(folder / "gate"),
                 "HOLD": str(folder / "hold"),
                 "PYTHONPATH": f"{folder}:{APPS}",
@@ -153,7 +156,7 @@ class Generations(Service):
             self.process.poll()
             return is_alive(pid) and self.pids() == {pid, *children(pid)}
 
-        assert wait_until(is_alone, seconds=30), f"{self.pids()}\n{self.log()}"
+        assert wait_until(is_alone), f"{self.pids()}\n{self.log()}"
         return self.masters()[0]
 
     def is_at(self, step: str) -> bool:
@@ -168,10 +171,16 @@ class Generations(Service):
 
     def wait_for_step(self, step: str) -> int:
         """The pid of the new master, or of the fork that is to become it."""
-        assert wait_until(lambda: self.is_at(step), seconds=60), f"no {step}\n{self.log()}"
+        assert wait_until(lambda: self.is_at(step)), f"no {step}\n{self.log()}"
         old = self.masters()[-1]
         [new] = children(old.service.pid) - {row.pid for _, row in old.rows()}
         return new
+
+    def wait_for_generation(self, number: int) -> int:
+        """The pid of its master, which may still be on trial. It does not go unseen, as a step may."""
+        reached = wait_until(lambda: self.masters()[0].service.generation == number)
+        assert reached, f"no generation {number}\n{self.log()}"
+        return self.masters()[0].service.pid
 
     def begin_handover(self, step: str) -> int:
         """To release 2, up to this step, where it waits until the gate is gone; probation does not wait."""
@@ -237,15 +246,16 @@ class Generations(Service):
         for pid in masters:
             with contextlib.suppress(ProcessLookupError):
                 os.kill(pid, signal.SIGTERM)
-        wait_until(lambda: self.process.poll() is not None and not self.pids(), seconds=10)
+        wait_until(lambda: self.process.poll() is not None and not self.pids(), seconds=REQUEST_SECONDS)
         super().end()
 
 
-def finish(command: "subprocess.Popen[str]", seconds: float = 60) -> tuple[int, str]:
-    try:
-        printed, _ = command.communicate(timeout=seconds)
-    finally:
-        command.kill()
+def finish(command: "subprocess.Popen[str]") -> tuple[int, str]:
+    with command:  # a process that nobody has waited for would fail another test, by a warning
+        try:
+            printed, _ = command.communicate(timeout=COMMAND_SECONDS)
+        finally:
+            command.kill()
     return command.returncode, printed
 
 

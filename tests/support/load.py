@@ -11,6 +11,8 @@ from collections import Counter
 from collections.abc import Callable
 from typing import NamedTuple, Self
 
+from tests.support.deadlines import PATIENCE_SECONDS
+
 Body = bytes | Callable[[bytes], bool] | None
 
 
@@ -37,7 +39,7 @@ class Load:
         clients: int,
         keep_alive: bool = True,
         body: Body = None,
-        timeout: float = 15,
+        timeout: float = PATIENCE_SECONDS,
         pause: float = 0.003,
         connect: Callable[..., socket.socket] = socket.create_connection,
     ) -> None:
@@ -60,7 +62,7 @@ class Load:
     def __exit__(self, *_: object) -> None:
         self._end.set()
         for thread in self._threads:
-            thread.join(60)
+            thread.join(2 * PATIENCE_SECONDS)
 
     @property
     def outcomes(self) -> Counter[str]:

@@ -7,6 +7,7 @@ import subprocess
 from collections.abc import Iterator
 from pathlib import Path
 
+from tests.support.deadlines import PATIENCE_SECONDS
 from tests.support.ports import free_port
 from tests.support.service import REPOSITORY, wait_until
 
@@ -43,7 +44,7 @@ class Nginx:
             cwd=self.folder,
             check=True,
             capture_output=True,
-            timeout=30,
+            timeout=PATIENCE_SECONDS,
         )
 
     def _on_our_paths(self, text: str, socket: str) -> str:
@@ -62,7 +63,7 @@ class Nginx:
 
     def check(self) -> str:
         """What `nginx -t` says."""
-        done = subprocess.run(self.command("-t"), capture_output=True, text=True, timeout=30)
+        done = subprocess.run(self.command("-t"), capture_output=True, text=True, timeout=PATIENCE_SECONDS)
         return done.stderr
 
     def log(self) -> str:
@@ -76,4 +77,4 @@ class Nginx:
             yield self
         finally:
             process.terminate()
-            process.wait(10)
+            process.wait(PATIENCE_SECONDS)

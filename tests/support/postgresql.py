@@ -15,6 +15,7 @@ from typing import Any
 
 import psycopg
 
+from tests.support.deadlines import PATIENCE_SECONDS
 from tests.support.ports import free_port
 
 USER, PASSWORD = "shop", "s3cret"
@@ -59,7 +60,7 @@ class Server:
             cwd=self.folder,
             capture_output=True,
             text=True,
-            timeout=60,
+            timeout=PATIENCE_SECONDS,
             check=False,
             **self._as,
         )
@@ -80,10 +81,10 @@ class Server:
                 stderr=log,
                 **self._as,
             )
-        deadline = time.monotonic() + 60
+        deadline = time.monotonic() + PATIENCE_SECONDS
         while True:
             try:
-                psycopg.connect(self.url("postgres"), connect_timeout=5).close()
+                psycopg.connect(self.url("postgres"), connect_timeout=30).close()
                 return
             except psycopg.OperationalError:
                 assert self._process.poll() is None, self.log()
@@ -94,7 +95,7 @@ class Server:
         """Ends it at once, with its connections."""
         if self._process is not None:
             self._process.send_signal(signal.SIGINT)
-            self._process.wait(timeout=60)
+            self._process.wait(timeout=PATIENCE_SECONDS)
             self._process = None
 
     def log(self) -> str:

@@ -3,6 +3,7 @@
 import subprocess
 from pathlib import Path
 
+from tests.support.deadlines import COMMAND_SECONDS
 from tests.support.service import REPOSITORY
 
 RELEASE_BEFORE = "f2e7595"
@@ -11,6 +12,10 @@ RELEASE_BEFORE = "f2e7595"
 def unpack(folder: Path) -> None:
     """Fills `folder` with the files of that release."""
     archive = subprocess.run(
-        ["git", "archive", RELEASE_BEFORE], cwd=REPOSITORY, check=True, capture_output=True, timeout=60
+        ["git", "archive", RELEASE_BEFORE],
+        cwd=REPOSITORY,
+        check=True,
+        capture_output=True,
+        timeout=COMMAND_SECONDS,
     )
-    subprocess.run(["tar", "-x"], cwd=folder, input=archive.stdout, check=True, timeout=60)
+    subprocess.run(["tar", "-x"], cwd=folder, input=archive.stdout, check=True, timeout=COMMAND_SECONDS)

@@ -18,6 +18,7 @@ from typing import Any
 import httpx2
 
 from tests.support import web
+from tests.support.deadlines import COMMAND_SECONDS, PATIENCE_SECONDS, REQUEST_SECONDS
 from tests.support.fast_clock import value_of
 from tests.support.ports import free_port
 
@@ -28,15 +29,17 @@ APPS = str(Path(__file__).with_name("apps"))
 FAST = Path(__file__).with_name("fast_config.py")
 
 
-def wait_until(condition: Callable[[], Any], *, seconds: float = 30) -> bool:
+def wait_until(condition: Callable[[], Any], *, seconds: float = PATIENCE_SECONDS) -> bool:
     """Whether the condition came true in time. A service that is not there yet is no error."""
     deadline = time.monotonic() + seconds
-    while time.monotonic() < deadline:
+    while True:
+        is_last = time.monotonic() >= deadline  # the condition itself may take long
         with contextlib.suppress(httpx2.TransportError):
             if condition():
                 return True
+        if is_last:
+            return False
         time.sleep(0.02)  # between two looks, never instead of one
-    return False
 
 
 def is_alive(pid: int) -> bool:
@@ -74,7 +77,7 @@ def migrated() -> bytes:
             check=True,
             env=os.environ | {"SHOP_DATABASE_URL": f"sqlite:///{file}"},
             cwd=REPOSITORY,
-            timeout=60,
+            timeout=COMMAND_SECONDS,
         )
         return file.read_bytes()
 
@@ -141,12 +144,11 @@ class Service:
         return [sys.executable, str(ACTIVATE), files, *command]
 
     def wait_ready(self) -> None:
-        # An environment just made compiles each module of its packages at the first start.
-        assert wait_until(self.is_ready, seconds=90), f"the service was not ready in time\n{self.log()}"
+        assert wait_until(self.is_ready, seconds=2 * PATIENCE_SECONDS), f"not ready in time\n{self.log()}"
 
     def wait_settled(self) -> None:
         """Until no worker became ready just now: to end so soon counts as a failed start."""
-        just_now = value_of("MIN_UPTIME_SECONDS") if self.config else 1.0
+        just_now = value_of("MIN_UPTIME_SECONDS", self.environment) if self.config else 1.0
 
         def settled() -> bool:
             ages = [time.time() - datetime.fromisoformat(slot["since"]).timestamp() for slot in self.slots()]
@@ -154,7 +156,7 @@ class Service:
 
         assert wait_until(settled), f"a worker became ready again and again\n{self.log()}"
 
-    def wait_end(self, seconds: float = 20) -> int:
+    def wait_end(self, seconds: float = PATIENCE_SECONDS) -> int:
         """The exit code."""
         try:
             return self.process.wait(seconds)
@@ -183,7 +185,7 @@ class Service:
     @contextlib.contextmanager
     def asked(self, path: str) -> Iterator[http.client.HTTPConnection]:
         """A connection with a request on it, whose answer is still to come."""
-        connection = http.client.HTTPConnection("127.0.0.1", self.port, timeout=30)
+        connection = http.client.HTTPConnection("127.0.0.1", self.port, timeout=PATIENCE_SECONDS)
         connection.request("GET", path)
         with contextlib.closing(connection):
             yield connection
@@ -196,7 +198,7 @@ class Service:
             env=self.environment,
             capture_output=True,
             text=True,
-            timeout=120,
+            timeout=COMMAND_SECONDS,
         )
 
     def log(self) -> str:
@@ -207,10 +209,10 @@ class Service:
         if self.process.poll() is None:
             self.process.send_signal(signal.SIGTERM)
         with contextlib.suppress(subprocess.TimeoutExpired):
-            self.process.wait(10)
+            self.process.wait(REQUEST_SECONDS)
         with contextlib.suppress(ProcessLookupError):
             os.killpg(self.process.pid, signal.SIGKILL)
-        self.process.wait(5)
+        self.process.wait(REQUEST_SECONDS)
 
 
 @contextlib.contextmanager

@@ -13,6 +13,8 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from tests.support.deadlines import PATIENCE_SECONDS
+
 
 class Terminal:
     """Made by `at_terminal`."""
@@ -24,7 +26,7 @@ class Terminal:
     def press(self, keys: str) -> None:
         os.write(self._screen, keys.encode())
 
-    def wait_for(self, pattern: str, *, seconds: float = 60) -> str:
+    def wait_for(self, pattern: str, *, seconds: float = PATIENCE_SECONDS) -> str:
         """Until what was written since the last call has the pattern. Returns the match."""
         begin, deadline = getattr(self, "_seen", 0), time.monotonic() + seconds
         while not (found := re.search(pattern, plain(self.shown)[begin:])):
@@ -33,7 +35,7 @@ class Terminal:
         self._seen = begin + found.end()
         return found[0]
 
-    def wait_end(self, seconds: float = 60) -> int:
+    def wait_end(self, seconds: float = PATIENCE_SECONDS) -> int:
         """The exit code."""
         deadline = time.monotonic() + seconds
         while self.process.poll() is None:
@@ -41,7 +43,7 @@ class Terminal:
             self._read(0.05)
         while self._read(0.05):
             pass
-        return self.process.wait(1)
+        return self.process.wait(PATIENCE_SECONDS)
 
     def mode(self) -> list[Any]:
         return termios.tcgetattr(self._terminal)
