@@ -43,7 +43,7 @@ class Collector:
 
     def __exit__(self, *_: object) -> None:
         self._server.shutdown()
-        self._thread.join(10)
+        self._thread.join()
         self._server.server_close()
 
     def of_requests(self) -> dict[str, str]:

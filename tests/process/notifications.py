@@ -29,7 +29,7 @@ class Notifications:
 
     def __exit__(self, *_: object) -> None:
         self._end.set()
-        self._thread.join(5)
+        self._thread.join()
         self._socket.close()
 
     def times(self, line: str) -> list[float]:

@@ -11,6 +11,7 @@ from typing import Any
 import pytest
 
 from tests.support import web
+from tests.support.deadlines import REQUEST_SECONDS
 from tests.support.ports import free_port
 from tests.support.service import REPOSITORY, wait_until
 
@@ -32,7 +33,9 @@ class Prometheus:
         self.url = url
 
     def query(self, expression: str) -> list[dict[str, Any]]:
-        answer = web.get(f"{self.url}/api/v1/query", params={"query": expression}, timeout=20).json()
+        answer = web.get(
+            f"{self.url}/api/v1/query", params={"query": expression}, timeout=REQUEST_SECONDS
+        ).json()
         assert answer["status"] == "success", f"{expression}\n{answer}"
         result: list[dict[str, Any]] = answer["data"]["result"]
         return result
@@ -44,7 +47,7 @@ class Prometheus:
 
 
 @contextlib.contextmanager
-def scraping(folder: Path, *ops_ports: int, interval: str = "200ms") -> Iterator[Prometheus]:
+def scraping(folder: Path, *ops_ports: int, interval: str = "1s") -> Iterator[Prometheus]:
     """With the configuration that is shipped, at other addresses and more often, and with all rules."""
     config = (MONITORING / "prometheus.yml").read_text()
     targets = ", ".join(f'"127.0.0.1:{port}"' for port in ops_ports)
@@ -65,13 +68,13 @@ def scraping(folder: Path, *ops_ports: int, interval: str = "200ms") -> Iterator
     try:
         # Before it is ready it answers 503, in plain text.
         ready = f"{prometheus.url}/-/ready"
-        is_up = wait_until(lambda: web.get(ready).status_code == 200 and prometheus.value("up"), seconds=40)
+        is_up = wait_until(lambda: web.get(ready).status_code == 200 and prometheus.value("up"))
         assert is_up, (folder / "prometheus.log").read_text()[-3000:]
         yield prometheus
     finally:
         process.terminate()
         try:
-            process.wait(20)
+            process.wait(REQUEST_SECONDS)
         except subprocess.TimeoutExpired:
             process.kill()
-            process.wait(5)
+            process.wait(REQUEST_SECONDS)

@@ -35,7 +35,7 @@ class Scraped:
 
 
 def scrape(service: Service) -> Scraped:
-    answer = web.get(f"{service.ops_url}/metrics", timeout=10)
+    answer = web.get(f"{service.ops_url}/metrics")
     assert answer.status_code == 200, f"{answer.text}\n{service.log()}"
     return Scraped(answer.text)
 

@@ -14,6 +14,7 @@ from coachman.releases import changes, environment, installer, source
 from coachman.releases.command import RefusedError
 from coachman.releases.layout import Layout, Release
 from tests.support import web
+from tests.support.deadlines import COMMAND_SECONDS
 from tests.support.foreground import Foreground
 from tests.support.package import UV, build_wheel
 from tests.support.service import running
@@ -98,12 +99,22 @@ def build(layout: Layout, wheels: Path, tmp_path: Path) -> Build:
 def _lock(project: Path) -> None:
     (project / "uv.lock").unlink()
     environment = {key: value for key, value in os.environ.items() if key != "VIRTUAL_ENV"}
-    subprocess.run([UV, "lock", "--quiet", "--offline"], cwd=project, check=True, timeout=60, env=environment)
+    subprocess.run(
+        [UV, "lock", "--quiet", "--offline"],
+        cwd=project,
+        check=True,
+        timeout=COMMAND_SECONDS,
+        env=environment,
+    )
 
 
 def says(release: Release, code: str) -> str:
     done = subprocess.run(
-        [release.python, "-c", code], cwd=release.folder, capture_output=True, text=True, timeout=60
+        [release.python, "-c", code],
+        cwd=release.folder,
+        capture_output=True,
+        text=True,
+        timeout=COMMAND_SECONDS,
     )
     return done.stdout.strip() or done.stderr
 

@@ -16,6 +16,7 @@ from tests.support.service import Service, running, wait_until
 
 FIRST_DELAYS = [0.1, 0.2, 0.4, 0.8]
 JITTER = 0.25
+TOLD = re.compile(r"the next one starts in ([\d.]+) s")
 
 
 def start_times(folder: Path) -> list[float]:
@@ -39,13 +40,14 @@ def test_each_kill_costs_only_what_the_killed_worker_held(tmp_path: Path) -> Non
         killed: list[bytes] = []
         held = 0
         for _ in range(5):
+            workers = service.worker_pids()
             assert wait_until(lambda: None not in kept.answered_by()), f"{kept.outcomes}\n{service.log()}"
-            connections = kept.answered_by()
+            connections = kept.answered_by()  # nothing may lie between this and the kill
             victim = max(filter(None, connections), key=connections.count)
+            os.kill(int(victim), signal.SIGKILL)
             killed.append(victim)
             held += connections.count(victim)
-            survivors = service.worker_pids() - {int(victim)}
-            os.kill(int(victim), signal.SIGKILL)
+            survivors = workers - {int(victim)}
             assert wait_until(lambda: len(service.worker_pids() - set(map(int, killed))) == 4), service.log()
             assert service.worker_pids() > survivors, "a healthy worker was restarted too"
         assert sum(slot["restarts"] for slot in service.slots()) == 5
@@ -63,31 +65,35 @@ def test_a_worker_without_its_dependency_starts_ever_more_seldom_and_is_back_aft
     service = Service(tmp_path, app="starts")
     with running(service), Load(service.port, "/pid", clients=4, pause=0.01) as load:
         service.wait_settled()
+        assert wait_until(lambda: None not in load.answered_by()), load.outcomes
         (tmp_path / "fail").touch()
         victim, survivor = service.slots()
         os.kill(victim["pid"], signal.SIGKILL)
-        assert wait_until(lambda: len(start_times(tmp_path)) == 2 + 1 + len(FIRST_DELAYS)), service.log()
+        assert wait_until(lambda: len(start_times(tmp_path)) >= 2 + 1 + len(FIRST_DELAYS)), service.log()
 
         (tmp_path / "fail").unlink()
-        longest = 2 * FIRST_DELAYS[-1] * (1 + JITTER)
-        assert wait_until(service.is_ready, seconds=longest + 1), service.log()
+        service.wait_ready()
         back = service.slots()
 
-    assert_each_waited_longer(start_times(tmp_path)[2:])
-    told = [float(delay) for delay in re.findall(r"the next one starts in ([\d.]+) s", service.log())]
-    assert told[: len(FIRST_DELAYS)] == pytest.approx(FIRST_DELAYS, rel=JITTER + 0.03), service.log()
+    starts = start_times(tmp_path)[2:]
+    assert_each_waited_longer(starts)
+    told = [float(delay) for delay in TOLD.findall(service.log())]
+    expected = [FIRST_DELAYS[0] * 2**number for number in range(len(starts) - 1)]
+    assert told == pytest.approx(expected, rel=JITTER + 0.03), "so long, and no longer\n" + service.log()
     assert {failure.answered_by for failure in load.failures} <= {str(victim["pid"]).encode()}, service.log()
     assert len(load.failures) <= 4, f"{load.outcomes}\n{service.log()}"
     assert back[1]["pid"] == survivor["pid"], "the healthy worker was restarted too"
     assert back[0]["last_exit"]["reason"] == "boot-failed"
-    assert back[0]["restarts"] == 1 + len(FIRST_DELAYS) + 1
+    assert back[0]["restarts"] == len(starts)
 
 
 def test_a_worker_that_crashes_right_after_ready_backs_off_and_the_status_says_degraded(
     tmp_path: Path,
 ) -> None:
     with Notifications(tmp_path) as systemd:
-        service = Service(tmp_path, app="starts", NOTIFY_SOCKET=systemd.address)
+        # So long that a crash 0.1 s after ready counts as one of a start, however late it is seen.
+        clock = {"TESTS_MIN_UPTIME_SECONDS": "3"}
+        service = Service(tmp_path, app="starts", NOTIFY_SOCKET=systemd.address, **clock)
         with running(service):
             service.wait_settled()
             (tmp_path / "crash").touch()
@@ -106,7 +112,8 @@ def test_a_worker_that_crashes_right_after_ready_backs_off_and_the_status_says_d
     assert_each_waited_longer(start_times(tmp_path)[2:])
     assert (crashed["code"], crashed["signal"], crashed["reason"]) == (1, None, "crashed"), service.log()
     # The crashing one takes what it holds with it, in each of its short lives.
-    assert len(load.failures) <= 2 * 6, f"{load.outcomes}\n{service.log()}"
+    lives = len(start_times(tmp_path)) - 2
+    assert len(load.failures) <= 2 * lives, f"{load.outcomes}\n{service.log()}"
 
 
 def test_when_all_workers_fail_at_once_the_service_is_down_and_comes_back(tmp_path: Path) -> None:

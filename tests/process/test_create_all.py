@@ -32,7 +32,10 @@ MAIN = """
 
 
 def test_workers_that_start_together_do_not_make_the_same_table(tmp_path: Path) -> None:
-    service = Foreground(tmp_path, "--workers", "3", **{"main.py": MAIN})
+    # For the first of them the others wait, however long it waits for CPU time.
+    patient = "import coachman.serving.serve\ncoachman.serving.serve.LONGEST_WAIT_SECONDS = 60.0\n"
+    files = {"main.py": MAIN, "gunicorn.conf.py": patient}
+    service = Foreground(tmp_path, "--workers", "3", "--boot-seconds", "240", **files)
     with running(service):
         assert web.get(service.url).json() == ["items"]
 

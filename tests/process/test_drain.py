@@ -12,6 +12,8 @@ import pytest
 from websockets.exceptions import ConnectionClosed
 from websockets.sync.client import connect
 
+from tests.support.deadlines import PATIENCE_SECONDS
+from tests.support.generations import Generations
 from tests.support.load import Load
 from tests.support.service import Service, is_alive, running, wait_until
 
@@ -28,43 +30,43 @@ def seen(folder: Path, event: str) -> int:
 
 
 def test_streams_are_told_websockets_closed_and_downloads_finished(tmp_path: Path) -> None:
-    service = streams(tmp_path, COACHMAN_DRAIN_SECONDS="10")
+    service = streams(tmp_path, COACHMAN_DRAIN_SECONDS="120")
     with running(service), service.asked("/events") as events, service.asked("/download/2") as download:
         ticks, file = events.getresponse(), download.getresponse()
         assert ticks.readline().startswith(b"data: ")
         with connect(f"ws://127.0.0.1:{service.port}/echo") as echo:
             echo.send("hello")
-            assert echo.recv(timeout=5) == "hello"
+            assert echo.recv(timeout=PATIENCE_SECONDS) == "hello"
 
             service.process.send_signal(signal.SIGTERM)
-            told = time.monotonic()
             with pytest.raises(ConnectionClosed) as closed:
-                echo.recv(timeout=5)
+                echo.recv(timeout=PATIENCE_SECONDS)
         assert closed.value.rcvd is not None, service.log()
         assert closed.value.rcvd.code == 1012
         assert ticks.read().endswith(b"data: goodbye\n\n")
-        assert time.monotonic() - told < 2, "the WebSocket or the stream was told late"
 
         assert len(file.read()) == 2 * 10 * 1000, service.log()
-        assert service.wait_end(CLEANUP_SECONDS) == 0, service.log()
+        assert service.wait_end() == 0, "one was not told until the drain's limit\n" + service.log()
     assert seen(tmp_path, "shut-down") == 2, service.log()
     assert "CRITICAL" not in service.log(), service.log()
 
 
 def test_a_drain_may_outlast_the_hang_limit(tmp_path: Path) -> None:
-    service = streams(tmp_path, COACHMAN_HANG_SECONDS="1")
-    with running(service), service.asked("/download/4") as download:
+    # Above what a worker may wait for CPU time, and a drain that does not cut the download.
+    service = streams(tmp_path, COACHMAN_HANG_SECONDS="5", COACHMAN_DRAIN_SECONDS="120")
+    with running(service), service.asked("/download/9") as download:
         file = download.getresponse()
         assert wait_until(lambda: sum(slot["in_flight"] for slot in service.slots()) == 1), service.log()
         [busy] = [slot["pid"] for slot in service.slots() if slot["in_flight"]]
         os.kill(busy, signal.SIGTERM)
 
         # The limit, and two seconds that the master may take to act on it, end long before the answer.
-        assert len(file.read()) == 4 * 10 * 1000, service.log()
+        assert len(file.read()) == 9 * 10 * 1000, service.log()
         assert wait_until(lambda: not is_alive(busy)), service.log()
     assert "CRITICAL" not in service.log(), service.log()
 
 
+@pytest.mark.timing
 def test_what_does_not_end_is_cut_at_the_drain_limit_and_the_lifespan_ends(tmp_path: Path) -> None:
     service = streams(tmp_path, COACHMAN_DRAIN_SECONDS="2")
     with running(service), service.asked("/endless-events") as events, service.asked("/stubborn"):
@@ -82,6 +84,7 @@ def test_what_does_not_end_is_cut_at_the_drain_limit_and_the_lifespan_ends(tmp_p
     assert "CRITICAL" not in service.log(), service.log()
 
 
+@pytest.mark.timing
 def test_an_idle_connection_is_answered_in_a_drain_and_closed_at_its_keep_alive_time(tmp_path: Path) -> None:
     service = streams(
         tmp_path, COACHMAN_WORKERS="1", COACHMAN_DRAIN_SECONDS="10", COACHMAN_KEEPALIVE_SECONDS="2"
@@ -109,18 +112,21 @@ def test_an_idle_connection_is_answered_in_a_drain_and_closed_at_its_keep_alive_
 
 
 def test_a_request_that_was_under_way_is_answered_with_connection_close(tmp_path: Path) -> None:
-    service = Service(tmp_path, app="acts", COACHMAN_WORKERS="1")
-    with running(service), service.asked("/sleep/5") as connection:
+    service = Generations(tmp_path, COACHMAN_WORKERS="1")
+    service.hold.touch()
+    with running(service), service.asked("/hold") as connection:
         asked_at = time.monotonic()
         # Uvicorn makes the headers of its answers once a second: this one has those of a second ago.
         assert wait_until(lambda: time.monotonic() - asked_at > 1.2), service.log()
         assert service.slots()[0]["in_flight"] == 1
         service.process.send_signal(signal.SIGTERM)
+        assert wait_until(lambda: "drains" in service.log()), service.log()
+        service.hold.unlink()
         answer = connection.getresponse()
 
         assert (answer.status, answer.headers["connection"]) == (200, "close"), service.log()
         answer.read()
-        assert service.wait_end(5) == 0
+        assert service.wait_end() == 0
     assert "s: 1 request was in flight, none lost" in service.log()
 
 

@@ -57,7 +57,7 @@ def test_requests_and_kills_and_handovers_by_the_dozen_leave_everything_where_it
         files, memory, open_files = kept_bytes(service), rss_bytes_of(master), descriptors(master)
         for _ in range(ROUNDS - 2):
             kill_all(service)
-        assert wait_until(lambda: load.served() > REQUESTS, seconds=120), load.outcomes
+        assert wait_until(lambda: load.served() > REQUESTS, seconds=300), load.outcomes
 
         assert kept_bytes(service) == files
         assert rss_bytes_of(master) - memory < 4 * MEGABYTE

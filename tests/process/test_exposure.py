@@ -7,6 +7,7 @@ from pathlib import Path
 
 from tests.conformance.websockets import HANDSHAKE
 from tests.support import web
+from tests.support.deadlines import COMMAND_SECONDS, PATIENCE_SECONDS
 from tests.support.service import REPOSITORY, Service, running
 
 
@@ -35,7 +36,7 @@ def test_an_address_beyond_loopback_serves_with_a_key_or_by_decision(tmp_path: P
         cwd=REPOSITORY,
         capture_output=True,
         text=True,
-        timeout=60,
+        timeout=COMMAND_SECONDS,
     )
     key = made.stdout.strip()
     with running(service):
@@ -75,7 +76,7 @@ def test_a_proxy_of_ipv4_is_trusted_on_a_socket_of_both_kinds(tmp_path: Path) ->
 
 def client_of_websocket(port: int, fields: bytes = b"") -> bytes:
     """As the application has it, which sends it in the first frame."""
-    with socket.create_connection(("127.0.0.1", port), timeout=10) as connection:
+    with socket.create_connection(("127.0.0.1", port), timeout=PATIENCE_SECONDS) as connection:
         connection.sendall(HANDSHAKE + fields + b"\r\n")
         received = b""
         while piece := connection.recv(4096):

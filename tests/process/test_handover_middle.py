@@ -15,9 +15,10 @@ STEPS = ["check", "start", "probation"]
 
 
 @pytest.fixture
-def service(tmp_path: Path) -> Iterator[Generations]:
-    # Requests are held while commands run, which on a busy machine take seconds each.
-    with running(Generations(tmp_path, COACHMAN_DRAIN_SECONDS="18")) as service:
+def service(tmp_path: Path, request: pytest.FixtureRequest) -> Iterator[Generations]:
+    # A test that acts in the probation has to be in time for it, and none of those waits for its end.
+    settings = {"TESTS_PROBATION_SECONDS": "60"} if "[probation]" in request.node.name else {}
+    with running(Generations(tmp_path, **settings)) as service:
         yield service
 
 
@@ -100,7 +101,7 @@ def test_a_new_master_that_is_killed_is_refused(service: Generations, step: str)
 def test_when_the_old_master_is_killed_the_new_one_serves_on(service: Generations, step: str) -> None:
     new = service.begin_handover(step)
     service.process.kill()
-    service.process.wait(5)
+    service.wait_end()
     service.gate.unlink()
 
     service.wait_ready()
@@ -133,7 +134,7 @@ def test_ctrl_c_ends_both_masters_at_once(service: Generations, step: str) -> No
         service.begin_handover(step)
         os.killpg(service.process.pid, signal.SIGINT)  # a terminal's Ctrl-C reaches all of them
 
-        assert service.wait_end(5) == 0, service.log()
+        assert service.wait_end() == 0, service.log()
     assert not service.pids(), service.log()
 
 

@@ -14,6 +14,7 @@ from websockets.exceptions import ConnectionClosed
 from websockets.sync.client import connect
 
 from tests.support import package, web
+from tests.support.deadlines import PATIENCE_SECONDS
 from tests.support.foreground import Installed
 from tests.support.load import Load
 from tests.support.service import running, wait_until
@@ -94,10 +95,10 @@ def have_a_session(service: Installed) -> None:
         Load(service.port, "/", clients=2, pause=0.01) as load,
     ):
         websocket.send("hello")
-        assert websocket.recv(10) == "hello"
+        assert websocket.recv(PATIENCE_SECONDS) == "hello"
         done = service.ask("handover")
         with pytest.raises(ConnectionClosed) as closed:
-            websocket.recv(20)
+            websocket.recv(PATIENCE_SECONDS)
     assert closed.value.rcvd is not None
     assert closed.value.rcvd.code == 1012, "service restart"
     assert "Generation 2 serves" in done.stdout, done.stderr + service.log()
@@ -110,7 +111,7 @@ def have_a_session(service: Installed) -> None:
 
 def _pipelined(service: Installed, requests: int) -> int:
     """How many of so many requests in one packet are answered with 200."""
-    with socket.create_connection(("127.0.0.1", service.port), 10) as connection:
+    with socket.create_connection(("127.0.0.1", service.port), PATIENCE_SECONDS) as connection:
         head = b"GET / HTTP/1.1\r\nHost: localhost\r\n"
         connection.sendall((head + b"\r\n") * (requests - 1) + head + b"Connection: close\r\n\r\n")
         answers = b"".join(iter(lambda: connection.recv(65536), b""))
@@ -155,7 +156,7 @@ def test_dev_starts_anew_on_a_change_and_survives_a_broken_one(wheel: Path, tmp_
     main = service.folder / "main.py"
 
     def says(word: str) -> bool:
-        return wait_until(lambda: word in web.get(service.url).text, seconds=60)
+        return wait_until(lambda: word in web.get(service.url).text)
 
     with running(service, ready=False):
         assert says("pid"), service.log()
@@ -166,9 +167,7 @@ def test_dev_starts_anew_on_a_change_and_survives_a_broken_one(wheel: Path, tmp_
         assert says("changed"), service.log()
 
         main.write_text("import nowhere_to_be_found\n")
-        assert wait_until(lambda: "the next change starts it anew" in service.log(), seconds=60), (
-            service.log()
-        )
+        assert wait_until(lambda: "the next change starts it anew" in service.log()), service.log()
         assert "main.py:1 needs the module nowhere_to_be_found" in service.log()
 
         main.write_text(first)
@@ -178,7 +177,7 @@ def test_dev_starts_anew_on_a_change_and_survives_a_broken_one(wheel: Path, tmp_
 
         for signum in (signal.SIGTERM, signal.SIGHUP, signal.SIGKILL):  # none leaves a process on the port
             service.start()
-            assert wait_until(lambda: answers(service.url), seconds=60), service.log()
+            assert wait_until(lambda: answers(service.url)), service.log()
             service.process.send_signal(signum)
             service.wait_end()
             assert wait_until(lambda: not answers(service.url)), service.log()

@@ -94,15 +94,15 @@ def test_an_access_line_has_the_route_and_none_of_the_clients_words(tmp_path: Pa
 
     assert (told["method"], told["route"], told["status"]) == ("GET", "/async/{name}", 200)
     assert told["bytes"] == len(answer.content)
-    assert 0 < told["duration"] < 10
+    assert 0 < told["duration"] < 30
     assert unmatched["route"] == "unmatched"
     assert "secret" not in json.dumps([told, unmatched])
 
 
 def test_only_slow_and_failed_requests_are_told_unless_asked_for_more(tmp_path: Path) -> None:
-    service = talking(tmp_path, COACHMAN_ACCESS_LOG="slow", COACHMAN_SLOW_SECONDS="0.5")
+    service = talking(tmp_path, COACHMAN_ACCESS_LOG="slow", COACHMAN_SLOW_SECONDS="4")
     with running(service):
-        for path in ("async/x", "slow/0.6", "crash/x", "nothing"):
+        for path in ("async/x", "slow/4.1", "crash/x", "nothing"):
             web.get(f"{service.url}/{path}")
 
     assert [(line["route"], line["status"]) for line in access_lines(service)] == [
@@ -140,7 +140,7 @@ def test_a_log_that_nobody_reads_holds_up_no_request_and_is_counted(tmp_path: Pa
     service.output = writer
     with running(service):
         with Load(service.port, "/async/x", clients=4) as load:
-            assert wait_until(lambda: service.report()["log_lines_dropped"] > 100, seconds=30)
+            assert wait_until(lambda: service.report()["log_lines_dropped"] > 100)
         told = web.get(f"{service.ops_url}/metrics").text
     os.close(reader)
     os.close(writer)

@@ -27,10 +27,10 @@ def assert_serves_while_one_cannot_be_replaced(service: Service, failure: Path) 
     assert wait_until(lambda: service.report()["status"] == "degraded"), service.log()
     with Load(service.port, "/pid", clients=4, pause=0.005) as load:
         begun = time.monotonic()
-        assert wait_until(lambda: time.monotonic() - begun > 2.5 and load.served() > 500), service.log()
+        assert wait_until(lambda: time.monotonic() - begun > 2.5 and load.served() > 200), service.log()
         assert (service.report()["ready"], service.slots()[1]["pid"]) == (1, survivor["pid"]), service.log()
         failure.unlink()
-        assert wait_until(service.is_ready, seconds=5), service.log()
+        assert wait_until(service.is_ready), service.log()
         assert service.slots()[1]["pid"] == survivor["pid"], "the healthy worker was restarted too"
     assert set(load.outcomes) == {"success"}, f"{load.failures}\n{service.log()}"
 
@@ -55,7 +55,7 @@ def test_the_master_lives_through_a_folder_for_temporary_files_that_is_gone(tmp_
         with Load(service.port, "/pid", clients=2, keep_alive=False, pause=0.005) as load:
             assert wait_until(lambda: load.served() > 300), service.log()
             folder.mkdir()
-            assert wait_until(service.is_ready, seconds=5), service.log()
+            assert wait_until(service.is_ready), service.log()
     assert set(load.outcomes) == {"success"}, f"{load.failures}\n{service.log()}"
 
 
@@ -96,7 +96,7 @@ def test_a_log_that_takes_nothing_costs_log_lines_only(
             assert wait_until(lambda: service.report()["log_lines_dropped"] > 1000), service.report()
 
             service.process.send_signal(signal.SIGTERM)
-            assert service.wait_end(seconds=5) == 0
+            assert service.wait_end() == 0
     assert set(load.outcomes) == {"success"}, f"{load.failures}"
 
 
@@ -116,14 +116,15 @@ def test_a_quick_stop_gives_open_requests_a_second(tmp_path: Path, signum: signa
 
 
 def test_a_quick_stop_does_not_wait_for_a_blocked_worker(tmp_path: Path) -> None:
-    service = Service(tmp_path, app="acts")
-    with running(service), service.asked("/block/60"):
+    service = Service(tmp_path, app="acts", COACHMAN_HANG_SECONDS="600")
+    with running(service), service.asked("/block/600"):
         assert wait_until(lambda: "a handler has begun" in service.log()), service.log()
 
         service.process.send_signal(signal.SIGQUIT)
-        assert service.wait_end(seconds=3.5) == 0, service.log()
+        assert service.wait_end() == 0, service.log()
 
 
+@pytest.mark.timing
 def test_processes_that_were_paused_together_are_not_taken_for_lost(tmp_path: Path) -> None:
     service = Service(tmp_path, app="acts", COACHMAN_HANG_SECONDS="1")
     with running(service):

@@ -130,7 +130,10 @@ def test_counters_go_on_through_handovers_and_outcomes_are_counted(tmp_path: Pat
 def test_a_blocked_event_loop_and_a_full_thread_pool_are_seen(tmp_path: Path) -> None:
     service = Service(tmp_path, app="acts", COACHMAN_WORKERS="1", THREADS="2")
     with running(service):
-        with service.asked("/thread/3"), service.asked("/thread/3"), service.asked("/thread/3"):
+        held = tmp_path / "held"
+        held.touch()
+        path = "/thread-until-let-go"
+        with service.asked(path), service.asked(path), service.asked(path):
 
             def is_seen() -> bool:
                 now = scrape(service)
@@ -140,7 +143,8 @@ def test_a_blocked_event_loop_and_a_full_thread_pool_are_seen(tmp_path: Path) ->
                     3,
                 ]
 
-            assert wait_until(is_seen, seconds=3), service.log()
+            assert wait_until(is_seen), service.log()
+            held.unlink()
         assert wait_until(lambda: scrape(service).sum("coachman_worker_requests_in_flight") == 0)
         web.get(f"{service.url}/block/0.7")
 
@@ -200,16 +204,19 @@ def test_metrics_can_be_switched_off(tmp_path: Path) -> None:
 
 def test_an_application_that_fills_the_event_loops_threads_blinds_nobody(tmp_path: Path) -> None:
     service = Service(tmp_path, app="acts", COACHMAN_WORKERS="1")
+    let_go = tmp_path / "held"
+    let_go.touch()
     with running(service), contextlib.ExitStack() as held:
         threads = min(32, (os.cpu_count() or 1) + 4)  # of asyncio's pool
         for _ in range(2 * threads):
-            held.enter_context(service.asked("/occupy/6"))
+            held.enter_context(service.asked("/occupy-until-let-go"))
         assert wait_until(lambda: service.slots()[0]["in_flight"] == 2 * threads), service.log()
-        with web.Client(base_url=service.ops_url, timeout=4) as client:
+        with web.Client(base_url=service.ops_url) as client:
             for path in ("/metrics", "/status.json"):
                 assert client.get(path).status_code == 200
             with client.stream("GET", "/events") as events:
                 assert "data: " in next(events.iter_text())
+        let_go.unlink()
 
 
 @pytest.mark.parametrize("arguments", [(), ("--daemon",)], ids=["foreground", "daemon"])

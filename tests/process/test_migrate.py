@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 
+from tests.support.deadlines import COMMAND_SECONDS
 from tests.support.service import REPOSITORY, wait_until
 
 ENV = """
@@ -54,7 +55,7 @@ def migrate(project: Path) -> Migrate:
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,
             text=True,
-            timeout=60,
+            timeout=COMMAND_SECONDS,
         )
         assert done.returncode == code, done.stdout
         assert "coachman/cli" not in done.stdout, done.stdout
@@ -160,7 +161,7 @@ def test_alembic_that_is_not_installed_is_one_sentence(project: Path, migrate: M
         env=environment(project),
         capture_output=True,
         text=True,
-        timeout=60,
+        timeout=COMMAND_SECONDS,
     )
     assert done.returncode == 1
     assert "alembic.ini is here, and the package alembic is not installed: add it to what" in done.stderr
@@ -180,8 +181,8 @@ def test_two_migrations_run_one_after_the_other(project: Path, migrate: Migrate)
     try:
         assert wait_until(lambda: "waiting for its end" in (project / "log").read_text())
         (project / "gate").unlink()
-        assert first.communicate(timeout=30)[0] == "done\n"
-        assert second.wait(30) == 0
+        assert first.communicate(timeout=COMMAND_SECONDS)[0] == "done\n"
+        assert second.wait(COMMAND_SECONDS) == 0
         assert (project / "log").read_text().endswith("end\nsecond\n")
     finally:
         for process in (first, second):
@@ -201,5 +202,5 @@ def test_a_stop_reaches_the_migration_itself(project: Path) -> None:
     )
     assert wait_until((project / "begun").exists)
     running.send_signal(signal.SIGTERM)
-    assert running.communicate(timeout=30)[0] == "stopped\n"
+    assert running.communicate(timeout=COMMAND_SECONDS)[0] == "stopped\n"
     assert running.returncode == 7

@@ -81,7 +81,7 @@ def test_the_watchdog_is_fed_only_while_a_worker_responds(tmp_path: Path) -> Non
             tmp_path,
             app="probe",
             COACHMAN_WORKERS="1",
-            COACHMAN_HANG_SECONDS="2",
+            COACHMAN_HANG_SECONDS="5",
             NOTIFY_SOCKET=systemd.address,
             WATCHDOG_USEC="2000000",
         )

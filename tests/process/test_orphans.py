@@ -6,26 +6,29 @@ from pathlib import Path
 
 import pytest
 
+from tests.support.deadlines import PATIENCE_SECONDS
 from tests.support.service import Service, children, is_alive, is_port_free, running, wait_until
 
 GONE_SECONDS = 2
 NOISE_SECONDS = 0.5
 
 
-def assert_all_gone_after_the_masters_death(service: Service, workers: set[int]) -> None:
+def assert_all_gone_after_the_masters_death(
+    service: Service, workers: set[int], seconds: float = PATIENCE_SECONDS
+) -> None:
     service.process.kill()
-    service.process.wait(5)
+    service.wait_end()
 
     def nothing_left() -> bool:
         ports = service.port, service.ops_port
         return not any(map(is_alive, workers)) and all(map(is_port_free, ports))
 
-    assert wait_until(nothing_left, seconds=GONE_SECONDS + NOISE_SECONDS), (
+    assert wait_until(nothing_left, seconds=seconds), (
         f"{[pid for pid in workers if is_alive(pid)]} of {workers} live on\n{service.log()}"
     )
 
 
-@pytest.mark.parametrize("path", ["/sleep/60", "/thread/60", "/block/60", "/block-in-c"])
+@pytest.mark.parametrize("path", ["/sleep/3600", "/thread/3600", "/block/3600", "/block-in-c"])
 def test_workers_of_a_killed_master_end_whatever_they_do(tmp_path: Path, path: str) -> None:
     service = Service(tmp_path, app="acts")
     with running(service):
@@ -33,6 +36,16 @@ def test_workers_of_a_killed_master_end_whatever_they_do(tmp_path: Path, path: s
         with service.asked(path):
             assert wait_until(lambda: "a handler has begun" in service.log()), service.log()
             assert_all_gone_after_the_masters_death(service, workers)
+
+
+@pytest.mark.timing
+def test_workers_of_a_killed_master_end_soon(tmp_path: Path) -> None:
+    service = Service(tmp_path, app="acts")
+    with running(service):
+        workers = service.worker_pids()
+        with service.asked("/block-in-c"):
+            assert wait_until(lambda: "a handler has begun" in service.log()), service.log()
+            assert_all_gone_after_the_masters_death(service, workers, GONE_SECONDS + NOISE_SECONDS)
 
 
 def test_a_stopped_worker_of_a_killed_master_ends_too(tmp_path: Path) -> None:

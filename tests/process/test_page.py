@@ -5,7 +5,6 @@ import os
 import re
 import signal
 import threading
-import time
 from pathlib import Path
 from typing import Any
 
@@ -133,32 +132,36 @@ def test_why_a_worker_does_not_start_stands_on_the_page_and_in_readyz(page: Page
         page.wait(f"{cell(1, 'State')} === 'backing-off' && {cell(1, 'CPU')} === '{NONE}'")
         assert "Slot 1 does not start: the gateway does not answer (" in page.text("#causes")
         assert "the gateway does not answer (" in service.slots()[1]["start_error"]
-        page.wait("document.getElementById('events').innerText.match(/. [3-9] in \\d/)", seconds=40)
+        page.wait("document.getElementById('events').innerText.match(/. [3-9] in \\d/)")
         kinds = page.ask("[...document.querySelectorAll('#events .kind')].map((kind) => kind.innerText)")
         assert kinds.count("boot-failed") == 1, page.text("#events")
-        page.wait("/next (try )?in \\d+ s/.test(document.getElementById('causes').innerText)", seconds=40)
+        page.wait("/next (try )?in \\d+ s/.test(document.getElementById('causes').innerText)")
         service.gate.unlink()
-        page.wait("document.getElementById('verdict-text').innerText === 'All 2 workers serve'", seconds=60)
+        page.wait("document.getElementById('verdict-text').innerText === 'All 2 workers serve'")
         page.wait("document.getElementById('causes').hidden")
     page.complaints = [one for one in page.complaints if "ERR_" not in one]  # the killed one may have fed it
 
 
 def test_a_worker_that_hangs_is_amber_and_the_verdict_says_so(page: Page, tmp_path: Path) -> None:
-    service = Service(tmp_path, app="acts", COACHMAN_HANG_SECONDS="60")
+    service = Service(tmp_path, app="acts", COACHMAN_HANG_SECONDS="200")
     with running(service):
         open_live(page, service)
         page.wait("document.getElementById('verdict-text').innerText === 'All 2 workers serve'")
         # The page may have to ask another worker first.
-        with service.asked("/block/30"):
-            page.wait("document.querySelector('#slots [data-state=stuck]') !== null", seconds=25)
+        held = tmp_path / "held"
+        held.touch()
+        with service.asked("/block-until-let-go"):
+            page.wait("document.querySelector('#slots [data-state=stuck]') !== null")
             page.wait("document.getElementById('verdict-text').innerText.endsWith(' is stuck')")
             assert page.text("#verdict-text").startswith("1 of 2 workers serves, slot ")
-            page.wait("/stuck \\d+ s, killed in [345]. s/.test(document.getElementById('causes').innerText)")
+            page.wait("/stuck \\d+ s, killed in 1\\d\\d s/.test(document.getElementById('causes').innerText)")
             assert page.ask("document.getElementById('verdict').dataset.status") == "degraded"
-        page.wait("document.getElementById('verdict-text').innerText === 'All 2 workers serve'", seconds=60)
+            held.unlink()
+        page.wait("document.getElementById('verdict-text').innerText === 'All 2 workers serve'")
     page.complaints = [one for one in page.complaints if "ERR_" not in one]
 
 
+@pytest.mark.timing
 def test_the_numbers_are_those_of_known_traffic(page: Page, tmp_path: Path) -> None:
     service = Service(tmp_path, app="acts", THREADS="3")
     sleeps, each = 40, 0.2
@@ -333,12 +336,10 @@ def test_states_differ_by_more_than_their_colour(page: Page, tmp_path: Path) -> 
 
 
 def test_an_open_page_does_not_hold_up_a_stop(page: Page, tmp_path: Path) -> None:
-    service = Generations(tmp_path)
+    service = Generations(tmp_path, COACHMAN_DRAIN_SECONDS="300")
     with running(service):
         open_live(page, service)
-        begun = time.monotonic()
         service.process.send_signal(signal.SIGTERM)
         assert service.wait_end() == 0, service.log()
-        assert time.monotonic() - begun < 8
     assert "ERROR" not in service.log()
     page.complaints = [one for one in page.complaints if "ERR_" not in one]

@@ -1,5 +1,6 @@
 """Workers that are replaced because they have served long enough."""
 
+import contextlib
 import http.client
 import os
 import re
@@ -9,8 +10,10 @@ from collections import Counter
 from pathlib import Path
 from typing import Any, Self
 
+import httpx2
 import pytest
 
+from tests.support import web
 from tests.support.load import Load
 from tests.support.service import Service, running, wait_until
 
@@ -30,10 +33,11 @@ class Watch:
 
     def __exit__(self, *_: object) -> None:
         self._end.set()
-        self._thread.join(10)
+        self._thread.join()
 
     def fewest_ready(self) -> int:
-        return min(report["ready"] for report in self.reports)
+        """Also one that has waited for CPU time for so long that its heartbeat is late."""
+        return min(_states(report)["ready"] for report in self.reports)
 
     def most_leaving(self) -> int:
         return max(_states(report)["draining"] for report in self.reports)
@@ -42,8 +46,10 @@ class Watch:
         return max(_states(report)["starting"] for report in self.reports)
 
     def _look(self) -> None:
-        while not self._end.wait(0.01):
-            self.reports.append(self._service.report())
+        with web.Client(base_url=self._service.ops_url) as client:
+            while not self._end.wait(0.01):
+                with contextlib.suppress(httpx2.TransportError):  # of one that has left
+                    self.reports.append(client.get("/readyz").json())
 
 
 def _states(report: dict[str, Any]) -> Counter[str]:
@@ -77,7 +83,7 @@ def test_recycling_fails_no_request_and_costs_no_capacity(
         Load(service.port, "/pid", clients=4, pause=0.002) as kept,
         Load(service.port, "/pid", clients=2, keep_alive=False, pause=0.002) as one_shot,
     ):
-        assert wait_until(lambda: len(recycled(service)) >= 3, seconds=20), service.log()
+        assert wait_until(lambda: len(recycled(service)) >= 3), service.log()
         assert reason in reasons(service)
 
     assert set(kept.outcomes) == set(one_shot.outcomes) == {"success"}, (
@@ -95,9 +101,7 @@ def test_a_leak_is_recycled_one_worker_at_a_time_and_fails_no_request(tmp_path: 
         Watch(service) as watch,
         Load(service.port, "/leak", clients=2, keep_alive=False, pause=0.1) as load,
     ):
-        assert wait_until(lambda: len(recycled(service)) >= 2, seconds=30), (
-            f"{service.slots()}\n{service.log()}"
-        )
+        assert wait_until(lambda: len(recycled(service)) >= 2), f"{service.slots()}\n{service.log()}"
         assert "recycled-memory" in reasons(service)
 
     assert set(load.outcomes) == {"success"}, f"{load.failures}\n{service.log()}"
@@ -110,7 +114,7 @@ def test_open_event_streams_keep_no_capacity_from_the_others(tmp_path: Path) -> 
         tmp_path,
         app="streams",
         COACHMAN_MAX_REQUESTS="50",
-        COACHMAN_DRAIN_SECONDS="2",
+        COACHMAN_DRAIN_SECONDS="5",
         COACHMAN_KEEPALIVE_SECONDS="1",
     )
     with running(service), service.asked("/endless-events") as one, service.asked("/endless-events") as other:
@@ -120,7 +124,7 @@ def test_open_event_streams_keep_no_capacity_from_the_others(tmp_path: Path) -> 
             Watch(service) as watch,
             Load(service.port, "/pid", clients=4, keep_alive=False, pause=0.002) as load,
         ):
-            assert wait_until(lambda: held_by <= recycled(service), seconds=20), service.log()
+            assert wait_until(lambda: held_by <= recycled(service)), service.log()
         for stream in streams:
             with pytest.raises((http.client.IncompleteRead, ConnectionResetError)):
                 stream.read()
@@ -139,7 +143,7 @@ def test_nobody_is_recycled_while_the_service_is_degraded(tmp_path: Path) -> Non
         os.kill(victim["pid"], signal.SIGKILL)
         assert wait_until(lambda: service.report()["status"] == "degraded"), service.log()
         with Load(service.port, "/pid", clients=2) as load:
-            assert wait_until(lambda: load.served() > 500), service.log()
+            assert wait_until(lambda: load.served() > 200), service.log()
             assert wait_until(lambda: service.slots()[0]["failures"] >= 3), service.log()
             assert service.slots()[1]["pid"] == survivor["pid"], service.log()
             assert "is to be replaced" not in service.log(), service.log()

@@ -229,7 +229,7 @@ def test_what_workers_cannot_share_is_loaded_in_each_and_told_in_one_line(tmp_pa
         def has_handed_over() -> bool:  # not while the generation before drains
             return "Generation 3 serves" in service.ask("handover").stdout
 
-        assert wait_until(has_handed_over, seconds=60), service.log()
+        assert wait_until(has_handed_over), service.log()
         assert service.log().count("made at import") == 2, "a release that has been mended is preloaded"
         answer = web.get(service.url).json()
         assert answer["loaded_in"] != answer["pid"]

@@ -9,6 +9,7 @@ import httpx2
 import pytest
 
 from tests.support import web
+from tests.support.deadlines import PATIENCE_SECONDS
 from tests.support.service import Service, children, is_alive, running, wait_until
 
 # Made once: to read the certificates again for each of 200 clients takes longer than their time limit.
@@ -65,7 +66,7 @@ def test_a_stop_while_workers_start_ends_cleanly(tmp_path: Path) -> None:
         assert wait_until(lambda: service.log().count("Booting worker") == 2), service.log()
         os.killpg(service.process.pid, signal.SIGINT)
 
-        assert service.wait_end(seconds=5) == 0, service.log()
+        assert service.wait_end() == 0, service.log()
     assert not any(word in service.log() for word in ("ERROR", "WARNING", "Traceback")), service.log()
 
 
@@ -75,7 +76,7 @@ def test_stop_ends_every_process_and_logs_no_complaint(probe: Service, signum: s
 
     probe.process.send_signal(signum)
 
-    assert probe.wait_end(seconds=5) == 0, probe.log()
+    assert probe.wait_end() == 0, probe.log()
     assert not any(map(is_alive, workers))
     assert not any(word in probe.log() for word in ("ERROR", "WARNING", "Traceback")), probe.log()
 
@@ -83,7 +84,7 @@ def test_stop_ends_every_process_and_logs_no_complaint(probe: Service, signum: s
 def test_ctrl_c_in_a_terminal_ends_cleanly(probe: Service) -> None:
     os.killpg(probe.process.pid, signal.SIGINT)
 
-    assert probe.wait_end(seconds=5) == 0
+    assert probe.wait_end() == 0
     assert not any(word in probe.log() for word in ("ERROR", "WARNING", "Traceback")), probe.log()
 
 
@@ -102,7 +103,7 @@ def test_a_unix_socket_is_served(tmp_path: Path) -> None:
     service.migrate()
     with (
         running(service),
-        httpx2.Client(
+        web.Client(
             transport=httpx2.HTTPTransport(uds=str(path)),
             base_url="http://shop",
         ) as client,
@@ -128,7 +129,7 @@ def test_the_plain_gunicorn_command_serves_with_our_worker(tmp_path: Path, extra
 
 def test_equal_idempotency_keys_at_once_on_several_workers_book_once(service: Service) -> None:
     async def book() -> None:
-        async with web.AsyncClient(base_url=service.url, timeout=30) as client:
+        async with web.AsyncClient(base_url=service.url, timeout=PATIENCE_SECONDS) as client:
             item = (await client.post("/items", json={"sku": "once", "name": "Once"})).json()
             path = f"/items/{item['id']}/movements"
             for round_ in range(20):
@@ -144,14 +145,14 @@ def test_equal_idempotency_keys_at_once_on_several_workers_book_once(service: Se
 
 
 async def _post_on_a_fresh_connection(url: str, key: str) -> httpx2.Response:
-    async with httpx2.AsyncClient(timeout=30, verify=TRUST) as client:
+    async with httpx2.AsyncClient(timeout=PATIENCE_SECONDS, verify=TRUST) as client:
         body = {"delta": 1, "reason": "receipt"}
         return await client.post(url, json=body, headers={"Idempotency-Key": key})
 
 
 def test_concurrent_movements_through_all_workers_keep_the_books(service: Service) -> None:
     async def trade() -> None:
-        async with web.AsyncClient(base_url=service.url, timeout=30) as client:
+        async with web.AsyncClient(base_url=service.url, timeout=PATIENCE_SECONDS) as client:
             item = (await client.post("/items", json={"sku": "trade", "name": "Trade"})).json()
             url = f"{service.url}/items/{item['id']}/movements"
             answers = await asyncio.gather(*(_move(url, 3 if n % 2 else -2) for n in range(200)))
@@ -164,7 +165,7 @@ def test_concurrent_movements_through_all_workers_keep_the_books(service: Servic
 
 
 async def _move(url: str, delta: int) -> httpx2.Response:
-    async with httpx2.AsyncClient(timeout=30, verify=TRUST) as client:
+    async with httpx2.AsyncClient(timeout=PATIENCE_SECONDS, verify=TRUST) as client:
         return await client.post(url, json={"delta": delta, "reason": "receipt" if delta > 0 else "sale"})
 
 

@@ -14,6 +14,7 @@ from websockets.sync.client import connect
 
 from tests.support import web
 from tests.support.certificates import CertificateFiles, make_certificate
+from tests.support.deadlines import PATIENCE_SECONDS
 from tests.support.foreground import MAIN, Foreground
 from tests.support.service import running, wait_until
 
@@ -57,14 +58,14 @@ class Secure(Foreground):
     @contextlib.contextmanager
     def connection(self) -> Iterator[ssl.SSLSocket]:
         with (
-            socket.create_connection(("127.0.0.1", self.port), 10) as plain,
+            socket.create_connection(("127.0.0.1", self.port), PATIENCE_SECONDS) as plain,
             self.trust().wrap_socket(plain, server_hostname="localhost") as secure,
         ):
             yield secure
 
     def is_serving(self) -> bool:
         with contextlib.suppress(httpx2.TransportError):
-            return httpx2.get(self.url, verify=self.trust()).status_code == 200
+            return web.get(self.url, verify=self.trust()).status_code == 200
         return False
 
     def take(self, files: CertificateFiles) -> None:
@@ -83,10 +84,10 @@ def test_https_and_websockets_are_served_and_a_renewed_certificate_is_taken(
     with running(service):
         assert f"application       {service.url}\n" in service.log()
         assert f"status page       http://127.0.0.1:{service.ops_port}/" in service.log()
-        assert httpx2.get(f"{service.url}/scheme", verify=service.trust()).json() == "https"
+        assert web.get(f"{service.url}/scheme", verify=service.trust()).json() == "https"
         with connect(f"wss://127.0.0.1:{service.port}/echo", ssl=service.trust()) as websocket:
             websocket.send("hello")
-            assert websocket.recv(10) == "hello"
+            assert websocket.recv(PATIENCE_SECONDS) == "hello"
         workers = service.worker_pids()
 
         with service.connection() as kept:
@@ -113,7 +114,7 @@ def test_old_protocols_are_refused_and_a_client_without_tls_gets_nothing(tmp_pat
             old.minimum_version = old.maximum_version = ssl.TLSVersion.TLSv1_1
         old.set_ciphers("ALL:@SECLEVEL=0")
         with (
-            socket.create_connection(("127.0.0.1", service.port), 10) as plain,
+            socket.create_connection(("127.0.0.1", service.port), PATIENCE_SECONDS) as plain,
             pytest.raises(ssl.SSLError, match=r"(?i)protocol|version"),
         ):
             old.wrap_socket(plain, server_hostname="localhost")
@@ -191,7 +192,7 @@ def test_an_encrypted_key_is_refused_instead_of_asked_for(tmp_path: Path) -> Non
         "-out",
         str(locked),
     ]
-    subprocess.run(encrypt, check=True, capture_output=True, timeout=30)
+    subprocess.run(encrypt, check=True, capture_output=True, timeout=PATIENCE_SECONDS)
     service = Foreground(tmp_path)
 
     checked = service.ask("check", "--certfile", str(files.certfile), "--keyfile", str(locked), "--port", "0")

@@ -9,7 +9,8 @@ from tests.support.terminal import at_terminal
 
 
 def test_the_keys_kill_scale_and_hand_over(tmp_path: Path) -> None:
-    with running(Generations(tmp_path)) as service:
+    # Of each step of a handover, the screen shows what it finds at two looks a second.
+    with running(Generations(tmp_path, TESTS_PROBATION_SECONDS="5")) as service:
         service.wait_settled()
         killed = service.slots()[1]["pid"]
         environment = service.environment | {"LANG": "C.UTF-8"}

@@ -3,7 +3,6 @@
 import json
 import os
 import signal
-import time
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -79,8 +78,7 @@ def test_a_receiver_that_is_not_there_costs_the_traces_and_no_request(tmp_path: 
     service = traced(tmp_path, f"http://127.0.0.1:{free_port()}", COACHMAN_DRAIN_SECONDS="20")
     with running(service):
         ask(service, 5)
-        begun = time.monotonic()
         service.process.send_signal(signal.SIGTERM)
-        assert service.wait_end(seconds=40) == 0, service.log()
-        assert time.monotonic() - begun < 25, "the flush outlasted the drain and its margin"
+        assert service.wait_end() == 0, service.log()
+    # As a worker would be whose flush outlasts the drain and its margin.
     assert "SIGKILL" not in service.log(), service.log()

@@ -7,6 +7,7 @@ import logging
 import os
 import time
 from collections.abc import AsyncIterator
+from pathlib import Path
 
 from anyio.to_thread import current_default_thread_limiter
 from fastapi import FastAPI
@@ -25,6 +26,15 @@ async def lifespan(app: FastAPI) -> AsyncIterator[None]:
 
 
 app = FastAPI(lifespan=lifespan)
+
+
+# What the paths that end in `until-let-go` wait for: the end of this file.
+HELD = Path(os.environ.get("FOLDER", ""), "held")
+
+
+def until_let_go() -> None:
+    while HELD.exists():
+        time.sleep(0.02)
 
 
 def tell_begun() -> None:
@@ -59,11 +69,16 @@ def hold_a_thread(seconds: float) -> int:
     return os.getpid()
 
 
-@app.get("/occupy/{seconds}")
-async def occupy(seconds: float) -> int:
+@app.get("/thread-until-let-go")
+def hold_a_thread_until_let_go() -> int:
+    until_let_go()
+    return os.getpid()
+
+
+@app.get("/occupy-until-let-go")
+async def occupy_until_let_go() -> int:
     """In the event loop's own pool of threads."""
-    tell_begun()
-    await asyncio.to_thread(time.sleep, seconds)
+    await asyncio.to_thread(until_let_go)
     return os.getpid()
 
 
@@ -76,6 +91,12 @@ async def end_the_process() -> None:
 async def block_the_loop(seconds: float) -> int:
     tell_begun()
     time.sleep(seconds)
+    return os.getpid()
+
+
+@app.get("/block-until-let-go")
+async def block_the_loop_until_let_go() -> int:
+    until_let_go()
     return os.getpid()
 
 

@@ -35,6 +35,13 @@ async def sleep(seconds: float) -> int:
     return os.getpid()
 
 
+@app.get("/hold")
+async def hold() -> int:
+    while (FOLDER / "hold").exists():
+        await asyncio.sleep(0.02)
+    return os.getpid()
+
+
 @app.get("/quit")
 async def quit_later() -> int:
     """Has a task of the application's own end the process."""
