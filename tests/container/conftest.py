@@ -14,11 +14,12 @@ import pytest
 
 from tests.container.engine import Engine
 from tests.container.shop import Replica
+from tests.support import wheelhouse
 from tests.support.isolation import ALONE
 from tests.support.postgresql import Server
 from tests.support.service import REPOSITORY
+from tests.support.wheelhouse import CACHE
 
-CACHE = Path(os.environ.get("COACHMAN_TEST_CACHE", Path.home() / ".cache" / "coachman-tests"))
 RECIPE = Path(__file__).with_name("build_base.sh")
 TOOLS = ("podman", "catatonit", "buildah", "mmdebstrap", "nginx")
 BASE, IMAGE = "localhost/base:1", "localhost/coachman:1"
@@ -71,10 +72,7 @@ def image(engine: Engine, tmp_path_factory: pytest.TempPathFactory) -> str:
         shutil.copyfile(REPOSITORY / name, context / name)
     (context / "var").mkdir()
     (context / "var" / "keys").write_text("secret")
-    with (CACHE / "lock").open("w") as lock:
-        fcntl.flock(lock, fcntl.LOCK_EX)
-        _run(REPOSITORY / "scripts" / "wheelhouse", CACHE / "wheels", "3.13")
-        shutil.copytree(CACHE / "wheels", context / "build" / "wheels")
+    wheelhouse.fill(context / "build" / "wheels", "3.13")
     engine.build(context, IMAGE, base=BASE)
     return IMAGE
 
@@ -106,7 +104,7 @@ def make_replica(engine: Engine, image: str, database: str, tmp_path: Path) -> I
 
 
 def _run(*command: Path | str) -> None:
-    done = subprocess.run(list(map(str, command)), capture_output=True, text=True, timeout=600, check=False)
+    done = subprocess.run(list(map(str, command)), capture_output=True, text=True, timeout=1800, check=False)
     assert done.returncode == 0, (
         f"{command[0]}: {done.returncode}\n{done.stdout[-3000:]}{done.stderr[-3000:]}"
     )

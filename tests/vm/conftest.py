@@ -13,13 +13,14 @@ from pathlib import Path
 
 import pytest
 
+from tests.support import wheelhouse
 from tests.support.isolation import ALONE
 from tests.support.once import once
 from tests.vm.machine import Machine
 
 REPOSITORY = Path(__file__).parents[2]
 RECIPE = Path(__file__).with_name("build_root.sh")
-CACHE = Path(os.environ.get("COACHMAN_TEST_CACHE", Path.home() / ".cache" / "coachman-tests"))
+CACHE = wheelhouse.CACHE
 TOOLS = ("systemd-nspawn", "mmdebstrap", "nsenter", "unshare", "setpriv")
 PYTHONS = ("3.11", "3.13")  # of Debian 12 and 13
 MachineOf = Callable[[str], Machine]
@@ -69,11 +70,7 @@ def wheels(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Coachman as it is now, and every package that it and the application need."""
 
     def make(folder: Path) -> None:
-        CACHE.mkdir(parents=True, exist_ok=True)
-        with (CACHE / "lock").open("w") as lock:
-            fcntl.flock(lock, fcntl.LOCK_EX)
-            _run(REPOSITORY / "scripts" / "wheelhouse", CACHE / "wheels", *PYTHONS)
-            shutil.copytree(CACHE / "wheels", folder / "wheels")  # another run builds Coachman's anew
+        wheelhouse.fill(folder / "wheels", *PYTHONS)
 
     return once(tmp_path_factory, "wheelhouse", make) / "wheels"
 
@@ -92,36 +89,40 @@ def checkout(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture(scope="session")
+def home(checkout: Path, wheels: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The layer that has a checkout and the wheels in /root."""
+
+    def make(folder: Path) -> None:
+        shutil.copytree(checkout, folder / "root" / "checkout")
+        shutil.copytree(wheels, folder / "root" / "wheels")
+        (folder / "root").chmod(0o700)
+
+    return once(tmp_path_factory, "home", make)
+
+
+@pytest.fixture(scope="session")
 def fresh_machine(
-    debian: Callable[[str], Path], wheels: Path, checkout: Path, tmp_path_factory: pytest.TempPathFactory
+    debian: Callable[[str], Path], home: Path, tmp_path_factory: pytest.TempPathFactory
 ) -> MachineOf:
     """A Debian of that suite without a network, with a checkout and the wheels in /root; not started."""
 
     def fresh_machine(suite: str) -> Machine:
-        return _bare(debian(suite), tmp_path_factory.mktemp(suite), f"coachman-{suite}", checkout, wheels)
+        return Machine([home, debian(suite)], tmp_path_factory.mktemp(suite), f"coachman-{suite}")
 
     return fresh_machine
 
 
-def _bare(root: Path, work: Path, name: str, checkout: Path, wheels: Path) -> Machine:
-    home = work / "disk" / "root"
-    home.mkdir(parents=True)
-    shutil.copytree(checkout, home / "checkout")
-    shutil.copytree(wheels, home / "wheels")
-    return Machine([root], work, name)
-
-
 @pytest.fixture(scope="session")
 def installed(
-    debian: Callable[[str], Path], wheels: Path, checkout: Path, tmp_path_factory: pytest.TempPathFactory
+    debian: Callable[[str], Path], home: Path, tmp_path_factory: pytest.TempPathFactory
 ) -> list[Path]:
     """The layers of a Debian 12 on which install.sh has been run, and which was shut down."""
 
     def make(folder: Path) -> None:
-        with _bare(debian("bookworm"), folder, "coachman-installed", checkout, wheels) as machine:
+        with Machine([home, debian("bookworm")], folder, "coachman-installed") as machine:
             machine.run("/root/checkout/deploy/install.sh --wheels /root/wheels")
 
-    return [once(tmp_path_factory, "installed", make) / "disk", debian("bookworm")]
+    return [once(tmp_path_factory, "installed", make) / "disk", home, debian("bookworm")]
 
 
 @pytest.fixture(scope="module")
@@ -134,6 +135,6 @@ def machine(installed: list[Path], tmp_path_factory: pytest.TempPathFactory) -> 
 
 def _run(*command: Path | str) -> None:
     done = subprocess.run(
-        list(map(str, command)), stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, timeout=900
+        list(map(str, command)), stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, timeout=1800
     )
     assert done.returncode == 0, f"{command[0]}: exit code {done.returncode}\n{done.stdout[-3000:]}"
