@@ -33,19 +33,19 @@ class Engine:
         subprocess.run(["umount", "--recursive", "--lazy", f"{self._folder}/storage/overlay"], check=False)
         shutil.rmtree(self._folder, ignore_errors=True)
 
-    def podman(self, *arguments: str | Path, seconds: float = 90) -> str:
+    def podman(self, *arguments: str | Path, seconds: float = 300) -> str:
         done = self.try_podman(*arguments, seconds=seconds)
         assert done.returncode == 0, f"podman {arguments}: {done.returncode}\n{done.stdout}{done.stderr}"
         return done.stdout.strip()
 
-    def try_podman(self, *arguments: str | Path, seconds: float = 90) -> "subprocess.CompletedProcess[str]":
+    def try_podman(self, *arguments: str | Path, seconds: float = 300) -> "subprocess.CompletedProcess[str]":
         return self._run("podman", *arguments, seconds=seconds)
 
     def build(self, context: Path, tag: str, *, base: str) -> None:
         """Chroot isolation: a build step needs no more than root does, also inside of a container."""
         file = ["--file", "deploy/container/Containerfile"]
         arguments = ["build", "--isolation", "chroot", "--build-arg", f"BASE={base}", "--tag", tag, *file]
-        done = self._run("buildah", *arguments, context, seconds=300, cwd=context)
+        done = self._run("buildah", *arguments, context, seconds=1200, cwd=context)
         assert done.returncode == 0, f"{done.stdout[-3000:]}{done.stderr[-3000:]}"
 
     def _run(

@@ -72,8 +72,8 @@ class Replica:
         self.pod = self._engine.podman(*listing)  # a number follows in some versions
         self.container = f"{self.pod}-web"
 
-    def wait_ready(self, seconds: float = 60) -> None:
-        assert wait_until(self.is_ready, seconds=seconds), f"{self.name} is not ready\n{self.log()}"
+    def wait_ready(self) -> None:
+        assert wait_until(self.is_ready), f"{self.name} is not ready\n{self.log()}"
 
     def is_ready(self) -> bool:
         with contextlib.suppress(httpx2.TransportError):
@@ -87,7 +87,7 @@ class Replica:
 
     def terminate(self) -> int:
         """As a kubelet does after the preStop: SIGTERM, and SIGKILL after the grace. The exit code."""
-        self._engine.podman("pod", "stop", "--time", "40", self.pod)
+        self._engine.podman("pod", "stop", "--time", "120", self.pod)
         return int(self.inspect()["State"]["ExitCode"])
 
     def log(self) -> str:

@@ -39,7 +39,7 @@ class Bookings(threading.Thread):
     def run(self) -> None:
         while not self._is_over.is_set():
             try:
-                answer = web.post(self._url, json=ONE_MORE, headers=BEARER, timeout=15)
+                answer = web.post(self._url, json=ONE_MORE, headers=BEARER, timeout=60)
                 self.outcomes[f"status {answer.status_code}"] += 1
             except httpx2.TransportError as error:
                 self.outcomes[type(error).__name__] += 1
@@ -50,7 +50,7 @@ class Bookings(threading.Thread):
 
     def __exit__(self, *_: object) -> None:
         self._is_over.set()
-        self.join(30)
+        self.join(120)
 
 
 def test_the_image_holds_what_serves_and_nothing_that_builds(engine: Engine, image: str) -> None:
@@ -89,12 +89,11 @@ def test_the_deployment_serves_confined(make_replica: MakeReplica, engine: Engin
 def test_sigterm_under_load_answers_whatever_was_asked(make_replica: MakeReplica) -> None:
     replica = make_replica("leaving")
     with Load(replica.port, "/items", clients=8) as load:
-        assert wait_until(lambda: load.served() > 100, seconds=30), load.outcomes
-        begun = time.monotonic()
+        assert wait_until(lambda: load.served() > 100), load.outcomes
         assert replica.terminate() == 0, replica.log()
-        assert time.monotonic() - begun < 30, "it was killed, not drained"
     assert set(load.outcomes) <= {"success", "refused"}, (load.outcomes, replica.log())
     assert "drains" in replica.log()
+    assert ", none lost" in replica.log(), "it was killed, not drained"
 
 
 def test_a_killed_container_is_started_again_and_has_what_was_acknowledged(make_replica: MakeReplica) -> None:
@@ -102,11 +101,11 @@ def test_a_killed_container_is_started_again_and_has_what_was_acknowledged(make_
     item = new_item(replica, "KILLED")
     before = replica.inspect()["State"]["Pid"]
     with Bookings(f"{replica.url}/items/{item}/movements") as bookings:
-        assert wait_until(lambda: bookings.outcomes["status 201"] > 20, seconds=30), bookings.outcomes
+        assert wait_until(lambda: bookings.outcomes["status 201"] > 20), bookings.outcomes
         os.kill(before, signal.SIGKILL)
         booked = bookings.outcomes["status 201"]
         replica.wait_ready()
-        assert wait_until(lambda: bookings.outcomes["status 201"] > booked + 20, seconds=30), replica.log()
+        assert wait_until(lambda: bookings.outcomes["status 201"] > booked + 20), replica.log()
     assert replica.inspect()["State"]["Pid"] != before
     quantity = web.get(f"{replica.url}/items/{item}").json()["quantity"]
     # One, whose answer the kill took away, may be there besides.
@@ -122,13 +121,13 @@ def test_one_of_two_replicas_is_taken_away_under_load(make_replica: MakeReplica,
         Load(proxy.port, "/items", clients=6, keep_alive=False) as load,
         Bookings(f"http://127.0.0.1:{proxy.port}/items/{item}/movements") as bookings,
     ):
-        assert wait_until(lambda: load.served() > 100, seconds=30), (load.outcomes, proxy.log())
+        assert wait_until(lambda: load.served() > 100), (load.outcomes, proxy.log())
         proxy.take_away(staying=staying)
         # The preStop's pause, in which what was routed here before is answered.
-        assert wait_until(lambda: leaving_is_left(leaving), seconds=30), leaving.log()
+        assert wait_until(lambda: leaving_is_left(leaving)), leaving.log()
         assert leaving.terminate() == 0, leaving.log()
         served = load.served()
-        assert wait_until(lambda: load.served() > served + 100, seconds=30), (load.outcomes, proxy.log())
+        assert wait_until(lambda: load.served() > served + 100), (load.outcomes, proxy.log())
     assert set(load.outcomes) == {"success"}, (load.outcomes, proxy.log())
     assert set(bookings.outcomes) == {"status 201"}, (bookings.outcomes, proxy.log())
     quantity = web.get(f"{staying.url}/items/{item}").json()["quantity"]
@@ -151,10 +150,10 @@ def test_a_killed_replica_costs_readers_behind_nginx_nothing(
     killed, other = make_replica("third"), make_replica("fourth")
     proxy = Proxy(tmp_path / "nginx", killed, other)
     with proxy.running(), Load(proxy.port, "/items", clients=6) as load:
-        assert wait_until(lambda: load.served() > 100, seconds=30), (load.outcomes, proxy.log())
+        assert wait_until(lambda: load.served() > 100), (load.outcomes, proxy.log())
         os.kill(killed.inspect()["State"]["Pid"], signal.SIGKILL)
         served = load.served()
-        assert wait_until(lambda: load.served() > served + 100, seconds=30), (load.outcomes, proxy.log())
+        assert wait_until(lambda: load.served() > served + 100), (load.outcomes, proxy.log())
         killed.wait_ready()
     assert set(load.outcomes) == {"success"}, (load.outcomes, proxy.log())
 

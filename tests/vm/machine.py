@@ -17,6 +17,9 @@ from typing import Self
 
 from tests.support.network import connect_in
 
+# For what hangs alone: where the machine around is busy, everything may take ten times as long.
+LIMIT_SECONDS = 300
+INSTALL_SECONDS = 1200  # of a command that may install packages, or of several
 ENVIRONMENT = {
     "PATH": "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin",
     "LANG": "C.UTF-8",
@@ -43,7 +46,7 @@ class Machine:
     def __exit__(self, *_: object) -> None:
         self.stop()
 
-    def start(self, seconds: float = 60) -> None:
+    def start(self, seconds: float = LIMIT_SECONDS) -> None:
         _clear_cgroups(self.name)
         for folder in ("disk", "overlay", "root"):
             (self._work / folder).mkdir(parents=True, exist_ok=True)
@@ -68,7 +71,7 @@ class Machine:
         """As poweroff does; at once where that takes too long."""
         for begun in self._begun:  # of tests that failed before they waited for it
             begun.kill()
-            begun.communicate(timeout=10)
+            begun.communicate(timeout=LIMIT_SECONDS)
         self._begun.clear()
         if self._netns >= 0:
             os.close(self._netns)
@@ -79,7 +82,7 @@ class Machine:
             self._process.wait(90)
         except subprocess.TimeoutExpired:
             self._process.kill()
-            self._process.wait(10)
+            self._process.wait(LIMIT_SECONDS)
         finally:
             _clear_cgroups(self.name)
 
@@ -87,11 +90,8 @@ class Machine:
         self.stop()
         self.start()
 
-    def run(self, command: str, *, code: int | None = 0, seconds: float = 300) -> str:
-        """What a root shell prints. Fails when the exit code is not `code`; None takes any.
-
-        `seconds` is for what hangs: an installation takes over 120 where the machine around is busy.
-        """
+    def run(self, command: str, *, code: int | None = 0, seconds: float = INSTALL_SECONDS) -> str:
+        """What a root shell prints. Fails when the exit code is not `code`; None takes any."""
         try:
             done = subprocess.run(
                 [*self.enter(), "/bin/sh", "-c", command],
@@ -124,11 +124,11 @@ class Machine:
         self._begun.append(begun)
         return begun
 
-    def wait(self, condition: str, *, seconds: float = 180) -> None:
-        """Until the shell says yes. As in run(), `seconds` is for what hangs."""
+    def wait(self, condition: str, *, seconds: float = LIMIT_SECONDS) -> None:
+        """Until the shell says yes."""
         deadline, pause = time.monotonic() + seconds, 0.05
         while subprocess.run(
-            [*self.enter(), "/bin/sh", "-c", condition], capture_output=True, timeout=60, env=ENVIRONMENT
+            [*self.enter(), "/bin/sh", "-c", condition], capture_output=True, timeout=seconds, env=ENVIRONMENT
         ).returncode:
             assert time.monotonic() < deadline, f"{condition}: not within {seconds:g} s\n{self.journal()}"
             time.sleep(pause)  # between two looks, which compute as long as what they wait for
@@ -142,7 +142,9 @@ class Machine:
         pack = ["tar", "-C", str(source.parent), "--owner=0", "--group=0", "-cf", "-", source.name]
         unpack = f"mkdir -p {shlex.quote(folder)} && tar -C {shlex.quote(folder)} -xf -"
         with subprocess.Popen(pack, stdout=subprocess.PIPE) as packing:
-            subprocess.run([*self.enter(), "sh", "-c", unpack], stdin=packing.stdout, check=True, timeout=120)
+            subprocess.run(
+                [*self.enter(), "sh", "-c", unpack], stdin=packing.stdout, check=True, timeout=LIMIT_SECONDS
+            )
         assert packing.returncode == 0
 
     def write(self, path: str, text: str) -> None:
@@ -151,7 +153,7 @@ class Machine:
             input=text,
             text=True,
             check=True,
-            timeout=30,
+            timeout=LIMIT_SECONDS,
             env=ENVIRONMENT,
         )
 
@@ -168,11 +170,11 @@ class Machine:
             [*self.enter(), "journalctl", "--no-pager", "-o", "cat", "-n", str(lines), "-u", unit],
             capture_output=True,
             text=True,
-            timeout=30,
+            timeout=LIMIT_SECONDS,
             env=ENVIRONMENT,
         ).stdout
 
-    def connect(self, address: tuple[str, int], timeout: float = 15, *_: object) -> socket.socket:
+    def connect(self, address: tuple[str, int], timeout: float = 60, *_: object) -> socket.socket:
         """A connection made in the machine's network."""
         return connect_in(self._netns, address, timeout)
 
@@ -218,10 +220,16 @@ def _cgroups(name: str) -> Iterator[tuple[Path, bool]]:
             yield Path(place, name), kind == "cgroup2"
 
 
+def finish(begun: "subprocess.Popen[str]") -> str:
+    """What a command printed that Machine.begin has begun, once it has ended."""
+    printed, _ = begun.communicate(timeout=LIMIT_SECONDS)
+    return printed
+
+
 def _clear_cgroups(name: str) -> None:
     """Ends what a run that was killed may have left, by the machine's own cgroup."""
     for group, _ in _cgroups(name):
-        deadline = time.monotonic() + 10
+        deadline = time.monotonic() + 60
         while (pids := _pids_below(group)) and time.monotonic() < deadline:
             for pid in pids:
                 with contextlib.suppress(ProcessLookupError):

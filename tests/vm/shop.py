@@ -11,12 +11,15 @@ from tests.vm.machine import Machine
 
 RELEASES = "/opt/coachman/releases"
 SETTINGS = "/etc/coachman/coachman.env"
+PAUSE = 0.05  # of a client between two requests: what clients and service compute is taken from other tests
 GATE, HOLD = "/var/lib/coachman/gate", "/var/lib/coachman/hold"
 DEFAULTS = {
     "COACHMAN_APP": "shop:app",
     "COACHMAN_WORKERS": "2",
-    "COACHMAN_KEEPALIVE_SECONDS": "1",
-    "COACHMAN_DRAIN_SECONDS": "5",
+    # On a busy machine no connection ends between two requests, and nothing that a test holds back.
+    "COACHMAN_KEEPALIVE_SECONDS": "10",
+    "COACHMAN_DRAIN_SECONDS": "30",
+    "COACHMAN_BOOT_SECONDS": "300",
     "GATE": GATE,
     "HOLD": HOLD,
 }
@@ -73,6 +76,10 @@ class Shop:
         """Until the one before has drained and ended."""
         self.machine.wait("test $(pgrep -fc '[g]unicorn') = 3")
 
+    def wait_in_flight(self) -> None:
+        """Until a request has reached the application."""
+        self.machine.wait("curl -s http://127.0.0.1:9100/readyz | grep -qE '\"in_flight\": ?1'")
+
     def main_pid(self) -> int:
         return int(self.machine.show("MainPID"))
 
@@ -89,9 +96,7 @@ class Shop:
 
     def load(self, path: str = "/pid", *, port: int = 8000, clients: int, keep_alive: bool = True) -> Load:
         connect = self.machine.connect
-        return Load(
-            port, path, clients=clients, keep_alive=keep_alive, pause=0.02, timeout=30, connect=connect
-        )
+        return Load(port, path, clients=clients, keep_alive=keep_alive, pause=PAUSE, connect=connect)
 
     @contextlib.contextmanager
     def loaded(self) -> Iterator[tuple[Load, Load]]:

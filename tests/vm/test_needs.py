@@ -18,7 +18,7 @@ import pytest
 from tests.support.package import UV
 from tests.support.postgresql import PASSWORD, USER, Server, find_programs
 from tests.vm.conftest import CACHE, need
-from tests.vm.machine import Machine
+from tests.vm.machine import LIMIT_SECONDS, Machine
 from tests.vm.shop import RELEASES, Shop
 
 HERE = Path(__file__).parent
@@ -29,7 +29,7 @@ ip netns add peer
 ip link add net0 type veth peer name net1 netns peer
 ip address add 192.0.2.1/24 dev net0 && ip link set net0 up
 ip -n peer address add 192.0.2.2/24 dev net1 && ip -n peer link set net1 up
-echo nameserver 192.0.2.2 >/etc/resolv.conf
+(echo nameserver 192.0.2.2 && echo options timeout:30) >/etc/resolv.conf
 """
 OVER_THE_NETWORK = {"http_by_name", "smtp", "redis", "postgresql"}
 # What the machine's releases do not have.
@@ -62,7 +62,7 @@ def packages() -> Path:
             target += ["--python-platform", f"{platform.machine()}-manylinux_2_28"]
             environment = {name: value for name, value in os.environ.items() if name != "VIRTUAL_ENV"}
             command = [str(UV), "pip", "install", "--quiet", *target, *PACKAGES]
-            subprocess.run(command, check=True, timeout=600, env=environment)
+            subprocess.run(command, check=True, timeout=1800, env=environment)
             draft.rename(folder)
     return folder
 
@@ -92,12 +92,12 @@ def postgresql(machine: Machine) -> Iterator[str]:
             yield f"postgresql://{USER}:{PASSWORD}@192.0.2.2/postgres?sslmode=disable"
         finally:
             process.send_signal(signal.SIGINT)
-            process.wait(60)
+            process.wait(LIMIT_SECONDS)
 
 
 def _wait_for(process: "subprocess.Popen[bytes]", address: str) -> None:
     """By its socket in the file system, which is in no network."""
-    deadline = time.monotonic() + 60
+    deadline = time.monotonic() + LIMIT_SECONDS
     while True:
         try:
             psycopg.connect(address, connect_timeout=5).close()

@@ -7,7 +7,7 @@ from subprocess import Popen
 import pytest
 
 from tests.support.generations import WAITING_AT_START
-from tests.vm.machine import Machine
+from tests.vm.machine import Machine, finish
 from tests.vm.shop import GATE, HOLD, SETTINGS, Shop
 
 UNITS = "coachman.service coachman.socket coachman-ops.socket"
@@ -23,9 +23,9 @@ def shop(machine: Machine) -> Iterator[Shop]:
 
 @pytest.fixture
 def drop_in(shop: Shop) -> Iterator[None]:
-    """A watchdog that a test can wait for."""
+    """A watchdog that a test can wait for, and that spares a master whose machine stood still for seconds."""
     path = "/run/systemd/system/coachman.service.d/test.conf"
-    shop.machine.write(path, "[Service]\nWatchdogSec=3\n")
+    shop.machine.write(path, "[Service]\nWatchdogSec=15\n")
     shop.machine.run("systemctl daemon-reload && systemctl restart coachman")
     yield
     shop.machine.run(f"rm {path} && systemctl daemon-reload")
@@ -40,7 +40,7 @@ def test_start_returns_when_all_workers_serve(shop: Shop) -> None:
     assert shop.machine.show("ActiveState") == "activating"
 
     shop.machine.run(f"rm {GATE}")
-    printed, _ = start.communicate(timeout=60)
+    printed = finish(start)
 
     assert start.returncode == 0, f"{printed}\n{shop.machine.journal()}"
     assert json.loads(printed)["ready"] == 2
@@ -50,7 +50,7 @@ def test_an_application_that_cannot_start_fails_the_start_and_the_journal_says_w
     shop.machine.run("systemctl stop coachman")
     shop.release("1", at_start="raise OSError('no database')")
 
-    printed = shop.machine.run("systemctl start coachman", code=1, seconds=30)
+    printed = shop.machine.run("systemctl start coachman", code=1)
     assert "journalctl -xeu coachman.service" in printed
 
     assert "no database" in shop.machine.run("journalctl --no-pager -n 20 -xeu coachman.service")
@@ -78,8 +78,8 @@ def test_a_stop_answers_what_is_open(shop: Shop, generation: str) -> None:
     shop.machine.wait("test $(systemctl show --value -p ActiveState coachman) = deactivating")
     shop.machine.run(f"rm {HOLD}")
 
-    answer, _ = held.communicate(timeout=30)
-    stop.communicate(timeout=30)
+    answer = finish(held)
+    finish(stop)
 
     assert held.returncode == 0, f"{answer}\n{shop.machine.journal()}"
     assert shop.machine.show("Result") == "success", shop.machine.journal()
@@ -93,8 +93,8 @@ def test_a_stop_right_after_a_reload_answers_what_the_old_generation_has(shop: S
     shop.machine.wait("test $(systemctl show --value -p ActiveState coachman) = deactivating")
     shop.machine.run(f"rm {HOLD}")
 
-    answer, _ = held.communicate(timeout=30)
-    stop.communicate(timeout=30)
+    answer = finish(held)
+    finish(stop)
 
     assert held.returncode == 0, f"{answer}\n{shop.machine.journal()}"
     assert not shop.pids()
@@ -104,7 +104,7 @@ def hold(shop: Shop) -> Popen[str]:
     """A request that is answered when its file is gone."""
     shop.machine.run(f"touch {HOLD}")
     held = shop.machine.begin("curl -sSf http://127.0.0.1:8000/hold")
-    shop.machine.wait("coachman status --json | grep -q '\"in_flight\": 1'")
+    shop.wait_in_flight()
     return held
 
 
@@ -168,14 +168,24 @@ def test_secrets_come_as_files_that_only_root_can_read(shop: Shop) -> None:
     assert shop.machine.run("stat -c %a:%U /etc/coachman/credentials").strip() == "700:root"
 
 
+# Asks while nobody serves yet: no release comes up before the request is on its way.
+EARLY = f"""
+curl -sSf -o /root/early http://127.0.0.1:8000/release &
+until ss -Htn state established dport = :8000 | grep -q .; do sleep 0.05; done
+rm {GATE}
+wait $!
+"""
+
+
 def test_after_a_reboot_it_serves_by_itself_and_answers_who_came_early(shop: Shop) -> None:
-    shop.release("1", at_start="await asyncio.sleep(2)")
+    shop.machine.run(f"touch {GATE}")
+    shop.release("1", at_start=WAITING_AT_START)
+    shop.machine.write("/root/early.sh", EARLY)
     early = "/etc/systemd/system/early.service"
     shop.machine.write(
         early,
         "[Unit]\nAfter=coachman.socket\n[Service]\nType=oneshot\nRemainAfterExit=yes\n"
-        "ExecStart=curl -sSf --max-time 60 -o /root/early http://127.0.0.1:8000/release\n"
-        "[Install]\nWantedBy=multi-user.target\n",
+        "ExecStart=/bin/sh /root/early.sh\n[Install]\nWantedBy=multi-user.target\n",
     )
     shop.machine.run("systemctl daemon-reload && systemctl enable early")
 
