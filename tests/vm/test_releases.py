@@ -7,12 +7,21 @@ from pathlib import Path
 import pytest
 
 from tests.support.load import Load
-from tests.vm.machine import Machine
+from tests.support.package import UV
+from tests.vm.machine import Machine, finish
+from tests.vm.shop import PAUSE
 from tests.vm.wheel import make_wheel
 
 BAKERY = Path(__file__).with_name("bakery")
-RELEASE = "coachman release --wheels /root/wheels"
+# What installs, and how much, is the point of few tests. The others take uv, and a package that lends what
+# the command of the operator has.
+PIP_RELEASE = "coachman release --wheels /root/wheels"
+RELEASE = f"PATH=/root/uv:$PATH {PIP_RELEASE}"
 GATE = "/var/lib/coachman/gate"
+LENT = {
+    "lent.pth": "/opt/coachman/command/lib/python3.11/site-packages\n",
+    "lent-1.0.dist-info/entry_points.txt": "[console_scripts]\ngunicorn = gunicorn.app.wsgiapp:run\n",
+}
 
 
 @pytest.fixture(scope="module")
@@ -22,13 +31,16 @@ def bakery(machine: Machine, tmp_path_factory: pytest.TempPathFactory) -> Machin
     for version in ("1.0", "2.0"):
         files = {"flavour/__init__.py": f"NAME = 'rye {version}'\n"}
         machine.put(make_wheel(folder, "flavour", version, files), "/root/wheels")
+    machine.put(make_wheel(folder, "lent", "1.0", LENT), "/root/wheels")
     application = {"app/__init__.py": "", "app/web.py": (BAKERY / "app" / "web.py").read_text()}
     machine.put(make_wheel(folder, "bakery", "1.0", application, "fastapi"), "/root/wheels")
     machine.put(BAKERY, "/root")
     machine.write(
         "/etc/coachman/coachman.env", f"COACHMAN_APP=app.web:api\nCOACHMAN_WORKERS=2\nGATE={GATE}\n"
     )
-    machine.run(f"{RELEASE} /root/bakery")
+    machine.put(UV, "/root/uv")
+    assert "from requirements.txt by pip" in machine.run(f"{PIP_RELEASE} /root/bakery")
+    machine.run("sed -i s/^fastapi.*/lent/ /root/bakery/requirements.txt")
     return machine
 
 
@@ -57,9 +69,10 @@ def test_a_release_brings_new_dependencies_and_a_rollback_the_old_ones_under_loa
 ) -> None:
     before = current(bakery)
     bakery.run("sed -i s/1.0/2.0/ /root/draft/requirements.txt")
-    with Load(8000, "/bread", clients=4, pause=0.01, timeout=30, connect=bakery.connect) as load:
+    with Load(8000, "/bread", clients=4, pause=PAUSE, connect=bakery.connect) as load:
         printed = bakery.run(f"{RELEASE} /root/draft")
         assert bread(bakery)["flavour"] == "rye 2.0", printed
+        assert "from requirements.txt by uv" in printed
         bakery.run("coachman rollback")
         assert (bread(bakery)["flavour"], current(bakery)) == ("rye 1.0", before)
     assert set(load.outcomes) == {"success"}, f"{load.outcomes}\n{bakery.journal()}"
@@ -93,9 +106,11 @@ def test_a_release_that_does_not_come_up_changes_nothing(
 def test_a_package_that_is_not_there_is_named(bakery: Machine, draft: str) -> None:
     bakery.run("echo nowhere==1.0 >>/root/draft/requirements.txt")
 
-    printed = bakery.run(f"{RELEASE} /root/draft", code=1)
-
+    printed = bakery.run(f"{PIP_RELEASE} /root/draft", code=1)
     assert "No matching distribution found for nowhere==1.0" in printed
+
+    printed = bakery.run(f"{RELEASE} /root/draft", code=1)
+    assert "nowhere was not found in the provided package locations" in printed, printed
 
 
 def test_a_migration_that_fails_refuses_the_release(bakery: Machine, draft: str) -> None:
@@ -120,7 +135,7 @@ def test_only_one_release_at_a_time_and_a_killed_one_leaves_no_lock(bakery: Mach
     assert re.search(r"has begun a release at \S+ \(pid \d+\); wait for its end, then try again\.", printed)
 
     bakery.run("pkill -9 -f '[c]oachman release'")
-    first.communicate(timeout=30)
+    finish(first)
     bakery.run(f"rm {GATE}")
     assert current(bakery) == before
     bakery.run(f"{RELEASE} /root/bakery")
@@ -151,7 +166,7 @@ def interrupted(bakery: Machine, draft: str) -> str:
     bakery.wait(f"test $(basename $(readlink /opt/coachman/current)) != {before}")
     bakery.wait("test $(ls /run/coachman/scoreboard.* | wc -l) = 2")
     bakery.run("pkill -9 -f '[c]oachman release'")
-    command.communicate(timeout=30)
+    finish(command)
     return before
 
 
@@ -199,10 +214,10 @@ def test_a_tarball_and_a_folder_of_wheels_are_released_too(bakery: Machine) -> N
     assert bread(bakery)["folder"].endswith(current(bakery))
 
     bakery.run(
-        "cp -r /root/wheels /root/all && cd /root/all && rm -f flavour-2* databases*"
+        "cp -r /root/wheels /root/all && cd /root/all && rm -f flavour-2* lent-* databases*"
         " && find . -name '*-cp3*' ! -name '*-cp311-*' ! -name '*-abi3-*' -delete"  # of other Pythons
     )
-    bakery.run("coachman release /root/all")
+    bakery.run("PATH=/root/uv:$PATH coachman release /root/all")
     assert bread(bakery)["flavour"] == "rye 1.0"
 
 

@@ -2,31 +2,33 @@
 
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
 
 from tests.support.load import Load
 from tests.support.release_before import unpack
-from tests.vm.conftest import MachineOf
-from tests.vm.machine import Machine
+from tests.vm.machine import INSTALL_SECONDS, Machine
+from tests.vm.shop import PAUSE
 from tests.vm.test_install import ITEM, releases
 
 SETTINGS = "/etc/coachman/coachman.env"
 BEFORE = "/root/before/checkout"
 
 
-@pytest.fixture
-def before(fresh_machine: MachineOf, tmp_path: Path) -> Iterator[Machine]:
+@pytest.fixture(scope="module")
+def layers(debian: Callable[[str], Path], home: Path, tmp_path_factory: pytest.TempPathFactory) -> list[Path]:
     """Its own install.sh has been run, with a setting under a name that is not the present one."""
-    checkout = tmp_path / "checkout"
+    work = tmp_path_factory.mktemp("before")
+    checkout = work / "checkout"
     checkout.mkdir()
     unpack(checkout)
-    build = ["-m", "pip", "wheel", "--quiet", "--no-deps", "--wheel-dir", str(tmp_path), str(checkout)]
-    subprocess.run([sys.executable, *build], check=True, timeout=300)
-    [wheel] = tmp_path.glob("coachman-*.whl")
-    with fresh_machine("bookworm") as machine:
+    build = ["-m", "pip", "wheel", "--quiet", "--no-deps", "--wheel-dir", str(work), str(checkout)]
+    subprocess.run([sys.executable, *build], check=True, timeout=INSTALL_SECONDS)
+    [wheel] = work.glob("coachman-*.whl")
+    below = [home, debian("bookworm")]
+    with Machine(below, work, "coachman-before") as machine:
         machine.put(checkout, "/root/before")
         machine.run("cp -r /root/wheels /root/before && rm /root/before/wheels/coachman-*.whl")
         machine.put(wheel, "/root/before/wheels")
@@ -34,12 +36,19 @@ def before(fresh_machine: MachineOf, tmp_path: Path) -> Iterator[Machine]:
         machine.run(f"{BEFORE}/deploy/install.sh --wheels /root/before/wheels")
         machine.run("test ! -e /opt/coachman/current/durable_database")
         machine.run(f"curl -sSf http://127.0.0.1:8000/items {ITEM}")
+    return [work / "disk", *below]
+
+
+@pytest.fixture
+def before(layers: list[Path], tmp_path: Path) -> Iterator[Machine]:
+    with Machine(layers, tmp_path, "coachman-upgraded") as machine:
+        machine.wait("curl -sf http://127.0.0.1:9100/readyz")
         yield machine
 
 
 def test_a_newer_coachman_takes_over_under_load_and_the_one_before_takes_over_again(before: Machine) -> None:
     machine = before
-    with Load(8000, "/items", clients=4, pause=0.01, timeout=30, connect=machine.connect) as load:
+    with Load(8000, "/items", clients=4, pause=PAUSE, connect=machine.connect) as load:
         printed = machine.run("/root/checkout/deploy/install.sh --wheels /root/wheels")
         assert "serves: generation 2" in printed, printed
         assert "The service stays sealed, as it was" in printed
