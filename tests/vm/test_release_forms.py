@@ -8,6 +8,7 @@ import pytest
 from tests.support.package import UV
 from tests.vm.forms import packages_of, poetry_lock, pylock
 from tests.vm.machine import Machine
+from tests.vm.template import TEMPLATE
 
 RELEASE = "coachman release --wheels /root/wheels /root/shop"
 PYPROJECT = """
@@ -125,7 +126,7 @@ TYPICAL = """
 name = "notes"
 version = "1"
 requires-python = ">=3.11"
-dependencies = ["fastapi", "sqlalchemy"]
+dependencies = ["fastapi", "aiosqlite"]
 
 [tool.uv]
 environments = ["sys_platform == 'linux'"]
@@ -137,23 +138,24 @@ index = [{ name = "local", url = "/root/wheels", format = "flat", default = true
 NOTES = """
 import os
 from contextlib import asynccontextmanager
+import aiosqlite
 from fastapi import FastAPI
-from sqlalchemy import Column, Integer, MetaData, Table, create_engine, inspect
 
-metadata = MetaData()
-Table("notes", metadata, Column("id", Integer, primary_key=True))
-engine = create_engine(f"sqlite:///{os.environ['STATE_DIRECTORY']}/notes.db")
+DATABASE = os.environ["STATE_DIRECTORY"] + "/notes.db"
 
 @asynccontextmanager
 async def lifespan(app):
-    metadata.create_all(engine)
+    async with aiosqlite.connect(DATABASE) as database:
+        await database.execute("CREATE TABLE IF NOT EXISTS notes (id INTEGER PRIMARY KEY)")
     yield
 
 app = FastAPI(lifespan=lifespan)
 
 @app.get("/")
-def where() -> list[str]:
-    return [__name__, *inspect(engine).get_table_names()]
+async def where() -> list[str]:
+    async with aiosqlite.connect(DATABASE) as database:
+        tables = await database.execute_fetchall("SELECT name FROM sqlite_master")
+    return [__name__, *(name for (name,) in tables)]
 """
 AT_FIRST = {"pyproject.toml": f'{TYPICAL}app = "main:app"\n', "main.py": NOTES}
 # A release that has its module by another name, in another folder.
@@ -192,7 +194,7 @@ def locks(shop: Machine, wheels: Path) -> dict[str, str]:
     uv_lock = shop.run("cat /root/notes/uv.lock")
     packages = packages_of(uv_lock, wheels)
     return {
-        "requirements.txt": "fastapi\nsqlalchemy\n",
+        "requirements.txt": "fastapi\naiosqlite\n",
         "uv.lock": uv_lock,
         "pylock.toml": pylock(packages),
         "poetry.lock": poetry_lock(packages),
@@ -245,6 +247,28 @@ def test_a_project_of_each_form_is_installed_released_broken_rolled_back_and_rem
 
 
 def serves(machine: Machine, address: str) -> list[str]:
-    """The module that answers, and its tables."""
+    """What the application there answers."""
     answer: list[str] = json.loads(machine.run(f"curl -sSf {address}"))
     return answer
+
+
+def test_the_full_stack_template_is_installed_with_the_settings_of_the_machine(shop: Machine) -> None:
+    for path, text in TEMPLATE.items():
+        shop.write(f"/root/template/{path}", text)
+    shop.run("cd /root/template && uv lock --offline")
+    install = "coachman -n template install --package app --wheels /root/wheels /root/template"
+
+    printed = shop.run(install, code=1)
+    assert "SECRET_KEY" in printed, printed
+    assert ".env" in printed, printed
+
+    shop.run("echo SECRET_KEY=of-the-machine >>/etc/coachman-template/coachman.env")
+    printed = shop.run(install)
+    assert "Initial data created" in printed, printed
+    [address] = [line.split()[-1] for line in printed.splitlines() if line.split()[:1] == ["try"]]
+    assert serves(shop, address) == ["of-the-machine", "admin"]
+
+    printed = shop.run("coachman -n template release --package app --wheels /root/wheels /root/template")
+    assert "serves: generation 2" in printed, printed
+    assert serves(shop, address) == ["of-the-machine", "admin"]
+    shop.run("coachman -n template uninstall --data")
