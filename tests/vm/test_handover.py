@@ -40,7 +40,7 @@ def test_a_release_that_does_not_come_up_is_refused(steady: Shop, flaw: str) -> 
     with steady.loaded() as loads, steady.load("/readyz", port=9100, clients=1) as probes:
         said = steady.reload(code=1)
         assert steady.released() == before
-    assert sentence in said
+    assert sentence in said, said
     assert "The handover is refused: " in said
     assert steady.pids() == pids, f"{steady.pids()}\n{said}"
     assert steady.machine.show("ActiveState") == "active"
