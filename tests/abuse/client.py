@@ -15,7 +15,7 @@ class Attacker:
     """One connection."""
 
     def __init__(self, port: int) -> None:
-        self.socket = socket.create_connection(("127.0.0.1", port), timeout=10)
+        self.socket = socket.create_connection(("127.0.0.1", port), timeout=60)
 
     def __enter__(self) -> Self:
         return self
@@ -23,7 +23,7 @@ class Attacker:
     def __exit__(self, *_: object) -> None:
         self.socket.close()
 
-    def send(self, data: bytes, *, seconds: float = 10) -> bool:
+    def send(self, data: bytes, *, seconds: float = 60) -> bool:
         """Whether all of it was taken in the time, and the connection still was there."""
         self.socket.settimeout(seconds)
         try:
@@ -39,7 +39,7 @@ class Attacker:
             sent += len(piece)
         return sent
 
-    def read_to_end(self, *, seconds: float = 15) -> bytes:
+    def read_to_end(self, *, seconds: float = 60) -> bytes:
         """All that comes until the server ends the connection. Raises TimeoutError when it does not."""
         received = b""
         deadline = time.monotonic() + seconds
@@ -65,7 +65,7 @@ class Canary:
     def __init__(self, port: int) -> None:
         self._port = port
 
-    def ask(self, path: str = "/pid", *, seconds: float = 10) -> float:
+    def ask(self, path: str = "/pid", *, seconds: float = 60) -> float:
         """Seconds until the answer. Raises when it is not 200."""
         begun = time.perf_counter()
         connection = http.client.HTTPConnection("127.0.0.1", self._port, timeout=seconds)
@@ -93,7 +93,7 @@ def crowd(port: int, size: int, greeting: bytes = b"") -> Iterator[list[socket.s
     try:
         for _ in range(size):
             with contextlib.suppress(OSError):
-                member = socket.create_connection(("127.0.0.1", port), timeout=10)
+                member = socket.create_connection(("127.0.0.1", port), timeout=60)
                 members.append(member)
                 if greeting:
                     member.sendall(greeting)

@@ -13,8 +13,9 @@ from tests.support.volume import volume
 SECONDS = volume(10, 4)
 
 
-def target_with(folder: Path, **settings: str) -> Service:
-    return Service(folder, app="target", COACHMAN_WORKERS="1", COACHMAN_HEAD_SECONDS="5", **settings)
+def target_with(folder: Path, head_seconds: int = 5, **settings: str) -> Service:
+    settings["COACHMAN_HEAD_SECONDS"] = str(head_seconds)
+    return Service(folder, app="target", COACHMAN_WORKERS="1", **settings)
 
 
 def ask_for(seconds: float, canary: Canary) -> Counter[str]:
@@ -42,7 +43,7 @@ def test_thousands_of_silent_and_slow_clients_do_not_keep_new_ones_out(tmp_path:
 
 
 def test_a_crowd_that_asks_is_told_to_come_again(tmp_path: Path) -> None:
-    service = target_with(tmp_path, COACHMAN_CONNECTIONS="10")
+    service = target_with(tmp_path, head_seconds=60, COACHMAN_CONNECTIONS="10")
     answers = []
     with running(service), crowd(service.port, 11, HEAD) as members:
         assert wait_until(lambda: service.slots()[0]["connections"] == 11), service.log()
@@ -57,7 +58,7 @@ def test_a_crowd_that_asks_is_told_to_come_again(tmp_path: Path) -> None:
 
 
 def test_the_ops_listener_answers_whatever_the_crowd(tmp_path: Path) -> None:
-    service = target_with(tmp_path, COACHMAN_CONNECTIONS="10")
+    service = target_with(tmp_path, head_seconds=60, COACHMAN_CONNECTIONS="10")
     with running(service), crowd(service.port, 40, HEAD):
         assert service.is_ready(), service.log()
 

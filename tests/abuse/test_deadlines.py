@@ -1,4 +1,4 @@
-"""Nothing half-open lives longer than its deadline and two seconds."""
+"""Nothing half-open outlives its deadline."""
 
 import contextlib
 import signal
@@ -9,11 +9,12 @@ import pytest
 
 from tests.abuse.client import HEAD, Attacker, Canary, crowd, still_open
 from tests.abuse.conftest import DEADLINE
+from tests.support import web
 from tests.support.service import Service, running, wait_until
 
 POST = b"POST /length HTTP/1.1\r\nhost: here\r\n"
-# Deadline, a look each second, the linger after a refusal, and a machine four times as slow.
-PATIENCE = DEADLINE + 12
+# For what ends 2 s after the deadline where the machine is idle: without an end it would go on for good.
+PATIENCE = DEADLINE + 60
 
 
 @pytest.mark.parametrize(
@@ -28,9 +29,9 @@ PATIENCE = DEADLINE + 12
     ],
 )
 def test_a_client_that_falls_silent_is_told_and_ended(target: Service, sent: bytes, status: int) -> None:
+    begun = time.monotonic()
     with Attacker(target.port) as attacker:
         attacker.send(sent)
-        begun = time.monotonic()
 
         assert attacker.status() == status, target.log()
         assert time.monotonic() - begun > DEADLINE * 0.9
@@ -56,6 +57,7 @@ def test_a_body_that_trickles_in_is_not_waited_for(target: Service) -> None:
         assert time.monotonic() - begun < PATIENCE
 
 
+@pytest.mark.timing  # a client that is stopped for longer than the deadline does not keep the pace
 def test_a_slow_body_that_keeps_the_pace_is_taken(target: Service) -> None:
     with Attacker(target.port) as attacker:
         attacker.send(POST + b"connection: close\r\ncontent-length: 12000\r\n\r\n")
@@ -69,12 +71,25 @@ def test_a_slow_body_that_keeps_the_pace_is_taken(target: Service) -> None:
 @pytest.mark.parametrize("path", [b"/big", b"/stream"])
 def test_a_client_that_does_not_read_its_answer_is_ended(target: Service, path: bytes) -> None:
     with Attacker(target.port) as attacker:
+        before = ended_answers(target)
         attacker.send(b"GET %s HTTP/1.1\r\nhost: here\r\n\r\n" % path)
 
-        assert wait_until(lambda: connections(target) >= 1), target.log()
+        assert wait_until(lambda: ended_answers(target) == before + 1, seconds=PATIENCE), target.log()
         assert wait_until(lambda: connections(target) == 0, seconds=PATIENCE), target.log()
+        received = attacker.read_to_end()
+
+    assert received.startswith(b"HTTP/1.1 200 "), received[:100]
+    assert len(received) < 20 * 1024 * 1024, "the rest was given up"
 
 
+def ended_answers(service: Service) -> float:
+    """How many connections it has ended because their client did not read."""
+    series = 'coachman_limits_reached_total{limit="answer-seconds"} '
+    lines = web.get(f"{service.ops_url}/metrics").text.splitlines()
+    return sum(float(line.removeprefix(series)) for line in lines if line.startswith(series))
+
+
+@pytest.mark.timing  # a client that is stopped for longer than the deadline does not read at all
 def test_a_client_that_reads_slowly_gets_its_answer(target: Service) -> None:
     with Attacker(target.port) as attacker:
         attacker.send(b"GET /big HTTP/1.1\r\nhost: here\r\nconnection: close\r\n\r\n")
@@ -98,6 +113,7 @@ def test_hundreds_of_slow_clients_are_ended_while_others_are_served(target: Serv
     assert meanwhile < 10 * max(usual, 0.005), (meanwhile, usual)
 
 
+@pytest.mark.timing  # a pause that is longer than an idle connection is kept
 def test_an_idle_keep_alive_connection_may_ask_again_within_its_time(target: Service) -> None:
     with Attacker(target.port) as attacker:
         for _ in range(3):
@@ -117,6 +133,9 @@ def test_a_stop_waits_for_no_hostile_client(tmp_path: Path) -> None:
         COACHMAN_WORKERS="2",
         COACHMAN_DRAIN_SECONDS="3",
         COACHMAN_KEEPALIVE_SECONDS="1",
+        COACHMAN_HEAD_SECONDS="120",
+        COACHMAN_BODY_SECONDS="120",
+        COACHMAN_ANSWER_SECONDS="120",
     )
     greetings = [
         b"",
@@ -131,11 +150,11 @@ def test_a_stop_waits_for_no_hostile_client(tmp_path: Path) -> None:
     with running(service), contextlib.ExitStack() as attackers:
         for greeting in greetings:
             attackers.enter_context(Attacker(service.port)).send(greeting)
-        assert wait_until(lambda: sum(slot["connections"] for slot in service.slots()) == len(greetings))
-        begun = time.monotonic()
+        # All but perhaps the one that has its answer, whose second of idleness may be over.
+        open_ones = len(greetings) - 1
+        assert wait_until(lambda: sum(slot["connections"] for slot in service.slots()) >= open_ones)
         service.process.send_signal(signal.SIGTERM)
 
+        # The drain, what is cut then and the lifespan's end. Its clients would stay for 120 s.
         assert service.wait_end(60) == 0, service.log()
-        # The drain, what is cut then and the lifespan's end, on a slow machine.
-        assert time.monotonic() - begun < 3 + 12, service.log()
     assert "killed" not in service.log().lower(), service.log()

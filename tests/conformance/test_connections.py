@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.conformance.soundness import client, complaints, continues, pieces_of_a_stream, read_to_end
+from tests.conformance.soundness import client, complaints, read_to_end
 from tests.conformance.test_conformance import BODY_SECONDS, serving_echo
 from tests.support.service import Service, wait_until
 
@@ -87,12 +87,12 @@ def test_half_a_request_of_a_client_that_ends_its_sending_side_ends_the_connecti
 
 def test_the_clock_of_a_body_starts_when_its_client_has_been_asked_for_it(echo: Service) -> None:
     """The application waits twice as long as a body may pause before it asks."""
+    begun = time.monotonic()
     with client(echo.port) as connection:
         connection.sendall(
             b"POST /late HTTP/1.1\r\nHost: h\r\nExpect: 100-continue\r\n"
             b"Content-Length: 5\r\nConnection: close\r\n\r\n"
         )
-        begun = time.monotonic()
         assert connection.recv(65536).startswith(b"HTTP/1.1 100 ")
         assert time.monotonic() - begun > BODY_SECONDS
         connection.sendall(b"hello")
@@ -143,5 +143,4 @@ def test_a_response_that_ends_the_connection_arrives_while_its_client_still_send
 
 def test_a_worker_does_all_that_the_other_tests_ask_of_it(echo: Service) -> None:
     """Or they would prove nothing of one that does not."""
-    assert continues(echo.port)
-    assert pieces_of_a_stream(echo.port) >= 3
+    assert complaints(echo) == []
