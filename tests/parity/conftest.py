@@ -32,21 +32,20 @@ def make(request: pytest.FixtureRequest, tmp_path: Path) -> Start:
     return make_service
 
 
-@pytest.fixture
-def service(make: Start) -> Iterator[Service]:
-    with running(make(COACHMAN_ACCESS_LOG="on")) as service:
-        yield service
+@pytest.fixture(params=WAYS)
+def service(request: pytest.FixtureRequest, both: list[Service]) -> Service:
+    """One of the two that run, for what leaves no trace."""
+    return both[list(WAYS).index(request.param)]
 
 
-@pytest.fixture
-def both(tmp_path: Path) -> Iterator[list[Service]]:
-    """Side by side, to be compared."""
+@pytest.fixture(scope="module")
+def both(tmp_path_factory: pytest.TempPathFactory) -> Iterator[list[Service]]:
+    """Side by side, to be compared. Who ends one of them starts it again."""
     services = []
     for name, way in WAYS.items():
-        (folder := tmp_path / name).mkdir()
         services.append(
             way(
-                folder,
+                tmp_path_factory.mktemp(name),
                 COACHMAN_WORKERS="1",
                 COACHMAN_LOG_FORMAT="json",
                 COACHMAN_ACCESS_LOG="on",

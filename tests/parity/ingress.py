@@ -36,4 +36,4 @@ def ingress(folder: Path, replicas: list[Service]) -> Iterator[str]:
         yield f"http://127.0.0.1:{port}"
     finally:
         process.terminate()
-        process.wait(20)
+        process.wait(60)

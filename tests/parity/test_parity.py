@@ -17,7 +17,7 @@ from typing import Any
 import pytest
 
 from coachman.settings import ServerSettings
-from tests.parity.conftest import Alone, Start
+from tests.parity.conftest import Start
 from tests.support import web
 from tests.support.load import Load
 from tests.support.service import Service, running, wait_until
@@ -60,10 +60,10 @@ def test_log_lines_have_the_same_fields(both: list[Service]) -> None:
     access = []
     for one in both:
         web.get(f"{one.url}/items", headers={"X-Request-ID": "seen-in-the-log"})
-        assert wait_until(lambda one=one: "coachman.access" in one.log()), one.log()
-        access.append(next(line for line in lines(one) if line["logger"] == "coachman.access"))
+        assert wait_until(lambda one=one: "seen-in-the-log" in one.log()), one.log()
+        access.append(next(line for line in lines(one) if line.get("request_id") == "seen-in-the-log"))
     assert access[0].keys() == access[1].keys()
-    assert {line["request_id"] for line in access} == {"seen-in-the-log"}
+    assert {line["logger"] for line in access} == {"coachman.access"}
     ready = [next(line for line in lines(one) if "is ready" in str(line["message"])) for one in both]
     assert ready[0].keys() == ready[1].keys()
 
@@ -74,9 +74,9 @@ def test_request_ids_are_taken_and_given(service: Service) -> None:
 
 
 def test_limits_hold(make: Start) -> None:
-    with running(make(COACHMAN_BODY_BYTES="2048", COACHMAN_HEAD_SECONDS="1")) as service:
+    with running(make(COACHMAN_BODY_BYTES="2048", COACHMAN_HEAD_SECONDS="3")) as service:
         assert web.post(f"{service.url}/items", content=b"x" * 3000).status_code == 413
-        with socket.create_connection(("127.0.0.1", service.port), timeout=10) as slow:
+        with socket.create_connection(("127.0.0.1", service.port), timeout=60) as slow:
             slow.sendall(b"GET /items HTTP/1.1\r\n")
             assert slow.recv(100).startswith(b"HTTP/1.1 408"), service.log()
         counted = 'coachman_limits_reached_total{limit="body-bytes"} 1.0'
@@ -88,7 +88,7 @@ def test_a_service_that_others_reach_needs_keys(make: Start, tmp_path: Path) -> 
     service = make(SHOP_KEYS_FILE=str(keys), SHOP_DOCS="off")
     service.environment["COACHMAN_BIND"] = f"0.0.0.0:{service.port}"
     with running(service, ready=False):
-        assert service.wait_end() == 3, service.log()
+        assert service.wait_end(60) == 3, service.log()
         assert "coachman keys add" in service.log()
 
     keys.write_text(f"shop write {hashlib.sha256(b'secret').hexdigest()} 2026-01-01\n")
@@ -104,7 +104,7 @@ def test_a_database_that_was_not_migrated_ends_the_start_with_the_command_to_run
 ) -> None:
     with running(make(SHOP_DATABASE_URL=f"sqlite:///{tmp_path}/none.db"), ready=False) as service:
         Path(f"{tmp_path}/none.db").unlink()
-        assert service.wait_end() == 3, service.log()
+        assert service.wait_end(60) == 3, service.log()
         assert "python -m app migrate" in service.log()
         assert "Traceback" not in service.log()
 
@@ -116,11 +116,11 @@ def test_settings_are_refused_in_the_same_words(key: str, make: Start, tmp_path:
     if key == "RUNTIME_DIR":  # another service is there
         service.environment["COACHMAN_RUNTIME_DIR"] = str(tmp_path / "run")
         with running(make()), running(service, ready=False):
-            assert service.wait_end() != 0
+            assert service.wait_end(60) != 0
     else:
         service.environment[f"COACHMAN_{key}"] = "nonsense"
         with running(service, ready=False):
-            assert service.wait_end() != 0
+            assert service.wait_end(60) != 0
     assert re.search(rf"COACHMAN_{key}=.*(is refused: it must be|Stop it, or)", service.log()), service.log()
     assert "Traceback" not in service.log()
 
@@ -128,7 +128,7 @@ def test_settings_are_refused_in_the_same_words(key: str, make: Start, tmp_path:
 def test_a_taken_address_is_told_in_one_sentence(make: Start) -> None:
     service = make(COACHMAN_LOG_FORMAT="text")
     with socket.create_server(("127.0.0.1", service.port)), running(service, ready=False):
-        assert service.wait_end() != 0
+        assert service.wait_end(60) != 0
         assert (
             f"Cannot listen on 127.0.0.1:{service.port}: address already in use. Set COACHMAN_BIND"
             in service.log()
@@ -137,10 +137,10 @@ def test_a_taken_address_is_told_in_one_sentence(make: Start) -> None:
 
 
 def test_a_stop_answers_what_comes_on_open_connections(make: Start) -> None:
-    with running(make()) as service, Load(service.port, "/items", clients=8) as load:
-        assert wait_until(lambda: load.served() > 200), load.outcomes
+    with running(make()) as service, Load(service.port, "/items", clients=8, pause=0.01) as load:
+        assert wait_until(lambda: load.served() > 100), load.outcomes
         service.process.send_signal(signal.SIGTERM)
-        assert service.wait_end() == 0, service.log()
+        assert service.wait_end(60) == 0, service.log()
     assert set(load.outcomes) <= {"success", "refused"}, (load.outcomes, service.log())
 
 
@@ -155,14 +155,14 @@ def test_one_of_two_leaves_under_load_once_new_connections_go_to_the_other(
         def connect(_: object, *more: Any, ports: list[int] = endpoints, **named: Any) -> socket.socket:
             return socket.create_connection(("127.0.0.1", random.choice(ports)), *more, **named)
 
-        with Load(0, "/items", clients=8, keep_alive=keep_alive, connect=connect) as load:
-            assert wait_until(lambda load=load: load.served() > 200), load.outcomes
+        with Load(0, "/items", clients=8, keep_alive=keep_alive, connect=connect, pause=0.02) as load:
+            assert wait_until(lambda load=load: load.served() > 100), load.outcomes
             endpoints.remove(leaving.port)
             time.sleep(0.5)  # the preStop, which is a pause
             leaving.process.send_signal(signal.SIGTERM)
-            assert leaving.wait_end() == 0, leaving.log()
+            assert leaving.wait_end(60) == 0, leaving.log()
             served = load.served()
-            assert wait_until(lambda load=load, served=served: load.served() > served + 100), load.outcomes
+            assert wait_until(lambda load=load, served=served: load.served() > served + 50), load.outcomes
         assert set(load.outcomes) == {"success"}, (load.outcomes, leaving.log())
         leaving.start()
         leaving.wait_ready()
@@ -170,18 +170,17 @@ def test_one_of_two_leaves_under_load_once_new_connections_go_to_the_other(
 
 def test_a_stop_waits_for_what_is_in_flight(make: Start) -> None:
     service = make(app="streams")
-    with running(service), service.asked("/download/2") as download:
+    with running(service), service.asked("/download/8") as download:
         file = download.getresponse()
-        begun = time.monotonic()
         service.process.send_signal(signal.SIGTERM)
         assert wait_until(lambda: _is_refused(service.port)), "it still takes connections"
-        assert time.monotonic() - begun < 1.5
-        assert len(file.read()) == 2 * 10 * 1000, service.log()
-        assert service.wait_end() == 0, service.log()
+        assert service.process.poll() is None, "it has refused connections only once it had ended"
+        assert len(file.read()) == 8 * 10 * 1000, service.log()
+        assert service.wait_end(60) == 0, service.log()
 
 
 def _is_refused(port: int) -> bool:
-    connection = http.client.HTTPConnection("127.0.0.1", port, timeout=5)
+    connection = http.client.HTTPConnection("127.0.0.1", port, timeout=60)
     try:
         connection.connect()
     except ConnectionRefusedError:
@@ -201,33 +200,30 @@ def test_what_does_not_end_is_cut_at_the_drain_limit(make: Start) -> None:
         file = download.getresponse()
         begun = time.monotonic()
         service.process.send_signal(signal.SIGTERM)
-        assert service.wait_end(15) == 0, service.log()
-        assert 1.9 < time.monotonic() - begun < 10
+        assert service.wait_end(50) == 0, service.log()  # sooner than the download ends
+        assert time.monotonic() - begun > 1.9
         with pytest.raises(http.client.IncompleteRead):
             file.read()
 
 
-def test_a_reload_signal_leaves_the_process_serving(tmp_path: Path) -> None:
+def test_a_reload_signal_leaves_the_process_serving(both: list[Service]) -> None:
     """There is nothing to hand over to; the engine replaces the container."""
-    service = Alone(tmp_path)
-    service.migrate()
-    with running(service):
-        for signum in (signal.SIGHUP, signal.SIGUSR2, signal.SIGTTIN):
-            service.process.send_signal(signum)
-        assert web.get(f"{service.url}/items").status_code == 200
-        assert service.report()["workers"] == 1
+    _, alone = both
+    for signum in (signal.SIGHUP, signal.SIGUSR2, signal.SIGTTIN):
+        alone.process.send_signal(signum)
+    assert web.get(f"{alone.url}/items").status_code == 200
+    assert alone.process.poll() is None
+    assert alone.report()["workers"] == 1
 
 
-def test_what_a_master_does_is_refused_where_there_is_none(tmp_path: Path) -> None:
-    service = Alone(tmp_path)
-    service.migrate()
-    with running(service):
-        who = f"Process {service.process.pid}"
-        for command in (["scale", "2"], ["handover"], ["kill-worker"]):
-            done = coachman(service, *command)
-            assert done.returncode == 1
-            assert f"{who} serves without a master: " in done.stderr, done
-        assert coachman(service, "status").stdout.startswith(f"{who}: 1/1 workers ready")
+def test_what_a_master_does_is_refused_where_there_is_none(both: list[Service]) -> None:
+    _, alone = both
+    who = f"Process {alone.process.pid}"
+    for command in (["scale", "2"], ["handover"], ["kill-worker"]):
+        done = coachman(alone, *command)
+        assert done.returncode == 1
+        assert f"{who} serves without a master: " in done.stderr, done
+    assert coachman(alone, "status").stdout.startswith(f"{who}: 1/1 workers ready")
 
 
 def coachman(service: Service, *arguments: str) -> "subprocess.CompletedProcess[str]":
@@ -236,6 +232,6 @@ def coachman(service: Service, *arguments: str) -> "subprocess.CompletedProcess[
         env=os.environ | {"COACHMAN_RUNTIME_DIR": service.environment["COACHMAN_RUNTIME_DIR"]},
         capture_output=True,
         text=True,
-        timeout=60,
+        timeout=120,
         check=False,
     )
