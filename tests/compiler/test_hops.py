@@ -110,7 +110,7 @@ def test_nothing_is_called_any_more_once_the_request_is_cancelled() -> None:
         async def send(message: Any) -> None: ...
 
         task = asyncio.ensure_future(app(scope, send, send))
-        await asyncio.to_thread(is_running.wait, 10)
+        await asyncio.to_thread(is_running.wait, 60)
         task.cancel()
         with pytest.raises(asyncio.CancelledError):
             await task

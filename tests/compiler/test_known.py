@@ -198,7 +198,7 @@ import logging
 logging.basicConfig()
 announce(compile_loaded(app, "auto"))
 """
-    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, timeout=60)
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, timeout=120)
 
     assert done.returncode == 0, done.stderr
     assert "Routes are left to FastAPI: fastapi.routing." in done.stderr

@@ -68,7 +68,7 @@ def test_the_example_of_a_catalogue_prints_what_it_says(service: Service, tmp_pa
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
         text=True,
-        timeout=60,
+        timeout=120,
     )
 
     assert (done.returncode, done.stdout) == (1, told)
@@ -84,7 +84,7 @@ def test_check_counts_as_many_compiled_routes_as_the_page_says(service: Service)
         | {"COACHMAN_BIND": f"127.0.0.1:{free_port()}", "COACHMAN_OPS_BIND": f"127.0.0.1:{free_port()}"},
         capture_output=True,
         text=True,
-        timeout=60,
+        timeout=120,
     )
 
     assert example.splitlines()[1] in done.stdout, done.stderr
@@ -113,7 +113,7 @@ def run(block: str, service: Service, folder: Path) -> str:
         env=service.environment | {"PYTHONPATH": f"{ROOT}", "PATH": os.environ["PATH"]},
         capture_output=True,
         text=True,
-        timeout=120,
+        timeout=240,
     )
     assert done.returncode == 0, f"{block}\n{done.stdout}\n{done.stderr}\n{service.log()}"
     return done.stdout
