@@ -15,9 +15,10 @@ from loadtests.report.summary import Summary
 from tests.loadtests.runs import PLAN, cell, run
 
 
-@pytest.fixture
-def report(tmp_path: Path) -> Path:
-    folder = run(tmp_path / "run")
+@pytest.fixture(scope="module")
+def report(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """For those who only read it."""
+    folder = run(tmp_path_factory.mktemp("report") / "run")
     write_report(folder)
     return folder
 
