@@ -56,7 +56,7 @@ def _join(top: Any, app: FastAPI) -> ASGIApp:
     if type(files) is AsyncExitStackMiddleware and files.app is app.router:
         inner.__class__ = _JoinedInner
         if first is inner:
-            top.__class__, top.inner = _JoinedAll, inner
+            top.__class__, top.inner, top.below = _JoinedAll, inner, top.app
     return top  # type: ignore[no-any-return]
 
 
@@ -78,9 +78,10 @@ class _JoinedAll(ServerErrorMiddleware):
     """All layers, where the application has no middleware of its own."""
 
     inner: _JoinedInner
+    below: ASGIApp  # what is under this layer as FastAPI builds them; a tool may put something between
 
     def __call__(self, scope: Scope, receive: Receive, send: Send) -> Any:
-        if scope["type"] != "http" or features.MAX_BODY_SIZE_SCOPE_KEY in scope:
+        if scope["type"] != "http" or self.app is not self.below or features.MAX_BODY_SIZE_SCOPE_KEY in scope:
             return super().__call__(scope, receive, send)
         return _answer(self, self.inner.run, scope, receive, send)
 

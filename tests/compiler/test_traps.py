@@ -733,3 +733,25 @@ def test_the_response_of_two_requests_is_not_the_same() -> None:
         return app
 
     compare(factory, Call("GET", "/a"), Call("GET", "/b"))
+
+
+def test_a_layer_that_a_tool_puts_below_the_outermost_is_called() -> None:
+    app = FastAPI()
+    called: list[str] = []
+
+    @app.get("/")
+    async def root() -> None:
+        pass
+
+    compile_app(app)
+    exchange(app, Call(), [])
+    below = app.middleware_stack.app  # type: ignore[union-attr]
+
+    async def between(scope: Any, receive: Any, send: Any) -> None:
+        called.append(scope["path"])
+        await below(scope, receive, send)
+
+    app.middleware_stack.app = between  # type: ignore[union-attr]
+    exchange(app, Call(), [])
+
+    assert called == ["/"]
