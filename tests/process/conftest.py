@@ -3,6 +3,8 @@ from pathlib import Path
 
 import pytest
 
+from tests.support import package
+from tests.support.once import once
 from tests.support.service import Service, running
 
 
@@ -13,10 +15,6 @@ def probe(tmp_path: Path) -> Iterator[Service]:
         yield service
 
 
-@pytest.fixture
-def service(tmp_path: Path) -> Iterator[Service]:
-    """The shipped application with four workers, ready."""
-    service = Service(tmp_path, COACHMAN_WORKERS="4")
-    service.migrate()
-    with running(service):
-        yield service
+@pytest.fixture(scope="session")
+def wheel(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return next(once(tmp_path_factory, "wheel", package.build_wheel).glob("*.whl"))

@@ -34,8 +34,8 @@ def test_each_kill_costs_only_what_the_killed_worker_held(tmp_path: Path) -> Non
     service = Service(tmp_path, app="probe", COACHMAN_WORKERS="4")
     with (
         running(service),
-        Load(service.port, "/pid", clients=8) as kept,
-        Load(service.port, "/pid", clients=2, keep_alive=False) as one_shot,
+        Load(service.port, "/pid", clients=8, pause=0.01) as kept,
+        Load(service.port, "/pid", clients=2, keep_alive=False, pause=0.01) as one_shot,
     ):
         killed: list[bytes] = []
         held = 0

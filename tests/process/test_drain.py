@@ -134,8 +134,8 @@ def test_scaling_down_and_up_fails_no_request(tmp_path: Path) -> None:
     service = Service(tmp_path, app="probe", COACHMAN_WORKERS="3")
     with (
         running(service),
-        Load(service.port, "/pid", clients=6) as kept,
-        Load(service.port, "/pid", clients=3, keep_alive=False) as one_shot,
+        Load(service.port, "/pid", clients=6, pause=0.01) as kept,
+        Load(service.port, "/pid", clients=3, keep_alive=False, pause=0.01) as one_shot,
     ):
         for _ in range(2):
             before = service.worker_pids()
@@ -161,8 +161,8 @@ def test_a_restart_fails_no_request_while_another_process_holds_the_socket(tmp_p
         service.held_sockets = (public, ops)
         with (
             running(service),
-            Load(service.port, "/pid", clients=6) as kept,
-            Load(service.port, "/pid", clients=3, keep_alive=False) as one_shot,
+            Load(service.port, "/pid", clients=6, pause=0.01) as kept,
+            Load(service.port, "/pid", clients=3, keep_alive=False, pause=0.01) as one_shot,
         ):
             assert wait_until(lambda: min(kept.served(), one_shot.served()) > 100), service.log()
             service.process.send_signal(signal.SIGTERM)

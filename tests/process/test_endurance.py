@@ -13,7 +13,7 @@ from tests.support.load import Load
 from tests.support.service import running, wait_until
 from tests.support.volume import volume
 
-ROUNDS, HANDOVERS, REQUESTS = volume(25, 8), volume(10, 4), volume(10_000, 3_000)
+ROUNDS, HANDOVERS, REQUESTS = volume(25, 5), volume(10, 3), volume(10_000, 1_500)
 WORKERS = 4
 MEGABYTE = 1024 * 1024
 
@@ -49,7 +49,7 @@ def hand_over(service: Generations) -> None:
 def test_requests_and_kills_and_handovers_by_the_dozen_leave_everything_where_it_was(tmp_path: Path) -> None:
     service = Generations(tmp_path, COACHMAN_WORKERS=str(WORKERS), COACHMAN_ACCESS_LOG="off")
     service.config = None  # as it ships
-    with running(service), Load(service.port, "/pid", clients=4, pause=0.002) as load:
+    with running(service), Load(service.port, "/pid", clients=4, pause=0.005) as load:
         hand_over(service)  # from here on both generations have their files
         master = service.wait_for_sole_master(service.masters()[0].service.pid).service.pid
         for _ in range(2):

@@ -19,12 +19,6 @@ from tests.support.foreground import Installed
 from tests.support.load import Load
 from tests.support.service import running, wait_until
 
-
-@pytest.fixture(scope="module")
-def wheel(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return package.build_wheel(tmp_path_factory.mktemp("dist"))
-
-
 MAIN = """
     import os
     from contextlib import asynccontextmanager

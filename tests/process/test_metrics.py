@@ -68,10 +68,10 @@ def test_known_traffic_is_told_alike_by_metrics_status_readyz_and_systemd(tmp_pa
 
 def test_no_counter_goes_backwards_while_workers_are_killed(tmp_path: Path) -> None:
     service = Generations(tmp_path, COACHMAN_WORKERS="2")
-    with running(service), Load(service.port, "/pid", clients=4, pause=0.005) as load:
+    with running(service), Load(service.port, "/pid", clients=4, pause=0.02) as load:
         assert wait_until(lambda: load.served() > 50), service.log()
         before = first = scrape(service)
-        for _ in range(6):
+        for _ in range(4):
             service.wait_settled()
             seen, victim = load.served(), min(service.worker_pids())
             os.kill(victim, signal.SIGKILL)
@@ -84,9 +84,9 @@ def test_no_counter_goes_backwards_while_workers_are_killed(tmp_path: Path) -> N
         service.wait_ready()
         after = scrape(service)
 
-    assert after.sum("coachman_worker_exits_total", reason="crashed") == 6
-    assert after.sum("coachman_worker_exits_total") == 6
-    assert after.sum(REQUESTS, route="/pid") > first.sum(REQUESTS, route="/pid") + 300
+    assert after.sum("coachman_worker_exits_total", reason="crashed") == 4
+    assert after.sum("coachman_worker_exits_total") == 4
+    assert after.sum(REQUESTS, route="/pid") > first.sum(REQUESTS, route="/pid") + 200
     assert counts_in(service) == {
         f"{kind}_{slot}-1.db" for kind in ("counter", "histogram") for slot in ("0", "1", "master")
     }
@@ -98,14 +98,14 @@ def test_counters_go_on_through_handovers_and_outcomes_are_counted(tmp_path: Pat
         with service.loaded() as loads:
             assert wait_until(lambda: loads[0].served() > 50), service.log()
             before = scrape(service)
-            for number in range(2, 5):
+            for number in range(2, 4):
                 service.release(str(number))
                 code, said = service.coachman("handover", "--no-wait")
                 assert code == 0, f"{said}\n{service.log()}"
                 after = scrape(service)
                 assert not fallen(before, after), f"generation {number}\n{service.log()}"
                 before = after
-            service.release("5", at_import="raise ImportError")
+            service.release("4", at_import="raise ImportError")
             assert service.coachman("handover", "--no-wait")[0] == 1
         service.assert_no_failure(*loads)
         files = counts_in(service)
@@ -116,8 +116,8 @@ def test_counters_go_on_through_handovers_and_outcomes_are_counted(tmp_path: Pat
 
         assert wait_until(all_counted), f"{scrape(service).sum(REQUESTS)} of {served}\n{service.log()}"
         after = scrape(service)
-    assert after.sum("coachman_generation") == 4
-    assert after.sum("coachman_handovers_total", outcome="accepted") == 3
+    assert after.sum("coachman_generation") == 3
+    assert after.sum("coachman_handovers_total", outcome="accepted") == 2
     assert after.sum("coachman_handovers_total", outcome="refused") == 1
     assert files == {
         f"{kind}_{name}-{parity}.db"
@@ -156,12 +156,12 @@ def test_a_blocked_event_loop_and_a_full_thread_pool_are_seen(tmp_path: Path) ->
         assert wait_until(lagged), service.log()
 
 
-def test_every_metric_is_documented_and_every_documented_metric_is_there(service: Service) -> None:
-    web.get(f"{service.url}/items")
-    assert wait_until(lambda: scrape(service).sum(REQUESTS) == 1), service.log()
+def test_every_metric_is_documented_and_every_documented_metric_is_there(probe: Service) -> None:
+    web.get(f"{probe.url}/pid")
+    assert wait_until(lambda: scrape(probe).sum(REQUESTS) == 1), probe.log()
     found = {
         family.name + ("_total" if family.type == "counter" else "")
-        for family in scrape(service).families
+        for family in scrape(probe).families
         if family.name.startswith("coachman_")
     }
     text = (REPOSITORY / "docs" / "operations.md").read_text()

@@ -47,7 +47,7 @@ class Watch:
 
     def _look(self) -> None:
         with web.Client(base_url=self._service.ops_url) as client:
-            while not self._end.wait(0.01):
+            while not self._end.wait(0.02):
                 with contextlib.suppress(httpx2.TransportError):  # of one that has left
                     self.reports.append(client.get("/readyz").json())
 

@@ -17,7 +17,7 @@ def refused(service: Service) -> tuple[int, str]:
 
 
 def test_a_taken_port_is_named(tmp_path: Path) -> None:
-    service = Service(tmp_path)
+    service = Service(tmp_path, app="probe")
     with socket.create_server(("127.0.0.1", service.port)):
         code, log = refused(service)
 
@@ -26,7 +26,7 @@ def test_a_taken_port_is_named(tmp_path: Path) -> None:
 
 
 def test_a_taken_ops_port_is_named(tmp_path: Path) -> None:
-    service = Service(tmp_path)
+    service = Service(tmp_path, app="probe")
     with socket.create_server(("127.0.0.1", service.ops_port)):
         code, log = refused(service)
 
@@ -39,7 +39,7 @@ def test_a_unix_socket_in_use_is_not_stolen(tmp_path: Path) -> None:
     with socket.socket(socket.AF_UNIX) as other:
         other.bind(str(path))
         other.listen()
-        code, log = refused(Service(tmp_path, COACHMAN_BIND=f"unix:{path}"))
+        code, log = refused(Service(tmp_path, app="probe", COACHMAN_BIND=f"unix:{path}"))
 
         assert path.is_socket(), "the other service's socket was removed"
     assert code == 1
@@ -47,7 +47,7 @@ def test_a_unix_socket_in_use_is_not_stolen(tmp_path: Path) -> None:
 
 
 def test_a_unix_socket_in_a_missing_directory_is_named(tmp_path: Path) -> None:
-    code, log = refused(Service(tmp_path, COACHMAN_BIND=f"unix:{tmp_path}/none/public.sock"))
+    code, log = refused(Service(tmp_path, app="probe", COACHMAN_BIND=f"unix:{tmp_path}/none/public.sock"))
 
     assert code == 1
     assert "its directory is missing or not writable" in log

@@ -3,6 +3,7 @@ import os
 import signal
 import ssl
 import stat
+from collections.abc import Iterator
 from pathlib import Path
 
 import httpx2
@@ -10,21 +11,30 @@ import pytest
 
 from tests.support import web
 from tests.support.deadlines import PATIENCE_SECONDS
-from tests.support.service import Service, children, is_alive, running, wait_until
+from tests.support.service import APPS, Service, children, is_alive, running, wait_until
 
 # Made once: to read the certificates again for each of 200 clients takes longer than their time limit.
 TRUST = ssl.create_default_context()
 
 
-def test_readyz_names_every_worker_and_the_public_listener_knows_nothing_of_it(service: Service) -> None:
-    slots = service.slots()
+@pytest.fixture(scope="module")
+def shop(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Service]:
+    """The shipped application with four workers; each test has an item of its own."""
+    service = Service(tmp_path_factory.mktemp("shop"), COACHMAN_WORKERS="4")
+    service.migrate()
+    with running(service):
+        yield service
+
+
+def test_readyz_names_every_worker_and_the_public_listener_knows_nothing_of_it(probe: Service) -> None:
+    slots = probe.slots()
 
     assert [slot["slot"] for slot in slots] == [0, 1, 2, 3]
-    assert {slot["pid"] for slot in slots} == children(service.process.pid)
-    assert web.get(f"{service.ops_url}/livez").json()["status"] == "alive"
-    assert web.get(f"{service.ops_url}/items").status_code == 404
-    assert web.post(f"{service.ops_url}/readyz").status_code == 405
-    assert {web.get(f"{service.url}/{path}").status_code for path in ("livez", "readyz")} == {404}
+    assert {slot["pid"] for slot in slots} == children(probe.process.pid)
+    assert web.get(f"{probe.ops_url}/livez").json()["status"] == "alive"
+    assert web.get(f"{probe.ops_url}/pid").status_code == 404
+    assert web.post(f"{probe.ops_url}/readyz").status_code == 405
+    assert {web.get(f"{probe.url}/{path}").status_code for path in ("livez", "readyz")} == {404}
 
 
 def test_readyz_says_degraded_while_a_worker_is_missing(tmp_path: Path) -> None:
@@ -99,8 +109,7 @@ def test_the_chosen_event_loop_reaches_the_worker(tmp_path: Path, loop: str, mod
 
 def test_a_unix_socket_is_served(tmp_path: Path) -> None:
     path = tmp_path / "public.sock"
-    service = Service(tmp_path, COACHMAN_BIND=f"unix:{path}", COACHMAN_WORKERS="1")
-    service.migrate()
+    service = Service(tmp_path, app="probe", COACHMAN_BIND=f"unix:{path}", COACHMAN_WORKERS="1")
     with (
         running(service),
         web.Client(
@@ -108,18 +117,17 @@ def test_a_unix_socket_is_served(tmp_path: Path) -> None:
             base_url="http://shop",
         ) as client,
     ):
-        assert client.get("/items").status_code == 200
+        assert client.get("/pid").status_code == 200
         assert stat.S_IMODE(path.stat().st_mode) == 0o660  # not for everybody on the machine
 
 
 @pytest.mark.parametrize("extra", [(), ("--config", "/dev/null", "--no-control-socket")])
 def test_the_plain_gunicorn_command_serves_with_our_worker(tmp_path: Path, extra: tuple[str, ...]) -> None:
-    command = "app.main:app --workers 4 --worker-class coachman.worker.Worker --bind 127.0.0.1:{port}"
-    service = Service(tmp_path, *command.split(), *extra)
+    command = "probe:app --workers 4 --worker-class coachman.worker.Worker --bind 127.0.0.1:{port}"
+    service = Service(tmp_path, *command.split(), *extra, PYTHONPATH=APPS)
     service.config = None
-    service.migrate()
     with running(service, ready=False):
-        assert wait_until(lambda: web.get(f"{service.url}/items").status_code == 200), service.log()
+        assert wait_until(lambda: web.get(f"{service.url}/pid").status_code == 200), service.log()
         assert wait_until(lambda: len(children(service.process.pid)) == 4), service.log()
         is_named = "This master has not read Coachman's configuration: it has no supervision" in service.log()
         assert is_named is bool(extra), service.log()
@@ -127,14 +135,14 @@ def test_the_plain_gunicorn_command_serves_with_our_worker(tmp_path: Path, extra
             assert wait_until(lambda: web.get(f"{service.ops_url}/readyz").status_code == 200), service.log()
 
 
-def test_equal_idempotency_keys_at_once_on_several_workers_book_once(service: Service) -> None:
+def test_equal_idempotency_keys_at_once_on_several_workers_book_once(shop: Service) -> None:
     async def book() -> None:
-        async with web.AsyncClient(base_url=service.url, timeout=PATIENCE_SECONDS) as client:
+        async with web.AsyncClient(base_url=shop.url, timeout=PATIENCE_SECONDS) as client:
             item = (await client.post("/items", json={"sku": "once", "name": "Once"})).json()
             path = f"/items/{item['id']}/movements"
             for round_ in range(20):
                 answers = await asyncio.gather(
-                    *(_post_on_a_fresh_connection(service.url + path, f"key-{round_}") for _ in range(8))
+                    *(_post_on_a_fresh_connection(shop.url + path, f"key-{round_}") for _ in range(8))
                 )
                 assert {answer.status_code for answer in answers} == {201}
                 assert len({answer.text for answer in answers}) == 1
@@ -150,11 +158,11 @@ async def _post_on_a_fresh_connection(url: str, key: str) -> httpx2.Response:
         return await client.post(url, json=body, headers={"Idempotency-Key": key})
 
 
-def test_concurrent_movements_through_all_workers_keep_the_books(service: Service) -> None:
+def test_concurrent_movements_through_all_workers_keep_the_books(shop: Service) -> None:
     async def trade() -> None:
-        async with web.AsyncClient(base_url=service.url, timeout=PATIENCE_SECONDS) as client:
+        async with web.AsyncClient(base_url=shop.url, timeout=PATIENCE_SECONDS) as client:
             item = (await client.post("/items", json={"sku": "trade", "name": "Trade"})).json()
-            url = f"{service.url}/items/{item['id']}/movements"
+            url = f"{shop.url}/items/{item['id']}/movements"
             answers = await asyncio.gather(*(_move(url, 3 if n % 2 else -2) for n in range(200)))
             assert {answer.status_code for answer in answers} <= {201, 409}
             booked = sum(answer.json()["delta"] for answer in answers if answer.status_code == 201)

@@ -196,11 +196,11 @@ class Generations(Service):
         return answer
 
     @contextlib.contextmanager
-    def loaded(self) -> Iterator[tuple[Load, Load]]:
+    def loaded(self, pause: float = 0.06) -> Iterator[tuple[Load, Load]]:
         """With clients that keep their connections, and with others that do not."""
         with (
-            Load(self.port, "/pid", clients=4, pause=0.02) as kept,
-            Load(self.port, "/pid", clients=2, keep_alive=False, pause=0.02) as one_shot,
+            Load(self.port, "/pid", clients=4, pause=pause) as kept,
+            Load(self.port, "/pid", clients=2, keep_alive=False, pause=pause) as one_shot,
         ):
             yield kept, one_shot
 

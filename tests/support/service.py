@@ -39,7 +39,7 @@ def wait_until(condition: Callable[[], Any], *, seconds: float = PATIENCE_SECOND
                 return True
         if is_last:
             return False
-        time.sleep(0.02)  # between two looks, never instead of one
+        time.sleep(0.05)  # between two looks, never instead of one
 
 
 def is_alive(pid: int) -> bool:
