@@ -15,6 +15,8 @@ from tests.support.ports import free_port
 from tests.support.service import REPOSITORY, Service, running, wait_until
 
 LOCUST = [str(Path(sys.executable).with_name("locust")), "-f", "loadtests/locustfile.py"]
+# For so long that a busy machine gets to each kind of request, and no more of them than that takes.
+ASKED = ["-u", "8", "-r", "8", "-t", "8s", "--arrivals", "40"]
 
 
 def test_each_dropped_get_is_one_failure_and_is_not_sent_again() -> None:
@@ -60,7 +62,7 @@ def test_a_client_that_repeats_in_silence_is_refused() -> None:
         "require_strict_client()"
     )
     done = subprocess.run(
-        [sys.executable, "-c", program], cwd=REPOSITORY, capture_output=True, text=True, timeout=60
+        [sys.executable, "-c", program], cwd=REPOSITORY, capture_output=True, text=True, timeout=120
     )
 
     assert done.returncode == 1
@@ -103,16 +105,16 @@ def test_locust_runs_the_locustfile_alone_and_distributed(tmp_path: Path) -> Non
         with Load("reader", service.url, users=1) as load:  # makes the items, however slow the machine is
             load.begin()
             load.end()
-        alone = _locust("--headless", "--host", service.url, "-u", "8", "-r", "8", "-t", "8s")
+        alone = _locust("--headless", "--host", service.url, *ASKED)
         port = str(free_port())
         master = subprocess.Popen(
-            [*LOCUST, "--headless", "--host", service.url, "-u", "8", "-r", "8", "-t", "8s", "--master",
+            [*LOCUST, "--headless", "--host", service.url, *ASKED, "--master",
              "--master-bind-host", "127.0.0.1", "--master-bind-port", port, "--expect-workers", "1"],
             cwd=REPOSITORY, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True,
         )  # fmt: skip
         try:
-            worker = _locust("--worker", "--master-host", "127.0.0.1", "--master-port", port)
-            report, _ = master.communicate(timeout=60)
+            worker = _locust("--worker", "--master-host", "127.0.0.1", "--master-port", port, *ASKED[-2:])
+            report, _ = master.communicate(timeout=300)
         finally:
             master.kill()
             master.wait()
@@ -133,5 +135,5 @@ def _locust(*arguments: str) -> subprocess.CompletedProcess[str]:
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
         text=True,
-        timeout=90,
+        timeout=300,
     )
