@@ -75,7 +75,7 @@ def test_killed_workers_cost_what_they_had_in_flight(service: Service, tmp_path:
     assert all(kill["lost"] <= kill["in_flight"] for kill in found["kills"])
     assert found["bookings"] > 10
     page = (folder / "report.html").read_text()
-    assert len(page) < 5_000_000, "it has a point for each request, and a busy machine makes the drill longer"
+    assert len(page) < 5_000_000, "the longer a drill takes, the more there is to draw"
     assert "<script" not in page
     page = (folder / "report.html").read_text()
     (folder / "report.html").unlink()
