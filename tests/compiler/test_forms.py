@@ -2,7 +2,6 @@
 
 from typing import Annotated, Any
 
-import pytest
 from fastapi import BackgroundTasks, Cookie, FastAPI, File, Form, Header, Query, Request, UploadFile
 from pydantic import BaseModel, ConfigDict, Field
 
@@ -25,10 +24,6 @@ class Filters(BaseModel):
 
 
 def test_models_of_parameters_and_forms() -> None:
-    pytest.importorskip(
-        "python_multipart"
-    )  # not locked for the tests: FastAPI's own, in make test-compiler, have it
-
     def factory(journal: Journal) -> FastAPI:
         app = FastAPI()
 

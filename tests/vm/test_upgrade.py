@@ -9,6 +9,7 @@ import pytest
 
 from tests.support.load import Load
 from tests.support.release_before import unpack
+from tests.support.wheelhouse import fill_by_lock
 from tests.vm.machine import INSTALL_SECONDS, Machine
 from tests.vm.shop import PAUSE
 from tests.vm.test_install import ITEM, releases
@@ -24,14 +25,14 @@ def layers(debian: Callable[[str], Path], home: Path, tmp_path_factory: pytest.T
     checkout = work / "checkout"
     checkout.mkdir()
     unpack(checkout)
-    build = ["-m", "pip", "wheel", "--quiet", "--no-deps", "--wheel-dir", str(work), str(checkout)]
+    wheels = work / "wheels"
+    fill_by_lock(wheels, checkout, "3.11")  # it needs packages that the present one has left
+    build = ["-m", "pip", "wheel", "--quiet", "--no-deps", "--wheel-dir", str(wheels), str(checkout)]
     subprocess.run([sys.executable, *build], check=True, timeout=INSTALL_SECONDS)
-    [wheel] = work.glob("coachman-*.whl")
     below = [home, debian("bookworm")]
     with Machine(below, work, "coachman-before") as machine:
         machine.put(checkout, "/root/before")
-        machine.run("cp -r /root/wheels /root/before && rm /root/before/wheels/coachman-*.whl")
-        machine.put(wheel, "/root/before/wheels")
+        machine.put(wheels, "/root/before")
         machine.write(SETTINGS, "COACHMAN_WORKERS=2\nCOACHMAN_THREADS=20\n")
         machine.run(f"{BEFORE}/deploy/install.sh --wheels /root/before/wheels")
         machine.run("test ! -e /opt/coachman/current/durable_database")
