@@ -105,8 +105,13 @@ def test_prometheus_sums_one_scrape_of_each_replica(tmp_path: Path) -> None:
         each = [float(found["value"][1]) for found in by_replica]
         assert len(each) == 2
         assert min(each) > 0, each
+
+        def ask() -> bool:
+            return web.get(f"{url}/items").status_code == 200
+
+        # A rate needs requests after the scrape that first saw their counter.
         rate = "job:coachman_http_requests:rate5m"
-        assert wait_until(lambda: prometheus.value(rate) > 0), prometheus.query(rate)
+        assert wait_until(lambda: ask() and prometheus.value(rate) > 0), prometheus.query(rate)
         compiled = "job:coachman_application_requests_compiled:ratio_rate5m"
-        assert wait_until(lambda: prometheus.value(compiled) == 1), prometheus.query(compiled)
+        assert wait_until(lambda: ask() and prometheus.value(compiled) == 1), prometheus.query(compiled)
         assert prometheus.value("job:coachman_replicas:count") == len(both)
