@@ -2,8 +2,8 @@
 
 Far longer than it takes: a test that passes waits no longer for it, and a machine with other work may be
 five times as slow, or give a process no CPU for seconds; an environment just made compiles each module of
-its packages at the first start. Where the time is what a test is about, it says so
-itself, and is marked `timing`.
+its packages at the first start. Where the time is what a test is about, it says so itself, and is marked
+`timing`.
 """
 
 PATIENCE_SECONDS = 90
