@@ -136,25 +136,23 @@ class WorkerPool:
         exit_ = restart_policy.judge(
             row, _now_of(worker), code, stop_reason=worker.stop_reason, kill_reason=worker.kill_reason
         )
+        is_orderly = code == 0 and row.state == State.DRAINING
+        most_lost = self.last_words.requests_cut(slot.number) if is_orderly else self._most_lost(slot, row)
+        is_last = not self._scoreboard.was_ready
+        level, message, *arguments = exit_line(worker, row, code, exit_, most_lost, is_last=is_last)
+        why = failure_fields(exit_, self.last_words.of(slot.number))
+        event = {"slot": slot.number, "ended_pid": pid, "requests_lost_at_most": most_lost, **why}
+        # Before the row: who sees in it that a worker has ended, such as the master that hands over to this
+        # one, looks for the reason among the events at once.
+        self._events.record(words(exit_.reason), message % tuple(arguments), level, **event)
         slot.write(row.at_end(now, code, exit_.reason, failures=exit_.failures, backs_off=bool(exit_.delay)))
         self._count_ended(slot, row.requests, row.lines_dropped, exit_.reason)
         self._recycling.has_ended(worker)
         if worker.is_active:
             self._due[slot.number] = time.monotonic() + exit_.delay
-        is_orderly = code == 0 and row.state == State.DRAINING
-        most_lost = self.last_words.requests_cut(slot.number) if is_orderly else self._most_lost(slot, row)
         if self.ends_in_stop is not None:
             self.ends_in_stop.append(End(code, most_lost))
-        level, *line = exit_line(worker, row, code, exit_, most_lost, is_last=not self._scoreboard.was_ready)
-        self._events.emit(
-            level,
-            words(exit_.reason),
-            *line,
-            slot=slot.number,
-            ended_pid=pid,
-            requests_lost_at_most=most_lost,
-            **failure_fields(exit_, self.last_words.of(slot.number)),
-        )
+        self._events.log(level, words(exit_.reason), message, *arguments, **event)
         return exit_
 
     def _most_lost(self, slot: Slot, row: Row) -> int:

@@ -32,9 +32,13 @@ class Events:
         self._workers = 0
 
     def emit(self, level: int, kind: str, message: str, *arguments: Any, **fields: Any) -> None:
-        """Logs an event and records it; the log's line names it in its fields."""
-        log.log(level, message, *arguments, extra={FIELDS: {"event": kind, **fields}})
+        """Logs an event and records it."""
+        self.log(level, kind, message, *arguments, **fields)
         self.record(kind, message % arguments if arguments else message, level, **fields)
+
+    def log(self, level: int, kind: str, message: str, *arguments: Any, **fields: Any) -> None:
+        """Logs an event, which the line names in its fields."""
+        log.log(level, message, *arguments, extra={FIELDS: {"event": kind, **fields}})
 
     def record(self, kind: str, message: str, level: int = logging.INFO, **fields: Any) -> None:
         self._ring.write(

@@ -10,8 +10,9 @@ import pytest
 from coachman.master.counts import Counts
 from coachman.master.worker_pool import WorkerPool
 from coachman.settings import ServerSettings
+from coachman.state import events
 from coachman.state.events import Events
-from coachman.state.scoreboard import Scoreboard
+from coachman.state.scoreboard import Row, Scoreboard, Slot
 from coachman.state.states import Reason, State
 
 SIGTERM, SIGABRT = signal.SIGTERM, signal.SIGABRT
@@ -100,6 +101,23 @@ def test_a_start_that_failed_makes_its_slot_wait(master: Master) -> None:
     assert exit_.reason == Reason.BOOT_FAILED
     assert [row.state for _, row in master.board.rows()] == [State.BACKING_OFF]
     assert 0 < master.pool.poll_timeout(is_changing=False) <= exit_.delay
+
+
+def test_an_end_is_among_the_events_before_it_is_in_the_row(
+    master: Master, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    """A master that hands over to this one refuses it by the row, and looks for the reason at once."""
+    manage(master, 1)
+    write, found = Slot.write, []
+
+    def look_and_write(slot: Slot, row: Row) -> None:
+        found.append([event["event"] for event in events.latest(tmp_path)])
+        write(slot, row)
+
+    monkeypatch.setattr(Slot, "write", look_and_write)
+    master.pool.has_ended(101, 1)
+
+    assert found == [["boot-failed"]]
 
 
 def test_a_fork_that_fails_is_tried_again_later(master: Master) -> None:
